@@ -1,0 +1,177 @@
+"""Events: the domain facts that services exchange.
+
+The event classes, the envelope that carries one through the runtime and the formulas for every id live here; how an
+event becomes bytes does not (`schema` and `codec`). Users subclass `Event` and `Failure`; every module above uses the
+envelope.
+"""
+
+import re
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any, ClassVar, NamedTuple, Unpack
+
+import uuid_utils
+from pydantic import BaseModel, ConfigDict
+
+from choreo.errors import SchemaError
+from choreo.schema import Sensitive
+
+__all__ = [
+    "TOPIC_CHARS_MAX",
+    "Envelope",
+    "Event",
+    "Failure",
+    "Sensitive",
+    "emitted_id",
+    "saga_id_for",
+    "start_event_id",
+    "uuid7",
+]
+
+TOPIC_CHARS_MAX = 249
+_TOPIC = re.compile(r"[a-z0-9][a-z0-9.-]*")
+_FULL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_SAGA_NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
+def _checked_topic(owner: str, topic: str) -> str:
+    if len(topic) > TOPIC_CHARS_MAX or not _TOPIC.fullmatch(topic):
+        raise SchemaError(
+            f"{owner}: topic {topic!r} must be lower-case letters, digits, dots and hyphens, at most {TOPIC_CHARS_MAX}"
+        )
+    return topic
+
+
+def _type_name(owner: str, topic: str, name: str | None) -> str:
+    if not topic:
+        if name is not None:
+            raise SchemaError(f"{owner}: name= needs a topic=, here or on a parent")
+        return ""
+    full_name = name if name is not None else f"{topic}.{owner}".replace("-", "_")
+    if not _FULL_NAME.fullmatch(full_name):
+        raise SchemaError(f"{owner}: {full_name!r} is not an Avro name; give the class another one with name=")
+    return full_name
+
+
+class Event(BaseModel):
+    """An immutable domain fact, named in the past tense.
+
+    Subclass it with `topic=`; subclasses of that class inherit the topic. A class without a topic in its ancestry is
+    abstract: it shares fields, and cannot be emitted.
+
+    Args:
+        topic: Kafka topic that carries events of this class: lower-case letters, digits, dots and hyphens.
+        name: Avro full name and `ce_type`; `<topic>.<ClassName>` (`-` becomes `_`) unless given.
+
+    Raises:
+        SchemaError: When the class is made, if a field has no exact Avro form; every such field is named.
+        pydantic.ValidationError: When an event is made, for what the Avro form cannot hold: NaN, an int beyond 64 bits, a
+            naive datetime.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    __choreo_topic__: ClassVar[str] = ""
+    __choreo_type__: ClassVar[str] = ""
+
+    def __init_subclass__(
+        cls, *, topic: str | None = None, name: str | None = None, **config: Unpack[ConfigDict]
+    ) -> None:
+        """Take the topic and the name of a new event class."""
+        super().__init_subclass__(**config)
+        if topic is not None:
+            cls.__choreo_topic__ = _checked_topic(cls.__name__, topic)
+        cls.__choreo_type__ = _type_name(cls.__name__, cls.__choreo_topic__, name)
+
+
+class Failure(Event):
+    """An event that aborts its saga. `reason` says why, for people."""
+
+    reason: str
+
+
+class Envelope(NamedTuple):
+    """One event with all that travels around it.
+
+    Attributes:
+        event: The event itself.
+        body: The record's value as it is on the wire, framing included.
+        event_id: Identity; the same id means the same event.
+        type: Avro full name, as in `ce_type`.
+        saga_id: The saga it belongs to, and its Kafka key.
+        saga_type: Name of the saga type, "" where the writer did not say.
+        business_key: The saga's key in the business, "" where there is none.
+        source: Who emitted it: `/service/handler`, or any URI from outside.
+        occurred_at: When, aware, in UTC.
+        causation_id: The event that made the emitting step ready; "" from outside.
+        causes: Event ids of all causes, where a join emitted it.
+        compensates_id: The original that this event undoes.
+        branch: The branch it is in, "" at the root.
+        hop: Events from the start.
+        path: Completed steps that led here, `service.handler`, oldest first.
+        traceparent: W3C trace context, "" where there is none.
+        tracestate: W3C trace state.
+    """
+
+    event: Event
+    body: bytes
+    event_id: str
+    type: str
+    saga_id: str
+    saga_type: str = ""
+    business_key: str = ""
+    source: str = ""
+    occurred_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    causation_id: str = ""
+    causes: tuple[str, ...] = ()
+    compensates_id: str = ""
+    branch: str = ""
+    hop: int = 0
+    path: tuple[str, ...] = ()
+    traceparent: str = ""
+    tracestate: str = ""
+
+
+def saga_id_for(saga_type: str, key: str, generation: int = 1) -> str:
+    """Return the id of the saga of this type that has this business key.
+
+    Args:
+        saga_type: Name of the saga type.
+        key: The business key.
+        generation: Counted from 1; 2 repeats a finished saga.
+    """
+    suffix = f":{generation}" if generation > 1 else ""
+    return str(uuid.uuid5(_SAGA_NAMESPACE, f"choreo:saga:{saga_type}:{key}{suffix}"))
+
+
+def start_event_id(saga_id: str) -> str:
+    """Return the id of the event that starts a saga with a business key, so that starting twice is once."""
+    return str(uuid.uuid5(uuid.UUID(saga_id), "start"))
+
+
+def emitted_id(saga_id: str, step: str, branch: str, trigger: str, index: int | str) -> str:
+    """Return the id of what a step emits; the same step for the same trigger always gets the same ids.
+
+    Args:
+        saga_id: The saga.
+        step: `service.handler`.
+        branch: The branch the step runs in.
+        trigger: What the step runs for: the cause's event id; "" for a join.
+        index: Which output, from 0; "effect" for the step's idempotency key.
+    """
+    text = f"{saga_id}\n{step}\n{branch}\n{trigger}\n{index}\n"
+    # surrogatepass: an id from outside may hold anything, and an id formula must not be what fails on it.
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, usedforsecurity=False).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{_VARIANT[digest[16]]}{digest[17:20]}-{digest[20:]}"
+
+
+# uuid_utils stands in for uuid.uuid7, which the standard library has from 3.14 on; mypy checks against 3.11.
+_uuid7: Callable[[], Any] = getattr(uuid, "uuid7", uuid_utils.uuid7)
+
+
+def uuid7() -> str:
+    """Return a new time-ordered id, for sagas without a business key and events from outside."""
+    return str(_uuid7())

@@ -1,0 +1,5 @@
+"""Pydantic models as Avro schemas."""
+
+from choreo.schema.sensitive import Sensitive
+
+__all__ = ["Sensitive"]
