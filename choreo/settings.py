@@ -1,0 +1,342 @@
+"""Settings: the only reader of the environment.
+
+What can be set, where each value comes from and which slot of a host a process takes live here; what the values do
+does not. The command line, `launch` and the publisher make one `Settings` and hand it down to everything below.
+"""
+
+import fcntl
+import os
+import re
+import socket
+import tempfile
+import tomllib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote
+
+from dotenv import dotenv_values
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from choreo.errors import ChoreoError, Problem
+
+PREFIX = "CHOREO_"
+SLOTS_MAX = 1024
+
+# Never all of KAFKA_*: broker images configure themselves by that prefix.
+_USUAL_NAMES = {
+    "KAFKA_BOOTSTRAP_SERVERS": "bootstrap_servers",
+    "KAFKA_SECURITY_PROTOCOL": "security_protocol",
+    "KAFKA_SASL_MECHANISM": "sasl_mechanism",
+    "KAFKA_SASL_USERNAME": "sasl_username",
+    "KAFKA_SASL_PASSWORD": "sasl_password",
+    "KAFKA_SSL_CA_LOCATION": "ssl_ca_location",
+}
+# librdkafka joins the words of a property by dots, but for these.
+_UNDERSCORED = frozenset({"log_level", "ssl_ca", "ssl_certificate", "ssl_key"})
+_SERVER = re.compile(r"(?:\w+://)?(?:\[[0-9a-fA-F:]+\]|[\w.-]+)(?::(\d{1,5}))?")
+_PORT_MAX = 65_535
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
+_SPAN_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _span(value: object) -> object:
+    """Read `7d` or `90s`; leave the forms that pydantic reads to pydantic."""
+    if isinstance(value, str) and (found := _SPAN.fullmatch(value.strip().lower())):
+        return timedelta(**{_SPAN_UNITS[found[2]]: float(found[1])})
+    return value
+
+
+def _properties(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Name client properties as the client does, whatever way they were written.
+
+    An environment variable cannot hold dots, and TOML reads unquoted dots as tables; both become dotted names here.
+    """
+    properties: dict[str, str] = {}
+    for key, entry in value.items():
+        name = prefix + str(key).lower()
+        if "." not in name and name not in _UNDERSCORED:
+            name = name.replace("_", ".")
+        if isinstance(entry, Mapping):
+            properties |= _properties(entry, f"{name}.")
+        else:
+            properties[name] = str(entry).lower() if isinstance(entry, bool) else str(entry)
+    return properties
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, from the first of these places that says it.
+
+    1. Arguments. 2. `CHOREO_*` in the environment. 3. The usual `KAFKA_*` names there. 4. The same two in `.env`.
+    5. `[tool.choreo]` in `pyproject.toml`; both files in the current directory. Client properties are merged name by
+    name over all places: `CHOREO_KAFKA__FETCH_WAIT_MAX_MS=5` sets `fetch.wait.max.ms`.
+
+    Raises:
+        pydantic.ValidationError: If a value cannot be; `setting_problems` says it for people.
+        ChoreoError: If `pyproject.toml` is not TOML.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        title="choreo settings",
+    )
+
+    bootstrap_servers: str = "localhost:9092"
+    """Brokers to ask first: `host:port`, several joined by commas."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] | None = None
+    """How the brokers are spoken to; plain text unless said."""
+    sasl_mechanism: str | None = None
+    """`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER` or `GSSAPI`."""
+    sasl_username: str | None = None
+    """User name for SASL."""
+    sasl_password: SecretStr | None = None
+    """Password for SASL; never shown."""
+    ssl_ca_location: str | None = None
+    """File or directory of the certificates that the brokers' own are checked against."""
+    kafka: dict[str, str] = Field(default_factory=dict)
+    """Further client properties, as librdkafka names them; they win over what choreo chooses."""
+
+    delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    """One Kafka transaction a batch, or none and the fence alone."""
+    instance: str = ""
+    """Stable identity of this process in its groups; `<hostname>-<slot>`, the first free slot on the host, if empty."""
+    batch_max: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Records that one transaction covers at most."""
+    concurrency_max: Annotated[int, Field(ge=1, le=10_000)] = 64
+    """Handlers that run side by side in one process at most."""
+    waiting_max: Annotated[int, Field(ge=1)] = 1000
+    """Events of one saga that may wait for a join in one service."""
+    remember_for: Annotated[timedelta, BeforeValidator(_span), Field(gt=timedelta(0))] = timedelta(days=7)
+    """How long a service remembers a saga after its end: `7d`, `12h`, seconds or ISO 8601."""
+    hops_max: Annotated[int, Field(ge=1)] = 100
+    """Events in a row from the start; the next step is parked, so that no loop is endless."""
+    event_bytes_max: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000_000
+    """Largest event, headers included; checked before anything is sent."""
+    partitions: Annotated[int, Field(ge=1, le=100_000)] = 6
+    """Partitions of the topics that `choreo topics apply` creates."""
+    replication: Annotated[int, Field(ge=1, le=100)] = 1
+    """Copies that the brokers keep of those topics."""
+    publish_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    """Seconds within which the brokers must have taken what a publisher sends."""
+    batch_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 240.0
+    """Seconds that one batch may be in flight before its process ends itself, so that another can take over."""
+    drain_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    """Seconds that work in flight may take to finish after a SIGTERM."""
+
+    @field_validator("bootstrap_servers", mode="before")
+    @classmethod
+    def _join_servers(cls, value: object) -> object:
+        return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _check_servers(cls, value: str) -> str:
+        servers = [server.strip() for server in value.split(",") if server.strip()]
+        for server in servers:
+            found = _SERVER.fullmatch(server)
+            if found is None or not 0 < int(found[1] or 1) <= _PORT_MAX:
+                raise ValueError(f"{server!r} is not host:port")
+        if not servers:
+            raise ValueError("name at least one broker as host:port")
+        return ",".join(servers)
+
+    @field_validator("security_protocol", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("instance")
+    @classmethod
+    def _check_instance(cls, value: str) -> str:
+        # It becomes part of group.instance.id and transactional.id; the first is what limits the characters.
+        if not re.fullmatch(r"[A-Za-z0-9._-]{0,200}", value):
+            raise ValueError("use letters, digits, dots, hyphens and underscores only, at most 200")
+        return value
+
+    def kafka_config(self) -> dict[str, str]:
+        """Return the client properties that reach the brokers: addresses, security, then `kafka` over them."""
+        password = self.sasl_password.get_secret_value() if self.sasl_password is not None else None
+        named = {
+            "bootstrap.servers": self.bootstrap_servers,
+            "security.protocol": self.security_protocol,
+            "sasl.mechanism": self.sasl_mechanism,
+            "sasl.username": self.sasl_username,
+            "sasl.password": password,
+            "ssl.ca.location": self.ssl_ca_location,
+        }
+        return {name: value for name, value in named.items() if value is not None} | self.kafka
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (it reads one name a field)
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (it would refuse the file's other names)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (not one of choreo's places)
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the places in their order."""
+        return (
+            _Place(settings_cls, init_settings),
+            _Place(settings_cls, lambda: _own_names(os.environ)),
+            _Place(settings_cls, lambda: _usual_names(os.environ)),
+            _Place(settings_cls, lambda: _own_names(_dotenv())),
+            _Place(settings_cls, lambda: _usual_names(_dotenv())),
+            _Place(settings_cls, _pyproject),
+        )
+
+
+class _Place(PydanticBaseSettingsSource):
+    """One place that settings come from; its client properties are named alike before places are merged."""
+
+    def __init__(self, settings_cls: type[BaseSettings], read: Callable[[], dict[str, Any]]) -> None:
+        super().__init__(settings_cls)
+        self._read = read
+
+    def get_field_value(self, field: object, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        """Return nothing: a place is read whole."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = dict(self._read())
+        if isinstance(found.get("kafka"), Mapping):
+            properties = _properties(found["kafka"])
+            # One answer to which brokers: the property stands in for the field within its place.
+            servers = properties.pop("bootstrap.servers", None)
+            found = ({} if servers is None else {"bootstrap_servers": servers}) | found | {"kafka": properties}
+        return found
+
+
+def _dotenv() -> dict[str, str]:
+    path = Path(".env")
+    return {name: value for name, value in dotenv_values(path).items() if value} if path.is_file() else {}
+
+
+def _pyproject() -> dict[str, Any]:
+    path = Path("pyproject.toml")
+    if not path.is_file():
+        return {}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("choreo", {})
+    except tomllib.TOMLDecodeError as error:
+        raise ChoreoError(f"{path.resolve()} is not TOML: {error}") from error
+    return dict(table)
+
+
+def _own_names(variables: Mapping[str, str]) -> dict[str, Any]:
+    """Read `CHOREO_*`. An empty variable says nothing, as Compose passes on what is not set."""
+    found: dict[str, Any] = {}
+    properties: dict[str, str] = {}
+    for variable, value in variables.items():
+        name = variable.upper().removeprefix(PREFIX).lower()
+        if not value or not variable.upper().startswith(PREFIX):
+            continue
+        if name.startswith("kafka__"):
+            properties[name.removeprefix("kafka__").replace("__", ".")] = value
+        elif name != "kafka" and name in Settings.model_fields:
+            found[name] = value
+    return found | ({"kafka": properties} if properties else {})
+
+
+def _usual_names(variables: Mapping[str, str]) -> dict[str, Any]:
+    return {field: variables[name] for name, field in _USUAL_NAMES.items() if variables.get(name)}
+
+
+def setting_problems(error: ValidationError) -> list[Problem]:
+    """Say for people what is wrong with settings: one problem a value, and where it can be set.
+
+    Args:
+        error: What making a `Settings` raised.
+    """
+    problems = []
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        name = ".".join(str(part) for part in detail["loc"]) or "settings"
+        if detail["type"] == "extra_forbidden":
+            close = get_close_matches(name, Settings.model_fields, n=1)
+            fix = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(Settings.model_fields)}."
+            problems.append(Problem("CH901", f"There is no setting {name}.", "", fix))
+            continue
+        text = detail["msg"].removeprefix("Value error, ")
+        variable = PREFIX + name.upper().replace(".", "__", 1).replace(".", "_")
+        problems.append(Problem("CH902", f"The setting {name} cannot be that: {text}.", "", f"Set it by {variable}."))
+    return problems
+
+
+class Slot:
+    """One claimed place among the processes of a service on this host; held until closed, or until the process ends.
+
+    Attributes:
+        number: Counted from 0.
+        instance: `<hostname>-<number>`, for `group.instance.id` and `transactional.id`.
+    """
+
+    def __init__(self, number: int, descriptor: int) -> None:
+        self.number = number
+        self.instance = f"{re.sub(r'[^A-Za-z0-9._-]', '-', socket.gethostname())}-{number}"
+        self._descriptor: int | None = descriptor
+
+    def close(self) -> None:
+        """Give the slot back; closing twice is fine."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def claim_slot(group: str, directory: Path | None = None) -> Slot:
+    """Take the first free slot of a group on this host, so that equal commands share the work and fence nobody.
+
+    The operating system gives a slot back when its process ends, however it ends, so the next process takes over the
+    identity and with it the partitions.
+
+    Args:
+        group: Name of the service.
+        directory: Where the lock files are; in the host's directory for temporary files if None.
+
+    Raises:
+        ChoreoError: If no lock file can be opened or all slots are taken. Naming `instance` in the settings helps.
+    """
+    place = directory or Path(tempfile.gettempdir()) / "choreo-slots"
+    if not place.exists():
+        place.mkdir(parents=True, exist_ok=True)
+        with suppress(PermissionError):
+            # Users of one host share the slots, since they share its name; nobody may remove another's file.
+            place.chmod(0o1777)
+    for number in range(SLOTS_MAX):
+        descriptor = _try_lock(place / f"{quote(group, safe='')}-{number}.lock")
+        if descriptor is not None:
+            return Slot(number, descriptor)
+    raise ChoreoError(f"No slot for {group} is free in {place}. Set CHOREO_INSTANCE to a name of this process's own.")
+
+
+def _try_lock(path: Path) -> int | None:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except PermissionError:
+        return None  # Another user's slot: a kernel that protects shared directories does not even let it be opened.
+    except OSError as error:
+        raise ChoreoError(
+            f"The lock file {path} cannot be opened: {error.strerror}. Set CHOREO_INSTANCE to this process's own name."
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
