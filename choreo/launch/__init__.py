@@ -1,0 +1,11 @@
+"""The composition root: services, settings and brokers become running workers.
+
+Only this package and the publisher wire things together; what they wire lives below. The command line and users call
+`run` and `running`; nothing else imports this.
+"""
+
+from choreo.launch.health import serve_health
+from choreo.launch.running import Running, run, running
+from choreo.launch.topics import apply_topics, check_topics, plan_topics
+
+__all__ = ["Running", "apply_topics", "check_topics", "plan_topics", "run", "running", "serve_health"]

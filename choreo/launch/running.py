@@ -1,0 +1,245 @@
+"""Starting services, keeping them running and letting them go.
+
+The order of starting (check, announce, open, join) and of stopping (drain, leave, close) lives here; one service's loop
+is `runtime.Worker`. `choreo run`, `choreo dev`, `choreo demo` and users' own programs come through here.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+
+from choreo.clock import SystemClock
+from choreo.codec import Codec, Schemas
+from choreo.errors import BrokerUnavailable, DeclarationError
+from choreo.kafka import KafkaTransport
+from choreo.launch.health import serve_health
+from choreo.launch.topics import apply_topics, check_topics
+from choreo.manifest import Manifest
+from choreo.runtime import Engine, Resources, Worker
+from choreo.runtime.catalog import MANIFESTS, Catalog
+from choreo.runtime.notes import ENDS
+from choreo.service import Declaration, Service, declarations, not_yet
+from choreo.settings import Settings, claim_slot
+from choreo.step import Rules
+from choreo.transport import Outgoing, Transport
+
+ANNOUNCE_TIMEOUT_S = 30.0
+_log = logging.getLogger("choreo")
+
+
+class Running:
+    """Services that run in this process.
+
+    Attributes:
+        workers: One a service.
+    """
+
+    def __init__(self, workers: Sequence[Worker]) -> None:
+        self.workers = list(workers)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to work; called by `running`."""
+        self._tasks = [asyncio.create_task(worker.run(), name=worker.name) for worker in self.workers]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every service owns partitions and has restored their memory."""
+        return all(worker.ready for worker in self.workers)
+
+    async def wait_ready(self, timeout_s: float = 60.0) -> None:
+        """Wait until every service owns partitions.
+
+        Raises:
+            TimeoutError: If that takes longer than `timeout_s` seconds.
+            ChoreoError: If a service failed meanwhile.
+        """
+        waits = [asyncio.create_task(worker.wait_ready()) for worker in self.workers]
+        try:
+            async with asyncio.timeout(timeout_s):
+                pending: set[asyncio.Task[None]] = set(waits)
+                while pending:
+                    done, _ = await asyncio.wait({*pending, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done & set(self._tasks):
+                        await task
+                    pending -= done
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def stop(self) -> None:
+        """Finish the batches in flight, commit them and leave."""
+        for worker in self.workers:
+            worker.stop()
+
+    async def wait(self) -> None:
+        """Wait until all services have stopped.
+
+        Raises:
+            ChoreoError: What stopped a service that nobody told to stop; the others are stopped first.
+        """
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
+        self.stop()
+        await asyncio.wait(self._tasks)
+        for task in done:
+            task.result()
+        for task in self._tasks:
+            task.result()
+
+
+def resolve(services: Sequence[Service]) -> list[Declaration]:
+    """Return what these services declare.
+
+    Raises:
+        DeclarationError: With every mistake at once, and everything declared that this version does not run.
+    """
+    found = declarations(*services)
+    waiting = not_yet(found)
+    if waiting:
+        raise DeclarationError(waiting)
+    return found
+
+
+@contextlib.asynccontextmanager
+async def running(
+    *services: Service, settings: Settings | None = None, transport: Transport | None = None, create_topics: bool = False
+) -> AsyncIterator[Running]:
+    """Run services in this process for as long as the block lasts; leaving it drains and commits.
+
+    Args:
+        services: What to run; each gets its own consumer group.
+        settings: Where and how; read from the environment unless given.
+        transport: Brokers to use instead of those the settings name.
+        create_topics: Create what is missing instead of refusing to start.
+
+    Raises:
+        DeclarationError: If the services cannot run as declared; retrying does not help.
+        TopicProblem: If topics are missing or do not fit.
+        BrokerUnavailable: If no broker answers, with the client's own reason.
+    """
+    declared = resolve(services)
+    settings = settings if settings is not None else Settings()
+    async with AsyncExitStack() as stack:
+        if transport is None:
+            transport = KafkaTransport(settings.kafka_config())
+            stack.callback(transport.close)
+        prepare = apply_topics if create_topics else check_topics
+        await asyncio.to_thread(prepare, declared, transport, settings)
+        catalog = await asyncio.to_thread(_announce, declared, transport)
+        stack.callback(catalog.close)
+        instance = settings.instance
+        if not instance:
+            slot = claim_slot(*sorted(each.name for each in declared))
+            stack.callback(slot.release)
+            instance = slot.instance
+        workers = []
+        for each in declared:
+            workers.append(await _worker(each, settings, transport, catalog, instance, stack))
+        live = Running(workers)
+        live.start()
+        try:
+            yield live
+        finally:
+            live.stop()
+            await live.wait()
+
+
+async def _worker(  # noqa: PLR0913 - called from one place; the parts it joins are what it is for.
+    declaration: Declaration,
+    settings: Settings,
+    transport: Transport,
+    catalog: Catalog,
+    instance: str,
+    stack: AsyncExitStack,
+) -> Worker:
+    delivery = settings.delivery if transport.guarantees.exactly_once else "at_least_once"
+    codec = Codec(declaration.event_types, catalog.schemas, event_bytes_max=settings.event_bytes_max)
+    rules = Rules(
+        declaration,
+        codec,
+        at_least_once=delivery == "at_least_once",
+        hops_max=settings.hops_max,
+        waiting_max=settings.waiting_max,
+        event_bytes_max=settings.event_bytes_max,
+    )
+    resources = Resources(declaration.providers)
+    await resources.open()
+    stack.push_async_callback(resources.close)
+    engine = Engine(
+        rules,
+        resources,
+        clock=SystemClock(),
+        concurrency_max=settings.concurrency_max,
+        remember_for=settings.remember_for,
+        refresh=catalog.refresh,
+        concerns=lambda saga_type: catalog.concerns(declaration.name, saga_type),
+    )
+    source = await asyncio.to_thread(
+        transport.source,
+        group=declaration.name,
+        topics=sorted({*declaration.topics_in, ENDS}),
+        memory_topic=f"{declaration.name}.memory",
+        delivery=delivery,
+        instance=instance,
+    )
+    return Worker(declaration.name, engine, source, batch_max=settings.batch_max)
+
+
+def _announce(declared: Sequence[Declaration], transport: Transport) -> Catalog:
+    """Write the manifests, then read all there are."""
+    manifests = [Manifest.of(each) for each in declared]
+    sender = transport.sender()
+    failures: list[Exception] = []
+    try:
+        for manifest in manifests:
+            outgoing = Outgoing(
+                MANIFESTS, manifest.key.encode(), manifest.to_bytes(), [("content-type", b"application/json")]
+            )
+            sender.enqueue(outgoing, lambda error: failures.append(error) if error is not None else None)
+        left = sender.flush(ANNOUNCE_TIMEOUT_S)
+    finally:
+        sender.close()
+    if left or failures:
+        raise BrokerUnavailable(f"the manifests could not be announced: {failures[0] if failures else 'no answer'}")
+    catalog = Catalog(transport, Schemas(), manifests)
+    catalog.load()
+    return catalog
+
+
+def run(*services: Service, settings: Settings | None = None, health: tuple[str, int] | None = None) -> None:
+    """Run services until SIGTERM or SIGINT; then drain, commit and return.
+
+    Args:
+        services: What to run.
+        settings: Where and how; read from the environment unless given.
+        health: Address for `/healthz` and `/readyz`, if wanted.
+
+    Raises:
+        ChoreoError: As `running`; and whatever stopped a service that nobody told to stop.
+    """
+    settings = settings if settings is not None else Settings()
+    asyncio.run(_until_told(services, settings, health))
+
+
+async def _until_told(services: Sequence[Service], settings: Settings, health: tuple[str, int] | None) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, told.set)
+    async with running(*services, settings=settings) as live:
+        server = await serve_health(live, *health) if health is not None else None
+        waiting = asyncio.create_task(told.wait())
+        ending = asyncio.create_task(live.wait())
+        await asyncio.wait({waiting, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if server is not None:
+            server.close()
+        if not ending.done():
+            _log.info("draining: %s", ", ".join(worker.name for worker in live.workers))
+            live.stop()
+        waiting.cancel()
+        await ending

@@ -1,0 +1,142 @@
+"""Which topics services need, and whether those that exist will do.
+
+The list of topics with their settings, the plan to mend them and the checks at start live here; creating them is the
+transport's. `choreo topics` and `running` call this before any client joins a group (SEMANTICS 39).
+"""
+
+from collections.abc import Iterable, Sequence
+
+from choreo.errors import Problem, TopicProblem
+from choreo.runtime.catalog import MANIFESTS
+from choreo.runtime.notes import ENDS, JOURNAL
+from choreo.service import Declaration
+from choreo.settings import Settings
+from choreo.transport import TopicSpec, TopicState, Transport
+
+COMMANDS = "choreo.commands"
+# A dead letter holds a whole record that was too large for us, and its reasons.
+DEAD_LETTER_BYTES_MAX = 20_000_000
+_FOREVER = {"retention.ms": "-1"}
+_COMPACT = {"cleanup.policy": "compact"}
+
+
+def needed(declarations: Iterable[Declaration], settings: Settings) -> list[TopicSpec]:
+    """Return every topic that these services read or write, sorted by name."""
+    specs: dict[str, TopicSpec] = {}
+
+    def add(name: str, config: dict[str, str], partitions: int = settings.partitions) -> None:
+        specs.setdefault(name, TopicSpec(name, partitions, settings.replication, config))
+
+    for each in declarations:
+        for topic in sorted({*each.topics_in, *each.topics_out}):
+            add(topic, {"cleanup.policy": "delete", **_FOREVER})
+        add(f"{each.name}.memory", _COMPACT)
+        add(f"{each.name}.dlq", {"cleanup.policy": "delete", "max.message.bytes": str(DEAD_LETTER_BYTES_MAX)})
+    add(JOURNAL, {"cleanup.policy": "delete", **_FOREVER})
+    add(ENDS, {"cleanup.policy": "delete", **_FOREVER})
+    add(COMMANDS, {"cleanup.policy": "delete", **_FOREVER})
+    add(MANIFESTS, _COMPACT, 1)
+    return [specs[name] for name in sorted(specs)]
+
+
+def plan_topics(
+    declarations: Sequence[Declaration], transport: Transport, settings: Settings
+) -> tuple[list[TopicSpec], list[Problem]]:
+    """Return (topics to create, what is wrong with those that exist).
+
+    A new topic takes the partition count that its neighbours have already, so that they agree (rule 39).
+
+    Raises:
+        BrokerUnavailable: If no broker answers.
+    """
+    specs = needed(declarations, settings)
+    found = transport.describe([spec.name for spec in specs])
+    counts = {found[spec.name].partitions for spec in specs if spec.name in found and _counted(spec.name)}
+    agreed = counts.pop() if len(counts) == 1 else settings.partitions
+    missing = [
+        spec._replace(partitions=agreed) if _counted(spec.name) else spec for spec in specs if spec.name not in found
+    ]
+    return missing, _misfits(specs, found, settings)
+
+
+def apply_topics(declarations: Sequence[Declaration], transport: Transport, settings: Settings) -> list[TopicSpec]:
+    """Create what is missing and return it.
+
+    Raises:
+        TopicProblem: If a topic that exists does not fit; nothing is created then.
+        BrokerUnavailable: If no broker answers.
+    """
+    missing, problems = plan_topics(declarations, transport, settings)
+    if problems:
+        raise TopicProblem(problems)
+    if missing:
+        transport.create(missing)
+    return missing
+
+
+def check_topics(declarations: Sequence[Declaration], transport: Transport, settings: Settings) -> None:
+    """Refuse to start on topics that are missing or do not fit.
+
+    Raises:
+        TopicProblem: Naming every one, with what to do.
+        BrokerUnavailable: If no broker answers.
+    """
+    missing, problems = plan_topics(declarations, transport, settings)
+    names = " ".join(each.name for each in declarations)
+    absent = [
+        Problem(
+            "CH080",
+            f"topic {spec.name} does not exist",
+            "",
+            f"run `choreo topics apply` for {names}: it makes {spec.partitions} partitions",
+        )
+        for spec in missing
+    ]
+    if problems or absent:
+        raise TopicProblem([*problems, *absent])
+
+
+def _counted(topic: str) -> bool:
+    """Whether a topic's partition count must agree with the others'."""
+    return topic != MANIFESTS and not topic.endswith(".dlq")
+
+
+def _misfits(specs: Sequence[TopicSpec], found: dict[str, TopicState], settings: Settings) -> list[Problem]:
+    problems: list[Problem] = []
+    counts: dict[int, list[str]] = {}
+    for spec in specs:
+        if (state := found.get(spec.name)) is None:
+            continue
+        if _counted(spec.name):
+            counts.setdefault(state.partitions, []).append(spec.name)
+        wanted, policy = spec.config["cleanup.policy"], state.config.get("cleanup.policy", "")
+        if policy and wanted not in policy.split(","):
+            problems.append(
+                Problem(
+                    "CH082",
+                    f"topic {spec.name} has cleanup.policy={policy}, and choreo needs {wanted}",
+                    "",
+                    f"kafka-configs.sh --alter --topic {spec.name} --add-config cleanup.policy={wanted}",
+                )
+            )
+        largest = int(state.config.get("max.message.bytes") or 0)
+        if largest and spec.config["cleanup.policy"] == "delete" and largest < settings.event_bytes_max:
+            problems.append(
+                Problem(
+                    "CH083",
+                    f"topic {spec.name} takes records of {largest} bytes, and event_bytes_max={settings.event_bytes_max}",
+                    "",
+                    f"raise max.message.bytes of {spec.name}, or lower event_bytes_max",
+                )
+            )
+    if len(counts) > 1:
+        told = "; ".join(f"{count}: {', '.join(topics)}" for count, topics in sorted(counts.items()))
+        problems.append(
+            Problem(
+                "CH081",
+                f"partition counts differ ({told}), so one saga would be spread over several consumers",
+                "",
+                f"bring all to {max(counts)}: kafka-topics.sh --alter --partitions {max(counts)} --topic … while no saga runs",
+            )
+        )
+    return problems
