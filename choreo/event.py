@@ -7,7 +7,7 @@ envelope.
 
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, ClassVar, NamedTuple, Unpack
@@ -16,7 +16,7 @@ import uuid_utils
 from pydantic import BaseModel, ConfigDict
 
 from choreo.errors import SchemaError
-from choreo.schema import Sensitive
+from choreo.schema import Sensitive, avro_schema, sensitive_fields, tightened
 
 __all__ = [
     "TOPIC_CHARS_MAX",
@@ -68,14 +68,15 @@ class Event(BaseModel):
 
     Raises:
         SchemaError: When the class is made, if a field has no exact Avro form; every such field is named.
-        pydantic.ValidationError: When an event is made, for what the Avro form cannot hold: NaN, an int beyond 64 bits, a
-            naive datetime.
+        pydantic.ValidationError: When an event is made, for what the Avro form cannot hold: NaN, an int beyond 64
+            bits, a naive datetime.
     """
 
     model_config = ConfigDict(frozen=True)
 
     __choreo_topic__: ClassVar[str] = ""
     __choreo_type__: ClassVar[str] = ""
+    __choreo_sensitive__: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(
         cls, *, topic: str | None = None, name: str | None = None, **config: Unpack[ConfigDict]
@@ -85,6 +86,24 @@ class Event(BaseModel):
         if topic is not None:
             cls.__choreo_topic__ = _checked_topic(cls.__name__, topic)
         cls.__choreo_type__ = _type_name(cls.__name__, cls.__choreo_topic__, name)
+
+    @classmethod
+    def __pydantic_on_complete__(cls) -> None:
+        """Refuse what Avro cannot hold: fields now, values from now on."""
+        super().__pydantic_on_complete__()
+        if not cls.model_config.get("frozen"):
+            raise SchemaError(f"{cls.__name__}: an event is a fact and stays frozen")
+        if cls.__choreo_type__:
+            schema = avro_schema(cls, cls.__choreo_type__)
+            # A field that nests something sensitive is hidden whole: the nested model's own repr would show it.
+            cls.__choreo_sensitive__ = frozenset(path.partition(".")[0] for path in sensitive_fields(schema))
+            hide_input = bool(cls.__choreo_sensitive__ or cls.model_config.get("hide_input_in_errors"))
+            cls.__pydantic_validator__ = tightened(cls.__pydantic_core_schema__, hide_input=hide_input)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Return what a log may show."""
+        for name, value in super().__repr_args__():
+            yield name, ("***" if name in self.__choreo_sensitive__ else value)
 
 
 class Failure(Event):

@@ -1,5 +1,30 @@
-"""Pydantic models as Avro schemas."""
+"""Pydantic models as Avro schemas, and back to the files that are checked in.
 
-from choreo.schema.sensitive import Sensitive
+What an event's fields may be, how they look in Avro, and whether two schemas fit lives in this package; how bytes are
+made of them does not. Event classes, manifests, the codec and the `schema` commands call what is named here.
+"""
 
-__all__ = ["Sensitive"]
+from choreo.schema.canonical import canonical, fingerprint, text
+from choreo.schema.compatibility import incompatibilities
+from choreo.schema.files import file_name, stale, write
+from choreo.schema.form import Schema
+from choreo.schema.model import avro_schema, form_of
+from choreo.schema.sensitive import Sensitive, is_sensitive, sensitive_fields
+from choreo.schema.strictness import tightened
+
+__all__ = [
+    "Schema",
+    "Sensitive",
+    "avro_schema",
+    "canonical",
+    "file_name",
+    "fingerprint",
+    "form_of",
+    "incompatibilities",
+    "is_sensitive",
+    "sensitive_fields",
+    "stale",
+    "text",
+    "tightened",
+    "write",
+]

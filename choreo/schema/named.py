@@ -1,0 +1,139 @@
+"""Avro schemas with their names resolved.
+
+Schemas refer to named types by name, relative to the namespace around them; here a schema becomes a graph of nodes in
+which every reference is the node itself. The resolver of compatibility and the codec's generators walk that graph.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from choreo.errors import SchemaError
+from choreo.schema.form import SENSITIVE
+
+_PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+NESTING_MAX = 100
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One type of a schema.
+
+    Attributes:
+        type: Avro's word for it; "union" for a list.
+        logical: Its logical type, "" where there is none.
+        name: Full name of a record, an enum or a fixed.
+        aliases: Other names that it answers to.
+        inner: Branches of a union; the one thing that an array or a map holds.
+        fields: A record's.
+        symbols: An enum's.
+        default: An enum's default symbol.
+        precision: A decimal's.
+        scale: A decimal's.
+        size: A fixed's.
+    """
+
+    type: str
+    logical: str = ""
+    name: str = ""
+    aliases: tuple[str, ...] = ()
+    inner: "list[Node]" = field(default_factory=list)
+    fields: "list[NodeField]" = field(default_factory=list)
+    symbols: tuple[str, ...] = ()
+    default: str | None = None
+    precision: int = 0
+    scale: int = 0
+    size: int = 0
+
+    @property
+    def short_name(self) -> str:
+        """Its name without the namespace."""
+        return self.name.rpartition(".")[2]
+
+    def __str__(self) -> str:
+        """Return what people call it in an error message."""
+        if self.logical == "decimal":
+            return f"decimal({self.precision}, {self.scale})"
+        return self.logical or (f"{self.type} {self.name}" if self.name else self.type)
+
+
+@dataclass(slots=True, eq=False)
+class NodeField:
+    """One field of a record node."""
+
+    name: str
+    node: Node
+    has_default: bool
+    sensitive: bool
+    aliases: tuple[str, ...] = ()
+
+
+# A schema is JSON of any shape, and one that came over the wire may be wrong in any way.
+def resolve(schema: Any) -> Node:
+    """Return a schema as a graph of nodes.
+
+    Raises:
+        SchemaError: If it is no Avro schema, or nests more than NESTING_MAX deep.
+    """
+    try:
+        return _node(schema, "", {}, 0)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise SchemaError(f"not an Avro schema: {error!r}") from error
+
+
+def _node(schema: Any, namespace: str, named: dict[str, Node], depth: int) -> Node:
+    if depth > NESTING_MAX:
+        raise SchemaError(f"the schema nests more than {NESTING_MAX} deep")
+    if isinstance(schema, str):
+        return _by_name(schema, namespace, named)
+    if isinstance(schema, list):
+        return Node("union", inner=[_node(branch, namespace, named, depth + 1) for branch in schema])
+    kind = schema["type"]
+    if not isinstance(kind, str):
+        return _node(kind, namespace, named, depth + 1)
+    if kind in {"array", "map"}:
+        held = schema["items" if kind == "array" else "values"]
+        return Node(kind, inner=[_node(held, namespace, named, depth + 1)])
+    if kind in {"record", "error", "enum", "fixed"}:
+        return _named(schema, namespace, named, depth)
+    node = _by_name(kind, namespace, named)
+    return _logical(Node(kind), schema) if kind in _PRIMITIVES else node
+
+
+def _by_name(name: str, namespace: str, named: dict[str, Node]) -> Node:
+    if name in _PRIMITIVES:
+        return Node(name)
+    full_name = name if "." in name or not namespace else f"{namespace}.{name}"
+    if full_name not in named:
+        raise SchemaError(f"the schema refers to {full_name}, which it does not define before")
+    return named[full_name]
+
+
+def _named(schema: dict[str, Any], namespace: str, named: dict[str, Node], depth: int) -> Node:
+    own_namespace, _, short = str(schema["name"]).rpartition(".")
+    own_namespace = own_namespace or str(schema.get("namespace", namespace))
+    full_name = f"{own_namespace}.{short}" if own_namespace else short
+    if full_name in named:
+        raise SchemaError(f"the schema defines {full_name} twice")
+    kind = "record" if schema["type"] == "error" else str(schema["type"])
+    node = named[full_name] = Node(kind, name=full_name, aliases=tuple(map(str, schema.get("aliases", ()))))
+    if kind == "enum":
+        node.symbols = tuple(map(str, schema["symbols"]))
+        node.default = schema.get("default")
+    elif kind == "fixed":
+        node.size = int(schema["size"])
+        _logical(node, schema)
+    else:
+        for each in schema["fields"]:
+            inner = _node(each["type"], own_namespace, named, depth + 1)
+            aliases = tuple(map(str, each.get("aliases", ())))
+            name = str(each["name"])
+            node.fields.append(NodeField(name, inner, "default" in each, bool(each.get(SENSITIVE)), aliases))
+    return node
+
+
+def _logical(node: Node, schema: dict[str, Any]) -> Node:
+    node.logical = str(schema.get("logicalType", ""))
+    if node.logical == "decimal":
+        node.precision = int(schema["precision"])
+        node.scale = int(schema.get("scale", 0))
+    return node

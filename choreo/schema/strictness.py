@@ -1,0 +1,88 @@
+"""What keeps a value out that Avro could not carry.
+
+The tightening of a model's validator lives here; which types are allowed at all is decided in `model`. Event classes
+use it when they are complete, so that making an event refuses what encoding it could not write.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic_core import CoreSchema, SchemaValidator
+
+LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
+
+# Pydantic's core schemas are plain dicts of its own making, and values in them may be anything.
+_Core = dict[str, Any]
+# Values under these keys are not schemas, whatever they look like.
+_OPAQUE = frozenset({"metadata", "serialization", "config", "default", "cls", "expected", "members", "computed_fields"})
+
+
+def tightened(core_schema: CoreSchema, *, hide_input: bool = False) -> SchemaValidator:
+    """Return a validator that also refuses NaN, ints beyond 64 bits, naive datetimes, aware times and lone surrogates.
+
+    The rules run inside Pydantic's compiled core, so an event costs no Python time for them. Nested models keep their
+    own validators; where the tightened model nests them they are held to the rules, instances made before included.
+
+    Args:
+        core_schema: Of a complete model; it is left as it is.
+        hide_input: Keep values out of error messages.
+    """
+    # The validators that nested models already have are the loose ones, so they must not be taken ready-made.
+    return SchemaValidator(_tight(core_schema), {"hide_input_in_errors": hide_input}, _use_prebuilt=False)
+
+
+def _tight(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_tight(each) for each in schema]
+    if isinstance(schema, tuple):
+        return tuple(_tight(each) for each in schema)
+    if not isinstance(schema, dict):
+        return schema
+    copy: _Core = {key: value if key in _OPAQUE else _tight(value) for key, value in schema.items()}
+    kind = copy.get("type")
+    rule = _RULES.get(kind) if isinstance(kind, str) else None
+    if rule is not None:
+        rule(copy)
+    return copy
+
+
+def _int(schema: _Core) -> None:
+    schema["ge"] = max(schema.get("ge", LONG_MIN), LONG_MIN)
+    schema["le"] = min(schema.get("le", LONG_MAX), LONG_MAX)
+
+
+def _number(schema: _Core) -> None:
+    schema["allow_inf_nan"] = False
+
+
+def _datetime(schema: _Core) -> None:
+    schema["tz_constraint"] = "aware"
+    # With an offset, a datetime can lie outside what UTC can say.
+    schema.setdefault("ge", datetime.min.replace(tzinfo=UTC))
+    schema.setdefault("le", datetime.max.replace(tzinfo=UTC))
+
+
+def _time(schema: _Core) -> None:
+    schema["tz_constraint"] = "naive"
+
+
+def _str(schema: _Core) -> None:
+    # Any constraint makes Pydantic look at the text, and then it refuses lone surrogates, which UTF-8 cannot say.
+    schema.setdefault("min_length", 0)
+
+
+def _model(schema: _Core) -> None:
+    # A nested instance was checked by its own, looser validator, and it may have been changed since.
+    schema["revalidate_instances"] = "always"
+
+
+_RULES: dict[str, Callable[[_Core], None]] = {
+    "int": _int,
+    "float": _number,
+    "decimal": _number,
+    "datetime": _datetime,
+    "time": _time,
+    "str": _str,
+    "model": _model,
+}
