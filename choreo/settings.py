@@ -10,7 +10,7 @@ import re
 import socket
 import tempfile
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from difflib import get_close_matches
@@ -272,23 +272,22 @@ def setting_problems(error: ValidationError) -> list[Problem]:
 
 
 class Slot:
-    """One claimed place among the processes of a service on this host; held until closed, or until the process ends.
+    """One claimed place among the processes of a host; held until released, or until the process ends.
 
     Attributes:
         number: Counted from 0.
         instance: `<hostname>-<number>`, for `group.instance.id` and `transactional.id`.
     """
 
-    def __init__(self, number: int, descriptor: int) -> None:
+    def __init__(self, number: int, descriptors: Sequence[int]) -> None:
         self.number = number
         self.instance = f"{re.sub(r'[^A-Za-z0-9._-]', '-', socket.gethostname())}-{number}"
-        self._descriptor: int | None = descriptor
+        self._descriptors = list(descriptors)
 
-    def close(self) -> None:
-        """Give the slot back; closing twice is fine."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+    def release(self) -> None:
+        """Give the slot back; releasing twice is fine."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
 
     def __enter__(self) -> Self:
         return self
@@ -296,17 +295,17 @@ class Slot:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.release()
 
 
-def claim_slot(group: str, directory: Path | None = None) -> Slot:
-    """Take the first free slot of a group on this host, so that equal commands share the work and fence nobody.
+def claim_slot(*groups: str, directory: Path | None = None) -> Slot:
+    """Take the first slot of this host that is free in all groups, so that equal commands share work and fence nobody.
 
     The operating system gives a slot back when its process ends, however it ends, so the next process takes over the
     identity and with it the partitions.
 
     Args:
-        group: Name of the service.
+        groups: Names of the services that run in this process.
         directory: Where the lock files are; in the host's directory for temporary files if None.
 
     Raises:
@@ -319,10 +318,25 @@ def claim_slot(group: str, directory: Path | None = None) -> Slot:
             # Users of one host share the slots, since they share its name; nobody may remove another's file.
             place.chmod(0o1777)
     for number in range(SLOTS_MAX):
-        descriptor = _try_lock(place / f"{quote(group, safe='')}-{number}.lock")
-        if descriptor is not None:
-            return Slot(number, descriptor)
-    raise ChoreoError(f"No slot for {group} is free in {place}. Set CHOREO_INSTANCE to a name of this process's own.")
+        # Sorted, so that two processes that want overlapping groups meet at the same file.
+        descriptors = _lock_all([place / f"{quote(group, safe='')}-{number}.lock" for group in sorted(groups)])
+        if descriptors is not None:
+            return Slot(number, descriptors)
+    raise ChoreoError(
+        f"No slot for {', '.join(groups)} is free in {place}. Set CHOREO_INSTANCE to this process's own name."
+    )
+
+
+def _lock_all(paths: Sequence[Path]) -> list[int] | None:
+    descriptors: list[int] = []
+    for path in paths:
+        descriptor = _try_lock(path)
+        if descriptor is None:
+            for each in descriptors:
+                os.close(each)
+            return None
+        descriptors.append(descriptor)
+    return descriptors
 
 
 def _try_lock(path: Path) -> int | None:
