@@ -1,0 +1,149 @@
+"""The documentation is held to the code: examples run, error codes have pages, schemas are what is written."""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"\bCH\d{3}\b")
+
+
+def python_blocks(path: Path) -> list[str]:
+    return FENCE.findall(path.read_text(encoding="utf-8"))
+
+
+def run_pytest(folder: Path) -> str:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-W",
+            "error",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:asyncio",
+            "--rootdir",
+            str(folder),
+            ".",
+        ],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT}:{folder}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_readme_example_runs(tmp_path: Path) -> None:
+    service, events, rest = python_blocks(ROOT / "README.md")[:3]
+    assert len([line for line in service.splitlines() if line.strip()]) <= 10
+    (tmp_path / "shop.py").write_text(events, encoding="utf-8")
+    (tmp_path / "stock.py").write_text(service, encoding="utf-8")
+    (tmp_path / "test_shop.py").write_text(rest, encoding="utf-8")
+
+    assert "1 passed" in run_pytest(tmp_path)
+
+
+def test_the_tutorial_runs(tmp_path: Path) -> None:
+    (tmp_path / "trip").mkdir()
+    (tmp_path / "trip" / "__init__.py").touch()
+    for block in python_blocks(DOCS / "tutorial" / "first-saga.md"):
+        name = block.partition("\n")[0].removeprefix("# ")
+        (tmp_path / name).write_text(block, encoding="utf-8")
+
+    assert "2 passed" in run_pytest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*DOCS.rglob("*.md"), ROOT / "README.md"]), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_python_in_the_docs_is_python(path: Path) -> None:
+    for block in python_blocks(path):
+        compile(re.sub(r"(?<=[(\[])\.\.\.(?=[)\]])", "", block), str(path), "exec")
+
+
+def codes_in_the_source() -> dict[str, str]:
+    return {
+        code: str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "choreo").rglob("*.py"))
+        for code in CODE.findall(path.read_text(encoding="utf-8"))
+        if "test" not in path.name
+    }
+
+
+def test_every_error_code_has_a_page() -> None:
+    pages = {path.stem for path in (DOCS / "errors").glob("CH*.md")}
+
+    assert {code: place for code, place in codes_in_the_source().items() if code not in pages} == {}
+
+
+def test_every_error_page_has_a_code() -> None:
+    pages = {path.stem for path in (DOCS / "errors").glob("CH*.md")}
+
+    assert pages - set(codes_in_the_source()) == set()
+
+
+def test_the_error_index_lists_every_page() -> None:
+    index = (DOCS / "errors" / "index.md").read_text(encoding="utf-8")
+
+    assert [path.name for path in sorted((DOCS / "errors").glob("CH*.md")) if f"]({path.name})" not in index] == []
+
+
+def test_the_decisions_index_lists_every_record() -> None:
+    index = (DOCS / "decisions" / "index.md").read_text(encoding="utf-8")
+
+    assert [p.name for p in sorted((DOCS / "decisions").glob("0*.md")) if f"]({p.name})" not in index] == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "zensical.toml").read_text(encoding="utf-8")
+    reached_by_an_index = {"errors", "decisions"}
+    lost = [
+        str(path.relative_to(DOCS))
+        for path in sorted(DOCS.rglob("*.md"))
+        if f'"{path.relative_to(DOCS)}"' not in navigation
+        and not (path.parent.name in reached_by_an_index and path.name != "index.md")
+    ]
+
+    assert lost == []
+
+
+@pytest.mark.parametrize("name", ["journal", "ends", "manifest"])
+def test_the_json_schemas_are_schemas(name: str) -> None:
+    schema = json.loads((DOCS / "reference" / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8"))
+
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_the_manifest_schema_is_the_model_s_own() -> None:
+    manifest = importlib.import_module("choreo.manifest")
+    written = json.loads((DOCS / "reference" / "schemas" / "manifest.schema.json").read_text(encoding="utf-8"))
+
+    assert written == manifest.Manifest.model_json_schema()
+
+
+def test_public_names_are_documented() -> None:
+    reference = "".join(path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md"))
+    errors = {"errors"} if "::: choreo.errors" in reference else set()
+    choreo = importlib.import_module("choreo")
+    undocumented = [
+        name
+        for name in choreo.__all__
+        if not re.search(rf"members: \[[^\]]*\b{name}\b|::: choreo\.[a-z.]*{name}$", reference, re.MULTILINE)
+        and getattr(choreo, name).__module__.rpartition(".")[2] not in errors
+    ]
+
+    assert undocumented == []
