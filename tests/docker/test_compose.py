@@ -8,12 +8,14 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETTLED = {"completed", "failed"}
 UP_TIMEOUT_S = 300
+QUIET: Any = {"capture_output": True, "text": True, "check": False}
 SETTLE_TIMEOUT_S = 90
 
 pytestmark = [
@@ -27,7 +29,7 @@ Compose = Callable[..., str]
 
 
 def compose_command() -> list[str]:
-    if shutil.which("docker") and not subprocess.run(["docker", "compose", "version"], capture_output=True).returncode:
+    if shutil.which("docker") and subprocess.run(["docker", "compose", "version"], **QUIET).returncode == 0:
         return ["docker", "compose"]
     assert shutil.which("docker-compose"), "neither `docker compose` nor docker-compose is here"
     return ["docker-compose"]
@@ -45,39 +47,31 @@ def compose() -> Iterator[Compose]:
     environment = {**os.environ, "KAFKA_PORT": str(free_port()), "COMPOSE_HTTP_TIMEOUT": "300"}
 
     def run(*arguments: str, timeout_s: float = 120) -> str:
-        done = subprocess.run(
-            [*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout_s
-        )
-        assert done.returncode == 0, f"{arguments}: {done.stdout[-4000:]}{done.stderr[-4000:]}"
+        done = subprocess.run([*command, *arguments], cwd=ROOT, env=environment, timeout=timeout_s, **QUIET)
+        assert done.returncode == 0, f"{arguments}: {done.stdout[-4000:]}{done.stderr[-4000:]}{logs()}"
         return done.stdout
+
+    def logs() -> str:
+        told = subprocess.run([*command, "logs", "--no-color", "--tail", "40"], cwd=ROOT, env=environment, **QUIET)
+        return told.stdout + told.stderr
 
     try:
         run("up", "--build", "--detach", timeout_s=UP_TIMEOUT_S)
         yield run
-    except AssertionError:
-        print(
-            subprocess.run(
-                [*command, "logs", "--no-color"], cwd=ROOT, env=environment, capture_output=True, text=True
-            ).stdout
-        )
-        raise
     finally:
-        subprocess.run(
-            [*command, "--profile", "place", "down", "--volumes", "--timeout", "20"],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            check=False,
-        )
+        down = ["--profile", "place", "down", "--volumes", "--timeout", "20"]
+        subprocess.run([*command, *down], cwd=ROOT, env=environment, **QUIET)
 
 
-def until(what: str, probe: Callable[[], object], timeout_s: float) -> object:
+def until(compose: Compose, what: str, probe: Callable[[], object], timeout_s: float) -> object:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if found := probe():
             return found
         time.sleep(1)
-    raise AssertionError(f"{what}: not within {timeout_s} s")
+    raise AssertionError(
+        f"{what}: not within {timeout_s} s; {compose('ps')}{compose('logs', '--no-color', '--tail', '30')}"
+    )
 
 
 def containers(compose: Compose) -> dict[str, str]:
@@ -105,7 +99,7 @@ def test_everything_comes_up_healthy(compose: Compose) -> None:
         states = containers(compose)
         return watched <= states.keys() and all(states[name] == "healthy" for name in watched)
 
-    until("all healthy", healthy, UP_TIMEOUT_S)
+    until(compose, "all healthy", healthy, UP_TIMEOUT_S)
 
 
 def test_orders_flow_and_the_tracker_knows(compose: Compose) -> None:
@@ -115,7 +109,7 @@ def test_orders_flow_and_the_tracker_knows(compose: Compose) -> None:
         now = counts(compose)
         return now if now and not now.keys() - SETTLED and sum(now.values()) >= 50 else None
 
-    found = until("50 sagas at rest", settled, SETTLE_TIMEOUT_S)
+    found = until(compose, "50 sagas at rest", settled, SETTLE_TIMEOUT_S)
 
     assert isinstance(found, dict)
     assert sum(found.values()) == 50
