@@ -1,0 +1,46 @@
+"""The rows of order: how each order ended.
+
+SQLite and the rule that an order ends once live here; which end it is does not. The handlers call it with the keys
+choreo gives them, and audits read the same file.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import Literal
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS endings(
+    order_id TEXT PRIMARY KEY, key TEXT NOT NULL, ending TEXT NOT NULL, repeats INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+"""
+
+
+class OrderBook:
+    """How orders ended.
+
+    Several worker processes may have the same file open.
+
+    Args:
+        path: Database file; it and its folder are made where missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
+
+    def end(self, key: str, order_id: str, ending: Literal["confirmed", "cancelled"]) -> None:
+        """Write how an order ended, once per order; a repeat under the same key changes only the count of repeats."""
+        self._db.execute(
+            "INSERT INTO endings(order_id, key, ending) VALUES (?, ?, ?)"
+            " ON CONFLICT(order_id) DO UPDATE SET repeats = repeats + (key = excluded.key)",
+            (order_id, key, ending),
+        )
+
+    def totals(self) -> dict[str, int]:
+        """Return how many orders ended each way."""
+        return dict(self._db.execute("SELECT ending, COUNT(*) FROM endings GROUP BY ending").fetchall())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()

@@ -1,0 +1,71 @@
+"""The rows of payment: one charge a step, one void a charge.
+
+SQLite and the rule that a key works once live here, as a card processor would have it; which card is declined does not.
+The handlers call it with the keys choreo gives them, and audits read the same file: charges less voids is what was earned.
+"""
+
+import sqlite3
+from decimal import Decimal
+from pathlib import Path
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS charges(
+    key TEXT PRIMARY KEY, order_id TEXT NOT NULL, cents INTEGER NOT NULL, repeats INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS voids(
+    key TEXT PRIMARY KEY, order_id TEXT NOT NULL, cents INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+class Till:
+    """What was charged and what was given back.
+
+    Several worker processes may have the same file open.
+
+    Args:
+        path: Database file; it and its folder are made where missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
+
+    def charge(self, key: str, order_id: str, amount: Decimal) -> bool:
+        """Charge an amount, once per key; return False where the key was voided before.
+
+        A repeat under the same key changes nothing but the count of repeats.
+        """
+        if self._db.execute(
+            "INSERT OR IGNORE INTO charges(key, order_id, cents)"
+            " SELECT ?1, ?2, ?3 WHERE NOT EXISTS (SELECT 1 FROM voids WHERE key = ?1)",
+            (key, order_id, int(amount * 100)),
+        ).rowcount:
+            return True
+        self._db.execute("UPDATE charges SET repeats = repeats + 1 WHERE key = ?", (key,))
+        return self._db.execute("SELECT 1 FROM voids WHERE key = ?", (key,)).fetchone() is None
+
+    def void(self, key: str, order_id: str) -> Decimal:
+        """Give back what was charged under this key, once, and make the key unusable; return how much it was."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO voids(key, order_id, cents)"
+            " SELECT ?1, ?2, COALESCE((SELECT cents FROM charges WHERE key = ?1), 0)",
+            (key, order_id),
+        )
+        return _dollars(self._db.execute("SELECT cents FROM voids WHERE key = ?", (key,)).fetchone()[0])
+
+    def totals(self) -> tuple[Decimal, Decimal]:
+        """Return how much was ever charged and ever given back."""
+        charged, voided = self._db.execute(
+            "SELECT (SELECT COALESCE(SUM(cents), 0) FROM charges), (SELECT COALESCE(SUM(cents), 0) FROM voids)"
+        ).fetchone()
+        return _dollars(charged), _dollars(voided)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+
+def _dollars(cents: int) -> Decimal:
+    return Decimal(cents).scaleb(-2)
