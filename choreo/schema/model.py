@@ -21,6 +21,7 @@ from pydantic_core import PydanticUndefined
 
 from choreo.errors import SchemaError
 from choreo.schema.form import NO_DEFAULT, FieldForm, Form, Schema, branch_of, default_json, json_schema
+from choreo.schema.named import DIGITS_MAX
 from choreo.schema.sensitive import is_sensitive
 
 _SCALARS: dict[Any, str] = {
@@ -270,7 +271,7 @@ def _decimal(metadata: list[Any], *, strict: bool) -> Form:
     for each in metadata:
         precision = precision or getattr(each, "max_digits", None)
         scale = getattr(each, "decimal_places", None) if scale is None else scale
-    if precision is None or scale is None or not 0 <= scale <= precision or not precision:
+    if precision is None or scale is None or not 0 <= scale <= precision <= DIGITS_MAX or not precision:
         raise _Refused("say how long it may get: Annotated[Decimal, Field(max_digits=12, decimal_places=2)]")
     return Form("decimal", Decimal, precision=precision, scale=scale, strict=strict)
 

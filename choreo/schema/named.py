@@ -12,6 +12,7 @@ from choreo.schema.form import SENSITIVE
 
 _PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 NESTING_MAX = 100
+DIGITS_MAX = 1000
 
 
 @dataclass(slots=True, eq=False)
@@ -136,4 +137,7 @@ def _logical(node: Node, schema: dict[str, Any]) -> Node:
     if node.logical == "decimal":
         node.precision = int(schema["precision"])
         node.scale = int(schema.get("scale", 0))
+        if not 0 <= node.scale <= node.precision <= DIGITS_MAX:
+            # The specification wants such a logical type ignored.
+            node.logical, node.precision, node.scale = "", 0, 0
     return node

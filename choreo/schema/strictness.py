@@ -4,7 +4,7 @@ The tightening of a model's validator lives here; which types are allowed at all
 use it when they are complete, so that making an event refuses what encoding it could not write.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,11 +14,12 @@ LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
 
 # Pydantic's core schemas are plain dicts of its own making, and values in them may be anything.
 _Core = dict[str, Any]
+_Rules = Mapping[str, Callable[[_Core], None]]
 # Values under these keys are not schemas, whatever they look like.
 _OPAQUE = frozenset({"metadata", "serialization", "config", "default", "cls", "expected", "members", "computed_fields"})
 
 
-def tightened(core_schema: CoreSchema, *, hide_input: bool = False) -> SchemaValidator:
+def tightened(core_schema: CoreSchema, *, hide_input: bool = False, decoded: bool = False) -> SchemaValidator:
     """Return a validator that also refuses NaN, ints beyond 64 bits, naive datetimes, aware times and lone surrogates.
 
     The rules run inside Pydantic's compiled core, so an event costs no Python time for them. Nested models keep their
@@ -27,21 +28,24 @@ def tightened(core_schema: CoreSchema, *, hide_input: bool = False) -> SchemaVal
     Args:
         core_schema: Of a complete model; it is left as it is.
         hide_input: Keep values out of error messages.
+        decoded: What it will see comes from a decoder, which has counted the digits of decimals; Pydantic takes longer
+            for that than for all else.
     """
     # The validators that nested models already have are the loose ones, so they must not be taken ready-made.
-    return SchemaValidator(_tight(core_schema), {"hide_input_in_errors": hide_input}, _use_prebuilt=False)
+    rules = {**_RULES, "decimal": _counted} if decoded else _RULES
+    return SchemaValidator(_tight(core_schema, rules), {"hide_input_in_errors": hide_input}, _use_prebuilt=False)
 
 
-def _tight(schema: Any) -> Any:
+def _tight(schema: Any, rules: _Rules) -> Any:
     if isinstance(schema, list):
-        return [_tight(each) for each in schema]
+        return [_tight(each, rules) for each in schema]
     if isinstance(schema, tuple):
-        return tuple(_tight(each) for each in schema)
+        return tuple(_tight(each, rules) for each in schema)
     if not isinstance(schema, dict):
         return schema
-    copy: _Core = {key: value if key in _OPAQUE else _tight(value) for key, value in schema.items()}
+    copy: _Core = {key: value if key in _OPAQUE else _tight(value, rules) for key, value in schema.items()}
     kind = copy.get("type")
-    rule = _RULES.get(kind) if isinstance(kind, str) else None
+    rule = rules.get(kind) if isinstance(kind, str) else None
     if rule is not None:
         rule(copy)
     return copy
@@ -54,6 +58,12 @@ def _int(schema: _Core) -> None:
 
 def _number(schema: _Core) -> None:
     schema["allow_inf_nan"] = False
+
+
+def _counted(schema: _Core) -> None:
+    _number(schema)
+    schema.pop("max_digits", None)
+    schema.pop("decimal_places", None)
 
 
 def _datetime(schema: _Core) -> None:
@@ -77,7 +87,7 @@ def _model(schema: _Core) -> None:
     schema["revalidate_instances"] = "always"
 
 
-_RULES: dict[str, Callable[[_Core], None]] = {
+_RULES: _Rules = {
     "int": _int,
     "float": _number,
     "decimal": _number,

@@ -1,0 +1,2 @@
+"""Events to records and back."""
+from choreo.codec.encoder import encoder
