@@ -1,0 +1,1 @@
+"""Benchmarks: choreo beside hand-written loops, in one run, as ratios."""

@@ -1,0 +1,87 @@
+"""A memory's bytes: whole round trips, and nothing but `UndecodableRecord` for bytes that are none."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from choreo.errors import UndecodableRecord
+from choreo.memory import Fence, Flag, Memory, Recorded, Status, peek
+
+texts = st.text(max_size=40)
+names = st.text(st.characters(exclude_characters=",", exclude_categories=["Cs"]), min_size=1, max_size=20)
+longs = st.integers(-(2**63), 2**63 - 1)
+recorded = st.builds(
+    Recorded,
+    event_id=texts,
+    type=texts,
+    branch=texts,
+    hop=st.integers(0, 65535),
+    occurred_us=longs,
+    source=texts,
+    causation_id=texts,
+    causes=st.lists(names, max_size=3).map(tuple),
+    compensates_id=texts,
+    path=st.lists(names, max_size=3).map(tuple),
+    body=st.binary(max_size=400),
+    check=st.integers(0, 2**32 - 1),
+    mine=st.booleans(),
+    read=st.booleans(),
+    held=st.booleans(),
+    saga_type=texts,
+    business_key=texts,
+    step=texts,
+    trigger=texts,
+)
+fences = st.dictionaries(
+    st.tuples(texts, texts, texts), st.builds(Fence, st.sampled_from(Status), st.integers(0, 2**32 - 1)), max_size=5
+)
+
+
+@st.composite
+def memories(draw: st.DrawFn) -> Memory:
+    memory = Memory()
+    memory.flags = draw(st.integers(0, 15))
+    memory.ended_ms = draw(st.integers(0, 2**63))
+    memory.terminal_id = draw(texts)
+    memory.state = draw(st.binary(max_size=300))
+    memory.fences = draw(fences)
+    memory.events = {each.event_id: each for each in draw(st.lists(recorded, max_size=4))}
+    return memory
+
+
+@given(memories())
+def test_a_memory_survives_its_bytes(memory: Memory):
+    data = memory.encode()
+    again = Memory.decode(data)
+    assert again.encode() == data
+    assert again.fences == memory.fences
+    assert again.events == memory.events
+    assert (again.state, again.terminal_id, again.ended_ms) == (memory.state, memory.terminal_id, memory.ended_ms)
+    flags, ended_ms = peek(data)
+    assert ended_ms == memory.ended_ms
+    assert bool(flags & Flag.PARKED) == any(each.status is Status.PARKED for each in memory.fences.values())
+
+
+@given(memories(), st.data())
+def test_r29_damaged_bytes_are_told_apart(memory: Memory, data: st.DataObject):
+    whole = memory.encode()
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    with pytest.raises(UndecodableRecord):
+        Memory.decode(whole[:cut])
+    with pytest.raises(UndecodableRecord):
+        Memory.decode(whole + b"x")
+
+
+@given(st.binary(max_size=200))
+def test_r29_random_bytes_never_crash(noise: bytes):
+    try:
+        Memory.decode(b"\x01" + noise)
+    except UndecodableRecord as error:
+        assert error.reason == "memory-unreadable"
+    peek(noise)
+
+
+def test_a_one_hop_memory_is_small():
+    memory = Memory()
+    memory.fences["capture", "", "0198c0de-0000-7000-8000-000000000001"] = Fence(Status.DONE, 1)
+    assert len(memory.encode()) < 80
