@@ -1,0 +1,26 @@
+"""The tracker: the read-only projection that rebuilds every saga's state from the topics alone.
+
+What programs use is exported from here; each name lives in the module that its import says. The follower writes the
+store and nothing else, and the trackers only read it.
+"""
+
+from choreo.tracker.follower import Follower
+from choreo.tracker.reading import AsyncTracker, Tracker
+from choreo.tracker.store import Store
+from choreo.tracker.view import EventView, Flag, Lag, Page, Reason, SagaStep, SagaView, StepStatus, plain
+
+__all__ = [
+    "AsyncTracker",
+    "EventView",
+    "Flag",
+    "Follower",
+    "Lag",
+    "Page",
+    "Reason",
+    "SagaStep",
+    "SagaView",
+    "StepStatus",
+    "Store",
+    "Tracker",
+    "plain",
+]

@@ -1,0 +1,251 @@
+"""From records to rows.
+
+Events, journal notes and ends are read here as the projection takes them: bodies by their writers' schemas, sensitive
+fields masked before anything else sees them. No service code is imported and nothing is kept but schemas. `follower`
+calls this for every record it reads.
+"""
+
+import io
+import json
+from datetime import UTC, date, datetime, time, timedelta
+from hashlib import blake2b
+from typing import Any
+
+import fastavro
+
+from choreo.errors import UndecodableRecord
+from choreo.manifest import Manifest
+from choreo.tracker.seen import ENDED, Noted, Seen
+from choreo.tracker.view import MASK
+from choreo.transport import Record
+
+MAGIC = b"\xc3\x01"
+_HEAD_BYTES = 10
+_SENSITIVE = "choreo.sensitive"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+TEXT_CHARS_MAX = 4000
+
+# Avro schemas and decoded bodies are of any shape.
+Schema = Any
+
+
+class Writer:
+    """One writer's schema, ready to decode.
+
+    Args:
+        schema: As a manifest announces it.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self._names: dict[str, Schema] = {}
+        self._schema = fastavro.parse_schema(schema, named_schemas=self._names)
+        self._masks = _SENSITIVE in json.dumps(schema)
+
+    def decode(self, body: bytes) -> dict[str, Any]:
+        """Return the body's fields, sensitive ones masked.
+
+        Raises:
+            UndecodableRecord: If the bytes do not fit the schema; retrying does not help.
+        """
+        stream = io.BytesIO(body)
+        try:
+            value: Any = fastavro.schemaless_reader(stream, self._schema, None)
+        except (Exception, RecursionError) as error:
+            # fastavro raises whatever the damage leads it into: EOFError, IndexError, OverflowError, UnicodeDecodeError.
+            raise UndecodableRecord("undecodable", f"the body does not fit its schema: {error!r}") from error
+        if stream.tell() != len(body):
+            raise UndecodableRecord("undecodable", f"{len(body) - stream.tell()} bytes too many")
+        fields: dict[str, Any] = self._masked(self._schema, value) if self._masks else value
+        return fields
+
+    def _masked(self, schema: Schema, value: Any) -> Any:
+        if isinstance(schema, str):
+            schema = self._names.get(schema, schema)
+        if isinstance(schema, list):
+            # Which branch was written is not said once it is decoded, so what any branch hides is hidden.
+            for branch in schema:
+                value = self._masked(branch, value)
+            return value
+        if not isinstance(schema, dict):
+            return value
+        if schema["type"] == "record" and isinstance(value, dict):
+            masked = dict(value)
+            for each in schema["fields"]:
+                name = each["name"]
+                if name in masked:
+                    masked[name] = MASK if each.get(_SENSITIVE) else self._masked(each["type"], masked[name])
+            return masked
+        if schema["type"] == "array" and isinstance(value, list):
+            return [self._masked(schema["items"], item) for item in value]
+        if schema["type"] == "map" and isinstance(value, dict):
+            return {key: self._masked(schema["values"], item) for key, item in value.items()}
+        return self._masked(schema["type"], value) if isinstance(schema["type"], dict | list) else value
+
+
+class Decoder:
+    """Reads events with every schema that was ever announced."""
+
+    def __init__(self) -> None:
+        self._writers: dict[str, Writer] = {}
+
+    @property
+    def fingerprints(self) -> set[str]:
+        """The schemas that bodies can be decoded with, in hex."""
+        return set(self._writers)
+
+    def learn(self, manifest: Manifest) -> set[str]:
+        """Take a manifest's schemas; return the fingerprints, in hex, that were not known before."""
+        new = {each for each in manifest.schemas if each not in self._writers}
+        for each in new:
+            try:
+                self._writers[each] = Writer(manifest.schemas[each])
+            except (Exception, RecursionError):
+                # One schema that is none must not keep the tracker from all the others; its events stay undecoded.
+                continue
+        return new & self._writers.keys()
+
+    def event(self, record: Record) -> Seen:
+        """Return an event's row; without payload where the writer's schema is not known yet.
+
+        Raises:
+            UndecodableRecord: If it cannot be read, or has no identity; retrying does not help.
+        """
+        value = record.value
+        texts = _headers(record)
+        saga_id = _text(record.key) or texts.get("ce_sagaid", "")
+        event_id, kind = texts.get("ce_id", ""), texts.get("ce_type", "")
+        if not saga_id or not event_id or not kind:
+            raise UndecodableRecord("missing-id", "an event needs a key, a ce_id and a ce_type")
+        if texts.get("ce_sagaid", saga_id) != saga_id:
+            raise UndecodableRecord("key-mismatch", "ce_sagaid must be the record's key")
+        if value is None or len(value) < _HEAD_BYTES or value[:2] != MAGIC:
+            raise UndecodableRecord("undecodable", "not Avro in single-object encoding")
+        fingerprint = value[2:_HEAD_BYTES].hex()
+        writer = self._writers.get(fingerprint)
+        body = writer.decode(value[_HEAD_BYTES:]) if writer is not None else None
+        hop = texts.get("ce_hop", "")
+        return Seen(
+            saga_id,
+            event_id,
+            kind,
+            record.topic,
+            record.partition,
+            record.offset,
+            texts.get("ce_source", ""),
+            texts.get("ce_causationid", ""),
+            texts.get("ce_causes", ""),
+            texts.get("ce_compensatesid", ""),
+            texts.get("ce_branch", ""),
+            int(hop) if hop.isdecimal() and len(hop) < 10 else 0,  # noqa: PLR2004 - nine digits fit the column
+            _micros(texts.get("ce_time", ""), record),
+            texts.get("ce_sagatype", ""),
+            texts.get("ce_subject", ""),
+            blake2b(value, digest_size=8).digest(),
+            0,
+            str(body.get("reason", ""))[:TEXT_CHARS_MAX] if body is not None else "",
+            json.dumps(body, default=_json, ensure_ascii=False) if body is not None else None,
+            fingerprint,
+            texts.get("traceparent", ""),
+        )
+
+
+def note(record: Record) -> Noted:
+    """Return the row of a record of `choreo.journal`.
+
+    Raises:
+        UndecodableRecord: If it is none; retrying does not help.
+    """
+    body = _body(record)
+    attempt = body.get("attempt")
+    return Noted(
+        saga_id=_field(body, "saga_id") or _text(record.key),
+        note_id=_identity(record),
+        kind=_field(body, "note"),
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        service=_field(body, "service"),
+        handler=_field(body, "handler"),
+        branch=_field(body, "branch"),
+        trigger=_field(body, "trigger"),
+        step=_field(body, "step"),
+        reason=_field(body, "reason"),
+        error=_field(body, "error"),
+        event_type=_field(body, "event_type"),
+        event_id=_field(body, "event_id"),
+        saga_type=_field(body, "saga_type"),
+        attempt=attempt if isinstance(attempt, int) and 0 <= attempt < 2**31 else 0,
+        at_us=_micros(_field(body, "at"), record),
+    )
+
+
+def end(record: Record) -> Noted:
+    """Return the row of a record of `choreo.ends`.
+
+    Raises:
+        UndecodableRecord: If it is none; retrying does not help.
+    """
+    body = _body(record)
+    return Noted(
+        saga_id=_field(body, "saga_id") or _text(record.key),
+        note_id=f"{ENDED}:{_identity(record)}",
+        kind=ENDED,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        service=_field(body, "service"),
+        reason=_field(body, "outcome"),
+        event_type=_field(body, "event_type"),
+        event_id=_field(body, "event_id"),
+        saga_type=_field(body, "saga_type"),
+        at_us=_micros(_field(body, "at"), record),
+    )
+
+
+def _headers(record: Record) -> dict[str, str]:
+    try:
+        return {name: value.decode() for name, value in record.headers if value is not None}
+    except UnicodeDecodeError as error:
+        raise UndecodableRecord("undecodable", f"a header is no text: {error}") from error
+
+
+def _text(key: bytes | None) -> str:
+    try:
+        return (key or b"").decode()
+    except UnicodeDecodeError as error:
+        raise UndecodableRecord("key-mismatch", "the key is no text") from error
+
+
+def _body(record: Record) -> dict[str, Any]:
+    try:
+        body = json.loads(record.value or b"")
+    except (ValueError, RecursionError) as error:
+        raise UndecodableRecord("undecodable", f"not JSON: {error}") from error
+    if not isinstance(body, dict) or not (_field(body, "saga_id") or _text(record.key)):
+        raise UndecodableRecord("missing-id", "a note needs a saga_id")
+    return body
+
+
+def _field(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    # JSON may hold lone surrogates, which no database takes.
+    return value[:TEXT_CHARS_MAX].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def _identity(record: Record) -> str:
+    return _headers(record).get("ce_id") or blake2b(record.value or b"", digest_size=16).hexdigest()
+
+
+def _micros(text: str, record: Record) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return record.timestamp_ms * 1000
+    return ((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
+
+
+def _json(value: object) -> str:
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    return value.hex() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,349 @@
+"""The tracker, as programs ask it.
+
+`Tracker` and `AsyncTracker` live here: finding, listing, counting and waiting for sagas in a store that a follower keeps
+up, in this process or another. Nothing is written and no broker is asked. Applications, the command line and the
+tracker's pages call it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Self
+
+from choreo.clock import Clock, SystemClock
+from choreo.errors import ChoreoError, SchemaError
+from choreo.event import saga_id_for
+from choreo.manifest import Manifest
+from choreo.saga import SagaState
+from choreo.tracker.graph import Graph
+from choreo.tracker.projection import moment, project, shown
+from choreo.tracker.seen import Seen
+from choreo.tracker.store import Store, bit
+from choreo.tracker.tables import EVENTS
+from choreo.tracker.view import AT_REST, EventView, Flag, Lag, Page, SagaView
+
+PAGE_SAGAS_MAX = 1000
+NAP_S_MIN = 0.01
+NAP_S_MAX = 0.2
+_SCHEMES = "sqlite:///path/to/file.db"
+
+
+class Tracker:
+    """What is known about sagas. Usable from any thread; every answer comes from one moment.
+
+    Args:
+        store: What a follower keeps up.
+        clock: Tells ages.
+        nap: Called between two looks of `wait` with seconds to let pass.
+    """
+
+    def __init__(self, store: Store, clock: Clock | None = None, nap: Callable[[float], object] = time.sleep) -> None:
+        self._store = store
+        self._clock = clock if clock is not None else SystemClock()
+        self._nap = nap
+        self._known: tuple[int, Graph] | None = None
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Open a tracker's store.
+
+        Args:
+            url: `sqlite:///` and a path: `sqlite:///tracker.db` here, `sqlite:////var/lib/tracker.db` from the root.
+
+        Raises:
+            ChoreoError: If the store is of a kind that cannot be read, or cannot be opened.
+        """
+        scheme, found, path = url.partition("://")
+        if not found or scheme != "sqlite" or not path.startswith("/") or path == "/":
+            raise ChoreoError(
+                f"{url!r}: a tracker is opened as {_SCHEMES}; http:// and postgresql:// are not supported"
+            )
+        return cls(Store(path[1:]))
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def saga(self, saga_id: str) -> SagaView | None:
+        """Return a saga, or None if nothing of it has been read."""
+        with self._store.snapshot():
+            return next(iter(self._views([saga_id])), None)
+
+    def find(self, type: str, key: str, generation: int | None = None) -> SagaView | None:  # noqa: A002 - the word people use
+        """Return the saga of this type with this business key.
+
+        Args:
+            type: Name of the saga type.
+            key: The business key.
+            generation: Which one, where it was repeated; the one that started last unless given.
+        """
+        if generation is not None:
+            return self.saga(saga_id_for(type, key, generation))
+        with self._store.snapshot():
+            rows = self._store.ask(
+                "SELECT saga_id FROM views WHERE business_key = ? AND type = ? ORDER BY started_us DESC, saga_id LIMIT 1",
+                [key, type],
+            )
+            return next(iter(self._views([saga_id for (saga_id,) in rows])), None)
+
+    def wait(self, saga_id: str, timeout_s: float = 10.0) -> SagaView:
+        """Return a saga once it is at rest: completed or failed, with nothing left to do.
+
+        Raises:
+            TimeoutError: If it is not at rest in time; it says what it waits for.
+        """
+        deadline, nap_s = time.monotonic() + timeout_s, NAP_S_MIN
+        while True:
+            if self._resting(saga_id) and (saga := self.saga(saga_id)) is not None and saga.at_rest:
+                return saga
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise self._timeout(saga_id, timeout_s)
+            self._nap(min(nap_s, left))
+            nap_s = min(nap_s * 1.5, NAP_S_MAX)
+
+    def sagas(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002 - the word people use
+        state: SagaState | None = None,
+        flag: Flag | str | None = None,
+        older_than: timedelta | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page:
+        """Return sagas, the one that started last first.
+
+        Args:
+            type: Of this saga type only.
+            state: In this state only.
+            flag: With this flag only. `overdue` is worked out when a saga is read, and cannot be asked for.
+            older_than: Started longer ago than this.
+            limit: At most so many, 1 to 1,000.
+            after: `next` of the page before.
+
+        Raises:
+            ValueError: If `limit`, `flag` or `after` cannot be.
+        """
+        if not 1 <= limit <= PAGE_SAGAS_MAX:
+            raise ValueError(f"limit must be from 1 to {PAGE_SAGAS_MAX}")
+        wheres: list[tuple[str, list[object]]] = []
+        if type is not None:
+            wheres.append(("type = ?", [type]))
+        if state is not None:
+            wheres.append(("state = ?", [SagaState(state).value]))
+        if flag is not None:
+            mask = bit(Flag(flag))
+            if not mask:
+                raise ValueError(f"{flag} is worked out when a saga is read, and cannot be listed by")
+            wheres.append(("flags <> 0 AND flags & ? <> 0", [mask]))
+        if older_than is not None:
+            wheres.append(("started_us < ?", [_micros(self._clock.now() - older_than)]))
+        if after is not None:
+            wheres.append(("(started_us, saga_id) < (?, ?)", [*_cursor(after)]))
+        where = " AND ".join(text for text, _ in wheres) or "1"
+        statement = (
+            f"SELECT saga_id, started_us FROM views WHERE {where} ORDER BY started_us DESC, saga_id DESC LIMIT ?"  # noqa: S608 - fixed texts
+        )
+        with self._store.snapshot():
+            rows = self._store.ask(statement, [*(value for _, values in wheres for value in values), limit + 1])
+            items = self._views([saga_id for saga_id, _ in rows[:limit]])
+        last = f"{rows[limit - 1][1]}.{rows[limit - 1][0]}" if len(rows) > limit else None
+        return Page(items, last)
+
+    def recent(self, limit: int = 20) -> list[SagaView]:
+        """Return the sagas that changed last, the newest first."""
+        with self._store.snapshot():
+            rows = self._store.ask(
+                "SELECT saga_id FROM views ORDER BY updated_us DESC LIMIT ?", [max(1, min(limit, PAGE_SAGAS_MAX))]
+            )
+            return self._views([saga_id for (saga_id,) in rows])
+
+    def events(self, saga_id: str) -> list[EventView]:
+        """Return a saga's events, causes before effects."""
+        saga = self.saga(saga_id)
+        return saga.events if saga is not None else []
+
+    def event(self, event_id: str, saga_id: str | None = None) -> EventView | None:
+        """Return one event by its id; without the saga, every event is looked through."""
+        where, values = (
+            ("saga_id = ? AND event_id = ?", [saga_id, event_id]) if saga_id else ("event_id = ?", [event_id])
+        )
+        rows = self._store.ask(f"{EVENTS} WHERE {where} LIMIT 1", values)
+        return shown(Seen._make(rows[0])) if rows else None
+
+    def counts(self) -> dict[str, dict[SagaState, int]]:
+        """Return how many sagas of each type are in each state; every state of a type that there is has a number."""
+        found: dict[str, dict[SagaState, int]] = {}
+        for kind, state, number in self._store.counts():
+            found.setdefault(kind, dict.fromkeys(SagaState, 0))[state] = number
+        return found
+
+    def flag_counts(self) -> dict[Flag, int]:
+        """Return how many sagas carry each flag that is stored."""
+        rows = self._store.ask("SELECT flags, count(*) FROM views WHERE flags <> 0 GROUP BY flags")
+        return {flag: sum(number for bits, number in rows if bits & bit(flag)) for flag in Flag if bit(flag)}
+
+    def lag(self) -> Lag:
+        """Return how far the store is behind the topics."""
+        with self._store.snapshot():
+            behind = self._store.ask("SELECT ended - next FROM offsets WHERE ended > next")
+            checked, caught_up = self._store.mark("checked_us"), self._store.mark("caught_up_us")
+            ((undecodable,),) = self._store.ask("SELECT count(*) FROM undecodable")
+            ((undecoded,),) = self._store.ask("SELECT count(*) FROM events WHERE payload IS NULL")
+        now = _micros(self._clock.now())
+        return Lag(
+            records=sum(gap for (gap,) in behind),
+            seconds=max(0, now - caught_up) / 1e6 if caught_up else None,
+            partitions=len(behind),
+            undecodable=undecodable,
+            undecoded=undecoded,
+            checked_at=moment(checked) if checked else None,
+        )
+
+    def _resting(self, saga_id: str) -> bool:
+        rows = self._store.ask("SELECT state FROM views WHERE saga_id = ?", [saga_id])
+        return bool(rows) and rows[0][0] in AT_REST
+
+    def _timeout(self, saga_id: str, timeout_s: float) -> TimeoutError:
+        saga = self.saga(saga_id)
+        if saga is None:
+            return TimeoutError(f"nothing of saga {saga_id} has been read after {timeout_s:g} s")
+        awaited = "; ".join(saga.waiting_for)
+        return TimeoutError(f"saga {saga_id} is {saga.state} after {timeout_s:g} s, waiting for {awaited}")
+
+    def _views(self, saga_ids: Iterable[str]) -> list[SagaView]:
+        graph = self._graph()
+        rows = self._store.records(list(saga_ids))
+        return [project(graph, saga_id, *each) for saga_id, each in rows.items() if any(each)]
+
+    def _graph(self) -> Graph:
+        revision = self._store.mark("revision")
+        if self._known is None or self._known[0] != revision:
+            manifests = []
+            for body in self._store.manifests():
+                # The follower has counted what cannot be read.
+                with suppress(SchemaError):
+                    manifests.append(Manifest.from_bytes(body))
+            self._known = revision, Graph(manifests)
+        return self._known[1]
+
+
+class AsyncTracker:
+    """A `Tracker` for programs with an event loop: the same methods, awaited; each asks the store in a thread.
+
+    Args:
+        tracker: What to ask.
+    """
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Open a tracker's store, as `Tracker.open` does.
+
+        Raises:
+            ChoreoError: If the store is of a kind that cannot be read, or cannot be opened.
+        """
+        return cls(Tracker.open(url))
+
+    async def close(self) -> None:
+        """Close the store."""
+        await asyncio.to_thread(self._tracker.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def saga(self, saga_id: str) -> SagaView | None:
+        """Return a saga, or None if nothing of it has been read."""
+        return await asyncio.to_thread(self._tracker.saga, saga_id)
+
+    async def find(self, type: str, key: str, generation: int | None = None) -> SagaView | None:  # noqa: A002 - the word people use
+        """Return the saga of this type with this business key, as `Tracker.find` does."""
+        return await asyncio.to_thread(self._tracker.find, type, key, generation)
+
+    async def wait(self, saga_id: str, timeout_s: float = 10.0) -> SagaView:
+        """Return a saga once it is at rest; no thread is held while waiting.
+
+        Raises:
+            TimeoutError: If it is not at rest in time; it says what it waits for.
+        """
+        deadline, nap_s = time.monotonic() + timeout_s, NAP_S_MIN
+        while True:
+            # With no time given, `Tracker.wait` looks once, and its error says what is awaited.
+            left = deadline - time.monotonic()
+            try:
+                return await asyncio.to_thread(self._tracker.wait, saga_id, 0.0)
+            except TimeoutError as error:
+                if left <= 0:
+                    raise TimeoutError(str(error).replace("after 0 s", f"after {timeout_s:g} s")) from None
+            await asyncio.sleep(min(nap_s, left))
+            nap_s = min(nap_s * 1.5, NAP_S_MAX)
+
+    async def sagas(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002 - the word people use
+        state: SagaState | None = None,
+        flag: Flag | str | None = None,
+        older_than: timedelta | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page:
+        """Return sagas, the one that started last first, as `Tracker.sagas` does.
+
+        Raises:
+            ValueError: If `limit`, `flag` or `after` cannot be.
+        """
+        return await asyncio.to_thread(
+            lambda: self._tracker.sagas(
+                type=type, state=state, flag=flag, older_than=older_than, limit=limit, after=after
+            )
+        )
+
+    async def recent(self, limit: int = 20) -> list[SagaView]:
+        """Return the sagas that changed last, the newest first."""
+        return await asyncio.to_thread(self._tracker.recent, limit)
+
+    async def events(self, saga_id: str) -> list[EventView]:
+        """Return a saga's events, causes before effects."""
+        return await asyncio.to_thread(self._tracker.events, saga_id)
+
+    async def event(self, event_id: str, saga_id: str | None = None) -> EventView | None:
+        """Return one event by its id."""
+        return await asyncio.to_thread(self._tracker.event, event_id, saga_id)
+
+    async def counts(self) -> dict[str, dict[SagaState, int]]:
+        """Return how many sagas of each type are in each state."""
+        return await asyncio.to_thread(self._tracker.counts)
+
+    async def flag_counts(self) -> dict[Flag, int]:
+        """Return how many sagas carry each flag that is stored."""
+        return await asyncio.to_thread(self._tracker.flag_counts)
+
+    async def lag(self) -> Lag:
+        """Return how far the store is behind the topics."""
+        return await asyncio.to_thread(self._tracker.lag)
+
+
+def _micros(at: datetime) -> int:
+    return round(at.timestamp() * 1e6)
+
+
+def _cursor(after: str) -> tuple[int, str]:
+    number, found, saga_id = after.partition(".")
+    if not found or not number.lstrip("-").isdecimal():
+        raise ValueError(f"{after!r} is not where a page ended; pass `next` of the page before")
+    return int(number), saga_id

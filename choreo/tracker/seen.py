@@ -1,0 +1,146 @@
+"""Records as the projection takes them.
+
+The two rows that the tracker keeps of a saga live here, an event and a note, with the folding of duplicates and the order
+in which events are told. How bytes become rows does not (`reading` of records is in `decoding`). `projection` and `store`
+agree on these rows.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Seen(NamedTuple):
+    """One event; the columns of the store's table, in this order.
+
+    Attributes:
+        causes: Event ids, comma-separated.
+        at_us: When it occurred, in microseconds since 1970, UTC.
+        digest: Of the raw value; two ids with different digests differ.
+        differs: 1 where the same id also came with another body.
+        reason: The `reason` of a failure.
+        payload: The decoded body as JSON, sensitive fields masked; None until the writer's schema is known.
+        fingerprint: Of the writer's schema, in hex.
+    """
+
+    saga_id: str
+    event_id: str
+    type: str
+    topic: str
+    partition: int
+    offset: int
+    source: str = ""
+    causation_id: str = ""
+    causes: str = ""
+    compensates_id: str = ""
+    branch: str = ""
+    hop: int = 0
+    at_us: int = 0
+    saga_type: str = ""
+    business_key: str = ""
+    digest: bytes = b""
+    differs: int = 0
+    reason: str = ""
+    payload: str | None = None
+    fingerprint: str = ""
+    traceparent: str = ""
+
+
+class Noted(NamedTuple):
+    """One note from the journal, or the end of a saga (`kind` "ended"); the columns of the store's table.
+
+    Attributes:
+        kind: As the journal says it.
+        trigger: What identifies the step beside handler and branch.
+        step: The step's idempotency key.
+        event_id: The event concerned.
+        attempt: Failed attempts so far, 0 where unknown.
+        at_us: When, in microseconds since 1970, UTC.
+    """
+
+    saga_id: str
+    note_id: str
+    kind: str
+    topic: str
+    partition: int
+    offset: int
+    service: str = ""
+    handler: str = ""
+    branch: str = ""
+    trigger: str = ""
+    step: str = ""
+    reason: str = ""
+    error: str = ""
+    event_type: str = ""
+    event_id: str = ""
+    saga_type: str = ""
+    attempt: int = 0
+    at_us: int = 0
+
+
+ENDED = "ended"
+
+
+def place(row: Seen | Noted) -> tuple[str, int, int]:
+    """Return where a record stands; of several with one id, the lowest place counts."""
+    return row.topic, row.partition, row.offset
+
+
+def fold_events(rows: Iterable[Seen]) -> dict[str, Seen]:
+    """Return one row per event id, whatever the order and the number of copies.
+
+    The copy at the lowest place wins, as the store's upsert has it; another body beside it is marked, never dropped silently.
+    """
+    folded: dict[str, Seen] = {}
+    for row in rows:
+        known = folded.get(row.event_id)
+        if known is None:
+            folded[row.event_id] = row
+            continue
+        kept = min(known, row, key=place)
+        differs = int(known.differs or row.differs or known.digest != row.digest)
+        folded[row.event_id] = kept._replace(differs=differs) if kept.differs != differs else kept
+    return folded
+
+
+def fold_notes(rows: Iterable[Noted]) -> list[Noted]:
+    """Return one row per note id, by time."""
+    folded: dict[str, Noted] = {}
+    for row in rows:
+        known = folded.get(row.note_id)
+        folded[row.note_id] = row if known is None else min(known, row, key=place)
+    return sorted(folded.values(), key=lambda row: (row.at_us, row.attempt, row.note_id))
+
+
+def parents(row: Seen) -> tuple[str, ...]:
+    """Return the ids of the events that this one says it follows from."""
+    if row.causes:
+        return (row.causation_id, *row.causes.split(",")) if row.causation_id else tuple(row.causes.split(","))
+    return (row.causation_id,) if row.causation_id else ()
+
+
+def in_order(folded: dict[str, Seen]) -> list[Seen]:
+    """Return the events, causes before their effects and otherwise by time, whatever the clocks of the machines said."""
+    by_time = sorted(folded.values(), key=lambda row: (row.at_us, row.hop, place(row)))
+    told: dict[str, Seen] = {}
+    waiting: dict[str, list[Seen]] = {}
+    missing: dict[str, int] = {}
+    for row in by_time:
+        # An id that names itself or something unknown holds nothing up.
+        absent = {each for each in parents(row) if each in folded and each not in told and each != row.event_id}
+        if absent:
+            missing[row.event_id] = len(absent)
+            for each in absent:
+                waiting.setdefault(each, []).append(row)
+            continue
+        freed = [row]
+        while freed:
+            each = freed.pop(0)
+            told[each.event_id] = each
+            for later in waiting.pop(each.event_id, ()):
+                missing[later.event_id] -= 1
+                if not missing[later.event_id]:
+                    freed.append(later)
+    if len(told) < len(folded):
+        # Events that name each other as causes: impossible, and shown all the same.
+        told |= {row.event_id: row for row in by_time if row.event_id not in told}
+    return list(told.values())

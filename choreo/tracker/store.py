@@ -1,0 +1,256 @@
+"""Where the tracker keeps what it read.
+
+One SQLite database lives here, with its transactions and the questions asked of it; what a saga's rows mean does not
+(`projection`). `follower` writes, and it alone; any number of other processes read while it does (write-ahead log).
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from choreo.errors import ChoreoError
+from choreo.saga import SagaState
+from choreo.tracker import tables
+from choreo.tracker.projection import Summary
+from choreo.tracker.seen import Noted, Seen
+from choreo.tracker.view import Flag
+from choreo.transport import Position
+
+BUSY_TIMEOUT_S = 10.0
+IDS_MAX = 500
+"""Most sagas asked for in one statement."""
+
+_BITS = {Flag.PARKED: 1, Flag.STUCK: 2, Flag.VIOLATION: 4, Flag.DIFFERS: 8}
+
+Rows = tuple[list[Seen], list[Noted]]
+
+
+class ManifestRow(NamedTuple):
+    """A manifest as its topic had it."""
+
+    name: str
+    pos: int
+    body: bytes
+
+
+class Store:
+    """The tracker's database.
+
+    Every method may be called from any thread; one at a time is served, and a transaction counts as one.
+
+    Args:
+        path: File of the database, made if it is not there; `:memory:` keeps it in this object.
+    """
+
+    def __init__(self, path: str | Path = ":memory:") -> None:
+        self._lock = threading.RLock()
+        self._depth = 0
+        try:
+            self._sql = sqlite3.connect(
+                path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
+            )
+            self._sql.execute("PRAGMA journal_mode = WAL")
+            # Killed processes lose nothing; after a power cut the last transactions, offsets and all, may be read again.
+            self._sql.execute("PRAGMA synchronous = NORMAL")
+            self._sql.execute("PRAGMA cache_size = -65536")
+            version = self._sql.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                self._sql.executescript(
+                    f"BEGIN IMMEDIATE;{tables.CREATE}PRAGMA user_version = {tables.VERSION};COMMIT;"
+                )
+        except sqlite3.Error as error:
+            raise ChoreoError(f"the tracker's store {str(path)!r} cannot be opened: {error}") from error
+        if version not in {0, tables.VERSION}:
+            self._sql.close()
+            raise ChoreoError(
+                f"the tracker's store {str(path)!r} has layout {version}, and this choreo reads {tables.VERSION}: "
+                "delete it and let the tracker build it again, or use the choreo that wrote it"
+            )
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            self._sql.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Make all that is written inside take effect at once, or not at all."""
+        with self._within("BEGIN IMMEDIATE"):
+            yield
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Make all that is read inside come from one moment."""
+        with self._within("BEGIN"):
+            yield
+
+    @contextmanager
+    def _within(self, begin: str) -> Iterator[None]:
+        with self._lock:
+            if self._depth:
+                yield
+                return
+            self._sql.execute(begin)
+            self._depth = 1
+            try:
+                yield
+            except BaseException:
+                self._sql.execute("ROLLBACK")
+                raise
+            else:
+                self._sql.execute("COMMIT")
+            finally:
+                self._depth = 0
+
+    # What the follower writes.
+
+    def put_events(self, rows: Iterable[Seen]) -> None:
+        """Add events; copies of one id are folded."""
+        self._many(tables.PUT_EVENT, rows)
+
+    def put_notes(self, rows: Iterable[Noted]) -> None:
+        """Add notes; copies of one id are folded."""
+        self._many(tables.PUT_NOTE, rows)
+
+    def put_views(self, rows: Iterable[Summary]) -> None:
+        """Replace what is kept of these sagas for finding and counting them."""
+        self._many(
+            tables.PUT_VIEW,
+            ((row[0], row[1], row[2], row[3].value, _bits(row[4]), row[5], row[6], row[7]) for row in rows),
+        )
+
+    def put_offsets(self, offsets: Mapping[Position, int]) -> None:
+        """Remember where to read on."""
+        self._many(tables.PUT_OFFSET, [(topic, part, offset) for (topic, part), offset in offsets.items()])
+
+    def put_ends(self, ends: Mapping[Position, int], checked_us: int, *, caught_up: bool) -> None:
+        """Remember where the partitions ended when the follower looked."""
+        with self.writing():
+            self._many(tables.PUT_END, [(topic, part, offset) for (topic, part), offset in ends.items()])
+            marks = [("checked_us", checked_us), *([("caught_up_us", checked_us)] if caught_up else [])]
+            self._many(tables.PUT_MARK, marks)
+
+    def put_undecodable(self, rows: Iterable[tuple[str, int, int, str, str]]) -> None:
+        """Count records that cannot be read: topic, partition, offset, reason, error."""
+        self._many(tables.PUT_UNDECODABLE, rows)
+
+    def drop_undecoded(self, rows: Iterable[tuple[str, int, int, str, str]]) -> list[str]:
+        """Remove events that were kept until their schema is known, and are none; return their sagas."""
+        sagas: list[str] = []
+        where = "WHERE payload IS NULL AND topic = ? AND part = ? AND pos = ?"
+        for row in rows:
+            sagas += [saga_id for (saga_id,) in self.ask(f"SELECT saga_id FROM events {where}", row[:3])]  # noqa: S608 - fixed
+            self.ask(f"DELETE FROM events {where}", row[:3])  # noqa: S608 - fixed text
+        return sagas
+
+    def drop_views(self, saga_ids: Iterable[str]) -> None:
+        """Remove what is kept of sagas that have no records."""
+        self._many("DELETE FROM views WHERE saga_id = ?", ((each,) for each in saga_ids))
+
+    def put_manifests(self, rows: Iterable[ManifestRow]) -> None:
+        """Add manifests; readers of the store see from `revision` that there are new ones."""
+        with self.writing():
+            self._many(tables.PUT_MANIFEST, rows)
+            self._many(tables.PUT_MARK, [("revision", self.mark("revision") + 1)])
+
+    def make_stale(self) -> None:
+        """Have every saga judged again, because the graph changed."""
+        self._many("UPDATE views SET stale = ?", [(1,)])
+
+    def rewind(self, fingerprints: Iterable[str]) -> dict[Position, int]:
+        """Go back to the first event that these schemas decode; return the partitions and where they are read from.
+
+        Bodies are not kept for later, for they may hold what must never be stored.
+        """
+        back: dict[Position, int] = {}
+        for fingerprint in sorted(fingerprints):
+            rows = self.ask(
+                "SELECT topic, part, min(pos) FROM events WHERE payload IS NULL AND fingerprint = ? GROUP BY topic, part",
+                [fingerprint],
+            )
+            for topic, part, pos in rows:
+                back[topic, part] = min(pos, back.get((topic, part), pos))
+        self.put_offsets(back)
+        return back
+
+    def forget(self, rested_before_us: int, sagas_max: int = IDS_MAX) -> int:
+        """Remove sagas that have rested since before then, oldest first; return how many."""
+        with self.writing():
+            ids = [
+                (row[0],)
+                for row in self.ask(
+                    "SELECT saga_id FROM views WHERE rested_us < ? ORDER BY updated_us LIMIT ?",
+                    [rested_before_us, sagas_max],
+                )
+            ]
+            for table in ("events", "notes", "views"):
+                self._many(f"DELETE FROM {table} WHERE saga_id = ?", ids)  # noqa: S608 - one of three names
+        return len(ids)
+
+    # What is asked.
+
+    def manifests(self) -> list[bytes]:
+        """Return the manifests, the oldest first."""
+        return [body for (body,) in self.ask("SELECT body FROM manifests ORDER BY pos, name")]
+
+    def offsets(self) -> dict[Position, int]:
+        """Return where to read on."""
+        return {
+            (topic, part): offset
+            for topic, part, offset in self.ask("SELECT topic, part, next FROM offsets WHERE next > 0")
+        }
+
+    def stale(self, sagas_max: int) -> list[str]:
+        """Return sagas that are to be judged again."""
+        return [row[0] for row in self.ask("SELECT saga_id FROM views WHERE stale = 1 LIMIT ?", [sagas_max])]
+
+    def mark(self, name: str) -> int:
+        """Return one of the store's own numbers, 0 where it was never set."""
+        rows = self.ask("SELECT value FROM marks WHERE name = ?", [name])
+        return int(rows[0][0]) if rows else 0
+
+    def records(self, saga_ids: Sequence[str], *, bare: bool = False) -> dict[str, Rows]:
+        """Return all rows of these sagas.
+
+        Args:
+            saga_ids: The sagas; those without rows have empty lists.
+            bare: Without payloads, which nothing is judged by.
+        """
+        found: dict[str, Rows] = {each: ([], []) for each in saga_ids}
+        events = tables.EVENTS_BARE if bare else tables.EVENTS
+        ids = list(found)
+        with self.snapshot():
+            for begin in range(0, len(ids), IDS_MAX):
+                some = ids[begin : begin + IDS_MAX]
+                where = f" WHERE saga_id IN ({', '.join('?' * len(some))})"
+                for row in self._sql.execute(events + where, some):
+                    found[row[0]][0].append(Seen._make(row))
+                for row in self._sql.execute(tables.NOTES + where, some):
+                    found[row[0]][1].append(Noted._make(row))
+        return found
+
+    def counts(self) -> list[tuple[str, SagaState, int]]:
+        """Return how many sagas of each type are in each state."""
+        rows = self.ask("SELECT type, state, count(*) FROM views GROUP BY type, state ORDER BY type, state")
+        return [(kind, SagaState(state), number) for kind, state, number in rows]
+
+    def ask(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a question. SQLite's values have no types that could be known here."""
+        with self._lock:
+            return self._sql.execute(statement, values).fetchall()
+
+    def _many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        with self._lock:
+            self._sql.executemany(statement, rows)
+
+
+def bit(flag: Flag) -> int:
+    """Return the bit that stands for a flag in the table; 0 for a flag that is never stored."""
+    return _BITS.get(flag, 0)
+
+
+def _bits(flags: Iterable[Flag]) -> int:
+    return sum(_BITS[flag] for flag in flags)
