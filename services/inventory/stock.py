@@ -4,6 +4,7 @@ SQLite and the rule that a key works once live here; what an order may reserve d
 keys choreo gives them, and audits read the same file: what was reserved less what was released is what has left.
 """
 
+import fcntl
 import sqlite3
 from pathlib import Path
 
@@ -29,7 +30,10 @@ class Stock:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
+        # Two processes that turn a new file to WAL at once do not wait for each other, so one goes first.
+        with path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
 
     def reserve(self, key: str, order_id: str, quantity: int) -> bool:
         """Set CDs aside, once per key; return False where the key was released before.

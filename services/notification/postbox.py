@@ -4,6 +4,7 @@ SQLite and the rule that a key posts once live here, as a mail provider would ha
 handlers call it with the keys choreo gives them, and audits read the same file.
 """
 
+import fcntl
 import sqlite3
 from pathlib import Path
 
@@ -26,7 +27,10 @@ class Postbox:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
+        # Two processes that turn a new file to WAL at once do not wait for each other, so one goes first.
+        with path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
 
     def post(self, key: str, order_id: str, body: str) -> None:
         """Send a message, once per key; a repeat changes nothing but the count of repeats."""

@@ -4,6 +4,7 @@ SQLite and the rule that an order ends once live here; which end it is does not.
 choreo gives them, and audits read the same file.
 """
 
+import fcntl
 import sqlite3
 from pathlib import Path
 from typing import Literal
@@ -27,7 +28,10 @@ class OrderBook:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
+        # Two processes that turn a new file to WAL at once do not wait for each other, so one goes first.
+        with path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
 
     def end(self, key: str, order_id: str, ending: Literal["confirmed", "cancelled"]) -> None:
         """Write how an order ended, once per order; a repeat under the same key changes only the count of repeats."""

@@ -86,9 +86,9 @@ def order(row: int, purchase: dict[str, str], repeat: int = 1) -> OrderPlaced:
     )
 
 
-def orders_without_end(purchases: Sequence[dict[str, str]]) -> Iterator[OrderPlaced]:
-    """Yield the orders of the whole file, again and again, each repetition with order ids of its own."""
-    for repeat in count(1):
+def orders_from(purchases: Sequence[dict[str, str]], first_repeat: int = 1) -> Iterator[OrderPlaced]:
+    """Yield the orders of the whole file, again and again without end, each repetition with order ids of its own."""
+    for repeat in count(first_repeat):
         for row, purchase in enumerate(purchases, start=1):
             yield order(row, purchase, repeat)
 

@@ -4,6 +4,7 @@ SQLite and the rule that a key works once live here, as a card processor would h
 The handlers call it with the keys choreo gives them, and audits read the same file: charges less voids is what was earned.
 """
 
+import fcntl
 import sqlite3
 from decimal import Decimal
 from pathlib import Path
@@ -30,7 +31,10 @@ class Till:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
+        # Two processes that turn a new file to WAL at once do not wait for each other, so one goes first.
+        with path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
 
     def charge(self, key: str, order_id: str, amount: Decimal) -> bool:
         """Charge an amount, once per key; return False where the key was voided before.

@@ -4,6 +4,7 @@ SQLite and the rule that a key works once live here, as a carrier would have it;
 handlers call it with the keys choreo gives them, and audits read the same file: parcels less cancellations are on the road.
 """
 
+import fcntl
 import sqlite3
 from pathlib import Path
 
@@ -29,7 +30,10 @@ class Dispatch:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
+        # Two processes that turn a new file to WAL at once do not wait for each other, so one goes first.
+        with path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
 
     def book(self, key: str, order_id: str) -> str | None:
         """Book a parcel, once per key; return its number, or None where the key was cancelled before.
