@@ -5,7 +5,7 @@ keeps it; the tracker, which has schemas and no classes, uses `plain_decoder`.
 """
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from struct import Struct
 from typing import Any
@@ -22,6 +22,7 @@ from choreo.schema.form import EPOCH, EPOCH_ORDINAL, Form, members
 from choreo.schema.named import Node, resolve
 
 HEAD_BYTES = 10
+DAY_MICROSECONDS = 86_400_000_000
 HIDDEN = "***"
 # What a reader makes of a value is a value of any type, or nothing at all where it has no such field.
 Decoder = Callable[[bytes], Any]
@@ -125,7 +126,7 @@ class _Target:
 
     def fields(self) -> "dict[str, tuple[str, _Target]]":
         """Return what each written field's name is read as: Pydantic's key, and the type."""
-        found = {}
+        found: dict[str, tuple[str, _Target]] = {}
         for node, form in zip(self.node.fields, self.form.fields, strict=True):
             for name in (node.name, *node.aliases):
                 found.setdefault(name, (form.key, _Target(node.node, form.form)))
@@ -141,7 +142,7 @@ def _local(number: int) -> datetime:
 
 
 def _time(number: int) -> time:
-    if not 0 <= number < 86_400_000_000:
+    if not 0 <= number < DAY_MICROSECONDS:
         raise ValueError(f"{number} microseconds are no time of day")
     seconds, micros = divmod(number, 1_000_000)
     return time(seconds // 3600, seconds // 60 % 60, seconds % 60, micros)
@@ -164,7 +165,7 @@ class _Decoding:
     def __init__(self, title: str, *, hide: bool) -> None:
         self.title = title
         self.hide = hide
-        self.functions: dict[tuple[int, int, bool], str] = {}
+        self.functions: dict[tuple[int, int, bool, bool], str] = {}
         self.source = Source(
             long_at=long_at,
             timestamp_at=timestamp_at,
@@ -273,7 +274,7 @@ class _Decoding:
             with source.block(f"if not -{limit} < {into} < {limit}:"):
                 source.line("raise ValueError('a decimal of more digits than its type')")
             value = f"multiply({unit}, {into})"
-        elif (target.form.kind == "string" or target.form.kind == "uuid") if target else node.type == "string":
+        elif target.form.kind in {"string", "uuid"} if target else node.type == "string":
             value = f"b[i:{end}].decode()"
             if target is not None and target.form.kind == "uuid" and target.form.strict:
                 value = f"UUID({value})"

@@ -1,7 +1,7 @@
 """Events to bytes, by code written for each event type.
 
-The generator of encoders lives here; the schema that it follows comes from `schema`. The codec makes one encoder a type and
-keeps it.
+The generator of encoders lives here; the schema that it follows comes from `schema`. The codec makes one encoder a
+type and keeps it.
 """
 
 from collections import Counter
@@ -22,6 +22,14 @@ MAGIC = b"\xc3\x01"
 
 Encoder = Callable[[BaseModel], bytes]
 
+_TEMPLATES = {
+    "boolean": "(b'\\x01' if {} else b'\\x00')",
+    "double": "float8({})",
+    "uuid": f"{bytes([36 << 1])!r} + str({{}}).encode()",
+    "date": f"long({{}}.toordinal() - {EPOCH_ORDINAL})",
+    "time": "long(time_micros({}))",
+}
+
 
 def encoder(model: type[BaseModel], full_name: str = "") -> Encoder:
     """Return a function that encodes events of this class, framed as single objects.
@@ -31,8 +39,8 @@ def encoder(model: type[BaseModel], full_name: str = "") -> Encoder:
         full_name: Avro full name; an event class has its own.
 
     Returns:
-        A function of one instance. It raises SchemaError for an instance that was made without validation and holds what
-        the schema cannot say.
+        A function of one instance. It raises SchemaError for an instance that was made without validation and holds
+        what the schema cannot say.
 
     Raises:
         SchemaError: If the model has no schema.
@@ -61,7 +69,7 @@ class _Encoding:
             SchemaError=SchemaError,
             branch_of=branch_of,
         )
-        # Records that are used in several places, or within themselves, are functions; the others stand where they are used.
+        # Records that are used in several places, or within themselves, are functions; others stand where they are.
         self.uses = Counter[str]()
         self.functions: dict[str, str] = {}
         self._count(form)
@@ -116,34 +124,25 @@ class _Encoding:
     def _expression(self, form: Form, value: str) -> list[str] | None:
         """Return the parts of a value that can be said without statements of its own, else None."""
         source = self.source
+        if form.kind in _TEMPLATES:
+            return [_TEMPLATES[form.kind].format(value)]
         match form.kind:
             case "null":
                 return []
-            case "boolean":
-                return [f"(b'\\x01' if {value} else b'\\x00')"]
             case "long":
                 return [self._long(value)]
-            case "double":
-                return [f"float8({value})"]
             case "string":
                 return self._sized(f"{value}.encode()")
             case "bytes":
                 return self._sized(value)
-            case "uuid":
-                return [f"{bytes([36 << 1])!r} + str({value}).encode()"]
             case "decimal":
                 factor = source.constant(Decimal(10) ** form.scale)
                 limit = source.constant(10**form.precision)
                 return self._decimal(value, factor, limit)
-            case "date":
-                return [f"long({value}.toordinal() - {EPOCH_ORDINAL})"]
-            case "time":
-                return [f"long(time_micros({value}))"]
             case "timestamp":
                 delta = source.name("t")
-                return [
-                    f"long((({delta} := {value} - EPOCH).days * 86400 + {delta}.seconds) * 1000000 + {delta}.microseconds)"
-                ]
+                seconds = f"({delta} := {value} - EPOCH).days * 86400 + {delta}.seconds"
+                return [f"long(({seconds}) * 1000000 + {delta}.microseconds)"]
             case "enum":
                 table = {member: SMALL_LONGS[at] for at, member in enumerate(members(form))}
                 return [f"{source.constant(table)}[{value}]"]
@@ -183,7 +182,6 @@ class _Encoding:
             source.depth -= 1
 
     def _composite(self, form: Form, value: str) -> None:
-        source = self.source
         match form.kind:
             case "record":
                 self._fields(form, value)
@@ -217,7 +215,8 @@ class _Encoding:
             table = source.constant({branch.python: at for at, branch in positions})
             source.line(f"{chosen} = {table}.get(type({value}))")
             with source.block(f"if {chosen} is None:"):
-                source.line(f"{chosen} = UNION.branches.index(branch_of(UNION, {value}))".replace("UNION", source.constant(form)))
+                union = source.constant(form)
+                source.line(f"{chosen} = {union}.branches.index(branch_of({union}, {value}))")
         for at, branch in positions:
             test = f"{'elif' if at else 'if'} {chosen} == {at}:" if at < len(positions) - 1 else "else:"
             with source.block(test):

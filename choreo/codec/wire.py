@@ -1,7 +1,7 @@
 """Avro's smallest parts: variable-length numbers, lengths and counts.
 
-What the generated encoders and decoders call where their fast paths end lives here; nothing here knows a schema. Lengths
-and counts are checked against what is really there, so that a few bytes cannot claim a gigabyte.
+What the generated encoders and decoders call where their fast paths end lives here; nothing here knows a schema.
+Lengths and counts are checked against what is really there, so that a few bytes cannot claim a gigabyte.
 """
 
 import struct

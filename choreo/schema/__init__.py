@@ -4,7 +4,7 @@ What an event's fields may be, how they look in Avro, and whether two schemas fi
 made of them does not. Event classes, manifests, the codec and the `schema` commands call what is named here.
 """
 
-from choreo.schema.canonical import canonical, fingerprint, text
+from choreo.schema.canonical import canonical, fingerprint, meaning, parsed, text
 from choreo.schema.compatibility import incompatibilities
 from choreo.schema.files import file_name, stale, write
 from choreo.schema.form import Schema
@@ -22,6 +22,8 @@ __all__ = [
     "form_of",
     "incompatibilities",
     "is_sensitive",
+    "meaning",
+    "parsed",
     "sensitive_fields",
     "stale",
     "text",

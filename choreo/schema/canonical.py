@@ -10,6 +10,7 @@ import fastavro
 
 from choreo.errors import SchemaError
 from choreo.schema.form import Schema
+from choreo.schema.named import Node, resolve
 
 
 def canonical(schema: Schema) -> str:
@@ -49,3 +50,25 @@ def parsed(source: str) -> dict[str, Any]:
     if not isinstance(schema, dict) or schema.get("type") != "record":
         raise SchemaError("an event's schema is a record")
     return schema
+
+
+def meaning(schema: Schema) -> str:
+    """Return all that matters to whoever reads what a schema wrote: its form, its logical types and sensitive marks.
+
+    Two schemas of one fingerprint may differ in this, and then their records cannot be told apart.
+
+    Raises:
+        SchemaError: If it is no Avro schema.
+    """
+    return json.dumps(_meaning(resolve(schema), set()))
+
+
+def _meaning(node: Node, said: set[str]) -> list[Any]:
+    if node.name and node.name in said:
+        return [node.name]
+    said.add(node.name)
+    # Canonical form ignores logical types that Avro does not know, and so does every reader.
+    logical = [node.logical, node.precision, node.scale] if node.logical else []
+    fields = [[each.name, each.sensitive, _meaning(each.node, said)] for each in node.fields]
+    inner = [_meaning(each, said) for each in node.inner]
+    return [node.type, node.name, node.size, logical, list(node.symbols), fields, inner]

@@ -1,0 +1,168 @@
+"""CloudEvents headers: what travels around an event's body.
+
+Reading and writing the headers of one record lives here, in CloudEvents' binary mode for Kafka; the body does not. Only
+the codec calls it.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from choreo.errors import UndecodableRecord
+from choreo.event import Envelope
+from choreo.schema.form import EPOCH, MICROSECOND
+from choreo.transport import Headers, Record
+
+ID_BYTES_MAX = 64
+HOP_DIGITS_MAX = 9
+CONTENT_TYPE = b"application/avro"
+
+
+class Around(NamedTuple):
+    """What the headers of one record say, in the order that an envelope has it from `saga_id` on."""
+
+    saga_id: str
+    saga_type: str
+    business_key: str
+    source: str
+    occurred_at: datetime
+    causation_id: str
+    causes: tuple[str, ...]
+    compensates_id: str
+    branch: str
+    hop: int
+    path: tuple[str, ...]
+    traceparent: str
+    tracestate: str
+
+
+def identity(found: Mapping[str, bytes | None]) -> str:
+    """Return a record's event id.
+
+    Raises:
+        UndecodableRecord: If it has none, or one that is too long; retrying does not help.
+    """
+    value = found.get("ce_id")
+    if not value:
+        raise UndecodableRecord("missing-id", "the header ce_id is missing or empty")
+    if len(value) > ID_BYTES_MAX:
+        raise UndecodableRecord("missing-id", f"the header ce_id has {len(value)} bytes; {ID_BYTES_MAX} are allowed")
+    return value.decode()
+
+
+def around(record: Record, found: Mapping[str, bytes | None]) -> Around:
+    """Return what a record's key and headers say.
+
+    Args:
+        record: The record.
+        found: Its headers, by name.
+
+    Raises:
+        UndecodableRecord: If they contradict each other; retrying does not help.
+        UnicodeDecodeError: If one of them is no text.
+    """
+    key = record.key
+    if not key:
+        raise UndecodableRecord("missing-id", "the record has no key; the key of an event is its saga_id")
+    said = found.get("ce_sagaid")
+    if said and said != key:
+        raise UndecodableRecord("key-mismatch", f"ce_sagaid is {said!r} and the key {key!r}; they must be the same")
+    get = found.get
+    hop = get("ce_hop") or b"0"
+    if not hop.isdigit() or len(hop) > HOP_DIGITS_MAX:
+        raise UndecodableRecord("undecodable", f"the header ce_hop is {hop[:20]!r} and not a number")
+    causes, path = get("ce_causes"), get("ce_path")
+    return Around(
+        key.decode(),
+        (get("ce_sagatype") or b"").decode(),
+        (get("ce_subject") or b"").decode(),
+        (get("ce_source") or b"").decode(),
+        _occurred_at(get("ce_time"), record.timestamp_ms),
+        (get("ce_causationid") or b"").decode(),
+        tuple(causes.decode().split(",")) if causes else (),
+        (get("ce_compensatesid") or b"").decode(),
+        (get("ce_branch") or b"").decode(),
+        int(hop),
+        tuple(path.decode().split(",")) if path else (),
+        (get("traceparent") or b"").decode(),
+        (get("tracestate") or b"").decode(),
+    )
+
+
+def _occurred_at(said: bytes | None, timestamp_ms: int) -> datetime:
+    if said:
+        try:
+            moment = datetime.fromisoformat(said.decode())
+            if moment.tzinfo is UTC:
+                return moment
+            if moment.tzinfo is not None:
+                return moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            # The time is wanted, not required; the record has one of its own.
+            pass
+    return EPOCH + max(timestamp_ms, 0) * 1000 * MICROSECOND
+
+
+class HeaderWriter:
+    """Writes the headers of events. One thread at a time."""
+
+    def __init__(self) -> None:
+        self._constant: dict[str, Headers] = {}
+        self._moment = EPOCH
+        self._time = b""
+
+    def headers(self, envelope: Envelope) -> Headers:
+        """Return an envelope's headers; those that would say nothing are left out."""
+        (
+            *_,
+            event_id,
+            kind,
+            saga_id,
+            saga_type,
+            business_key,
+            source,
+            occurred_at,
+            causation_id,
+            causes,
+            compensates_id,
+            branch,
+            hop,
+            path,
+            traceparent,
+            tracestate,
+        ) = envelope
+        constant = self._constant.get(kind)
+        if constant is None:
+            constant = self._constant[kind] = [
+                ("ce_specversion", b"1.0"),
+                ("content-type", CONTENT_TYPE),
+                ("ce_type", kind.encode()),
+            ]
+        headers = [
+            *constant,
+            ("ce_id", event_id.encode()),
+            ("ce_source", (source or "/").encode()),
+            ("ce_time", self._time if occurred_at is self._moment else self._new_time(occurred_at)),
+            ("ce_sagaid", saga_id.encode()),
+        ]
+        for name, value in (
+            ("ce_subject", business_key),
+            ("ce_sagatype", saga_type),
+            ("ce_causationid", causation_id),
+            ("ce_causes", ",".join(causes)),
+            ("ce_compensatesid", compensates_id),
+            ("ce_branch", branch),
+            ("ce_hop", str(hop) if hop else ""),
+            ("ce_path", ",".join(path)),
+            ("traceparent", traceparent),
+            ("tracestate", tracestate),
+        ):
+            if value:
+                headers.append((name, value.encode()))
+        return headers
+
+    def _new_time(self, moment: datetime) -> bytes:
+        # What one batch emits shares its moment.
+        time = moment.astimezone(UTC).isoformat().removesuffix("+00:00").encode() + b"Z"
+        self._moment, self._time = moment, time
+        return time
