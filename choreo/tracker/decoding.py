@@ -7,6 +7,7 @@ calls this for every record it reads.
 
 import io
 import json
+import logging
 from datetime import UTC, date, datetime, time, timedelta
 from hashlib import blake2b
 from typing import Any
@@ -25,6 +26,7 @@ _SENSITIVE = "choreo.sensitive"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 TEXT_CHARS_MAX = 4000
+_log = logging.getLogger("choreo")
 
 # Avro schemas and decoded bodies are of any shape.
 Schema = Any
@@ -52,7 +54,7 @@ class Writer:
         try:
             value: Any = fastavro.schemaless_reader(stream, self._schema, None)
         except (Exception, RecursionError) as error:
-            # fastavro raises whatever the damage leads it into: EOFError, IndexError, OverflowError, UnicodeDecodeError.
+            # fastavro raises whatever the damage leads it into: EOFError, IndexError, OverflowError and others.
             raise UndecodableRecord("undecodable", f"the body does not fit its schema: {error!r}") from error
         if stream.tell() != len(body):
             raise UndecodableRecord("undecodable", f"{len(body) - stream.tell()} bytes too many")
@@ -100,9 +102,10 @@ class Decoder:
         for each in new:
             try:
                 self._writers[each] = Writer(manifest.schemas[each])
-            except (Exception, RecursionError):
-                # One schema that is none must not keep the tracker from all the others; its events stay undecoded.
-                continue
+            except Exception as error:  # noqa: BLE001 - fastavro raises many kinds; one bad schema must not stop the rest
+                _log.warning(
+                    "a schema announced by %s is passed over, its events stay undecoded: %s", manifest.key, error
+                )
         return new & self._writers.keys()
 
     def event(self, record: Record) -> Seen:

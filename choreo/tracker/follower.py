@@ -1,7 +1,7 @@
 """From the topics into the store.
 
-One reader's loop lives here: poll, decode, write events, views and offsets in one database transaction. What the records
-mean is worked out by `projection`. `choreo track` runs it in a thread of its own; tests and simulations call `step`.
+One reader's loop lives here: poll, decode, write events, views and offsets in one database transaction. What the
+records mean is worked out by `projection`. `choreo track` runs it in a thread of its own; tests and simulations call `step`.
 """
 
 import logging
@@ -76,7 +76,8 @@ class Follower:
         self._idle: dict[Position, tuple[int, int]] = {}
         self._looked_at: datetime | None = None
         self._caught_up = False
-        self._names: set[str] = set()
+        self._wanted: set[str] = set()
+        self._quiet = True
         self._learn()
 
     def step(self, timeout_s: float = 0.0) -> int:
@@ -98,6 +99,7 @@ class Follower:
                 return 0
             records = self._reader.poll(timeout_s, self._batch_max)
             done = self._write(records)
+            self._quiet = not records
             if not records:
                 self._look()
         except BaseException:
@@ -154,8 +156,11 @@ class Follower:
     def _open(self) -> bool:
         """Open a reader on every topic that there is to follow; return whether it is a new one."""
         wanted = {MANIFESTS, JOURNAL, ENDS, *self._graph.topics}
-        if self._reader is not None and wanted <= self._followed:
+        # Topics that are not there yet are looked for when there is nothing better to do.
+        same = wanted <= self._followed or (wanted == self._wanted and not self._quiet)
+        if self._reader is not None and same:
             return False
+        self._wanted = wanted
         there = frozenset(self._transport.describe(sorted(wanted)))
         if not there or (self._reader is not None and there == self._followed):
             return False
@@ -246,8 +251,8 @@ class Follower:
             gap = at - self._positions.get(each, 0)
             known, looks = self._idle.get(each, (at, 0))
             idle[each] = (at, looks + 1 if known == at else 1)
-            # Transactions leave marks at the end of a partition that no reader is given. Where polls bring nothing and the
-            # end stays, what is left is such marks. It is only reported so: reading begins at what was really read.
+            # Transactions leave marks at the end of a partition that no reader is given. Where polls bring nothing and
+            # the end stays, what is left is such marks. It is only told so: reading goes on at what was really read.
             if gap > 0 and idle[each][1] >= (MARKS_LOOKS if gap <= MARKS_MAX else GAP_LOOKS):
                 ends[each] = self._positions.get(each, 0)
         self._idle = idle

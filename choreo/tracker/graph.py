@@ -1,8 +1,8 @@
 """The choreography as the projection asks it.
 
 Manifests compiled into tables by event type live here; no record and no saga does. `follower` and `reading` build one
-graph whenever manifests change, and `projection` reads it. The newest manifest of a service says what it does; older ones
-still say what it was allowed to emit, because their events are in the topics for good.
+graph whenever manifests change, and `projection` reads it. The newest manifest of a service says what it does; older
+ones still say what it was allowed to emit, because their events are in the topics for good.
 """
 
 from collections.abc import Iterable
@@ -21,6 +21,8 @@ class Node:
     Attributes:
         kind: forward, compensation, deadline or otherwise.
         waits_for: For a forward step: the types that each parameter takes.
+        emits: What any version of it may emit.
+        takes: What any version of it waits for.
         current: Whether the newest manifest of its service still names it.
         undoers: Compensations that undo what it emits.
         leads: Something that must be undone may still come of it.
@@ -34,6 +36,7 @@ class Node:
     original: Names = NOTHING
     optional: bool = False
     emits: Names = NOTHING
+    takes: Names = NOTHING
     guards: str = ""
     fan_out: bool = False
     current: bool = False
@@ -94,6 +97,7 @@ class Graph:
             known = self.nodes.get(node.key)
             if known is not None:
                 node.emits |= known.emits
+                node.takes |= known.takes
             self.nodes[node.key] = node
         for saga in manifest.sagas:
             kind = SagaType(
@@ -148,8 +152,10 @@ class Graph:
     def shape(self) -> object:
         """Return what any answer depends on: graphs of one shape judge alike."""
         nodes = {
-            key: (each.kind, each.waits_for, each.causes, each.original, each.optional, each.emits)
-            + (each.guards, each.fan_out, each.current)
+            key: (
+                (each.kind, each.waits_for, each.causes, each.original, each.optional),
+                (each.emits, each.takes, each.guards, each.fan_out, each.current),
+            )
             for key, each in self.nodes.items()
         }
         return nodes, self.sagas, self.outside, self.failures, self.types
@@ -180,11 +186,13 @@ def _names(value: str | Iterable[str] | None) -> Names:
 
 
 def _node(service: str, handler: HandlerManifest, *, current: bool) -> Node:
+    waits_for = tuple(_names(types) for types in handler.waits_for)
     return Node(
         service=service,
         name=handler.name,
         kind=str(handler.kind),
-        waits_for=tuple(_names(types) for types in handler.waits_for),
+        waits_for=waits_for,
+        takes=NOTHING.union(*waits_for),
         causes=_names(handler.causes),
         original=_names(handler.original),
         optional=handler.original_optional,

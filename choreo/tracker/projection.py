@@ -69,7 +69,9 @@ def judge(graph: Graph, saga_id: str, events: Iterable[Seen], notes: Iterable[No
     missing = _missing(graph, folded, told, noted)
     state = _state(graph, kind, told, noted, steps, unsettled=bool(missing))
     violations = _violations(graph, kind, folded, told)
-    flags = _flags(state, told, noted, steps, bool(missing), bool(violations))
+    flags = _flags(told, noted, steps, moving=state in AT_REST or bool(missing))
+    if violations:
+        flags |= {Flag.VIOLATION}
     times = [each.at_us for each in told] + [each.at_us for each in noted]
     starts = [each.at_us for each in told if kind is not None and each.type in kind.starts]
     updated = max(times, default=0)
@@ -174,7 +176,7 @@ def _missing(graph: Graph, folded: dict[str, Seen], events: list[Seen], notes: l
 
 
 def _obligations(steps: dict[Key, Step]) -> list[Step]:
-    """Return what keeps an aborted saga from resting: undoings owed, and steps whose outcome may still have to be undone."""
+    """Return what keeps an aborted saga from resting: undoings owed, and steps whose outcome may have to be undone."""
     return [step for step in steps.values() if step.open and (step.node.kind == "compensation" or step.node.leads)]
 
 
@@ -207,21 +209,12 @@ def _ended(terminals: list[Seen]) -> tuple[int, tuple[str, int, int]]:
     return min((each.at_us, place(each)) for each in terminals)
 
 
-def _flags(
-    state: SagaState,
-    events: list[Seen],
-    notes: list[Noted],
-    steps: dict[Key, Step],
-    missing: bool,
-    violated: bool,  # noqa: FBT001 - two facts, named at the one call
-) -> frozenset[Flag]:
+def _flags(events: list[Seen], notes: list[Noted], steps: dict[Key, Step], *, moving: bool) -> frozenset[Flag]:
     flags = set()
     if any(step.parked for step in steps.values()):
         flags.add(Flag.PARKED)
-        if state not in AT_REST and not missing and not any(step.moves for step in steps.values()):
+        if not moving and not any(step.moves for step in steps.values()):
             flags.add(Flag.STUCK)
-    if violated:
-        flags.add(Flag.VIOLATION)
     if any(each.differs for each in events) or any(each.kind == "duplicate-differs" for each in notes):
         flags.add(Flag.DIFFERS)
     return frozenset(flags)
@@ -245,17 +238,16 @@ def _violation(graph: Graph, folded: dict[str, Seen], event: Seen) -> str:
         if event.type in graph.outside and not event.causation_id:
             return ""
         who = event.source or "nobody named"
-        return f"{event.type} ({event.event_id}): {who} is no handler of any manifest, and the type does not come from outside"
+        return (
+            f"{event.type} ({event.event_id}): {who} is no handler of any manifest, and it does not come from outside"
+        )
     stands_for = graph.nodes.get((node.service, node.guards)) if node.guards else None
     allowed = node.emits | stands_for.emits if stands_for is not None else node.emits
     if event.type not in allowed:
         return f"{event.type} ({event.event_id}): {node.service}.{node.name} does not declare that it emits this"
     cause = folded.get(event.causation_id)
-    if node.current and node.kind == "forward" and cause is not None:
-        if not any(cause.type in types for types in node.waits_for):
-            return (
-                f"{event.type} ({event.event_id}): {node.service}.{node.name} does not wait for {cause.type}, its cause"
-            )
+    if node.kind == "forward" and cause is not None and cause.type not in node.takes:
+        return f"{event.type} ({event.event_id}): {node.service}.{node.name} does not wait for {cause.type}, its cause"
     return ""
 
 

@@ -1,7 +1,7 @@
 """The tracker, as programs ask it.
 
-`Tracker` and `AsyncTracker` live here: finding, listing, counting and waiting for sagas in a store that a follower keeps
-up, in this process or another. Nothing is written and no broker is asked. Applications, the command line and the
+`Tracker` and `AsyncTracker` live here: finding, listing, counting and waiting for sagas in a store that a follower
+keeps up, in this process or another. Nothing is written and no broker is asked. Applications, the command line and the
 tracker's pages call it.
 """
 
@@ -89,7 +89,8 @@ class Tracker:
             return self.saga(saga_id_for(type, key, generation))
         with self._store.snapshot():
             rows = self._store.ask(
-                "SELECT saga_id FROM views WHERE business_key = ? AND type = ? ORDER BY started_us DESC, saga_id LIMIT 1",
+                "SELECT saga_id FROM views WHERE business_key = ? AND type = ? "
+                "ORDER BY started_us DESC, saga_id LIMIT 1",
                 [key, type],
             )
             return next(iter(self._views([saga_id for (saga_id,) in rows])), None)

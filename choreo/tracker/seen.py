@@ -1,8 +1,7 @@
 """Records as the projection takes them.
 
-The two rows that the tracker keeps of a saga live here, an event and a note, with the folding of duplicates and the order
-in which events are told. How bytes become rows does not (`reading` of records is in `decoding`). `projection` and `store`
-agree on these rows.
+The two rows that the tracker keeps of a saga live here, an event and a note, with the folding of duplicates and the
+order in which events are told. How bytes become rows does not (`decoding`). `projection` and `store` agree on them.
 """
 
 from collections.abc import Iterable
@@ -88,7 +87,7 @@ def place(row: Seen | Noted) -> tuple[str, int, int]:
 def fold_events(rows: Iterable[Seen]) -> dict[str, Seen]:
     """Return one row per event id, whatever the order and the number of copies.
 
-    The copy at the lowest place wins, as the store's upsert has it; another body beside it is marked, never dropped silently.
+    The copy at the lowest place wins, as the store's upsert has it; that another body came is marked.
     """
     folded: dict[str, Seen] = {}
     for row in rows:
@@ -119,7 +118,7 @@ def parents(row: Seen) -> tuple[str, ...]:
 
 
 def in_order(folded: dict[str, Seen]) -> list[Seen]:
-    """Return the events, causes before their effects and otherwise by time, whatever the clocks of the machines said."""
+    """Return the events, causes before their effects and otherwise by time, whatever the machines' clocks said."""
     by_time = sorted(folded.values(), key=lambda row: (row.at_us, row.hop, place(row)))
     told: dict[str, Seen] = {}
     waiting: dict[str, list[Seen]] = {}

@@ -108,6 +108,25 @@ def steps_of(graph: Graph, saga_id: str, events: Sequence[Seen], notes: Sequence
         notes: Without duplicates, by time.
     """
     steps: dict[Key, Step] = {}
+    _due(graph, steps, events)
+    for event in events:
+        if event.causation_id:
+            _result(graph, steps, event)
+    for note in notes:
+        if note.handler:
+            _note(graph, steps, note)
+    for node in graph.compensations:
+        causes = [each for each in events if each.type in node.causes]
+        if causes:
+            _undo(graph, steps, node, causes, events)
+            if node.optional:
+                _undo_nothing(graph, steps, node, causes, saga_id)
+    _pair(steps, saga_id)
+    return steps
+
+
+def _due(graph: Graph, steps: dict[Key, Step], events: Sequence[Seen]) -> None:
+    """Find the forward steps that these events are causes of."""
     joins: dict[Node, list[Seen]] = {}
     for event in events:
         for node in graph.waiting.get(event.type, ()):
@@ -118,20 +137,6 @@ def steps_of(graph: Graph, saga_id: str, events: Sequence[Seen], notes: Sequence
                 joins.setdefault(node, []).append(event)
     for node, found in joins.items():
         _join(steps, node, found)
-    for event in events:
-        if event.causation_id:
-            _result(graph, steps, event)
-    for note in notes:
-        if note.handler:
-            _note(graph, steps, note)
-    causes = [(node, [each for each in events if each.type in node.causes]) for node in graph.compensations]
-    for node, seen in causes:
-        if seen:
-            _undo(graph, steps, node, seen, events)
-            if node.optional:
-                _undo_nothing(graph, steps, node, seen, saga_id)
-    _pair(steps, saga_id)
-    return steps
 
 
 def _step(steps: dict[Key, Step], node: Node, branch: str, trigger: str) -> Step:

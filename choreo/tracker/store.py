@@ -53,7 +53,7 @@ class Store:
                 path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
             )
             self._sql.execute("PRAGMA journal_mode = WAL")
-            # Killed processes lose nothing; after a power cut the last transactions, offsets and all, may be read again.
+            # Killed processes lose nothing; after a power cut the last transactions, offsets and all, are read again.
             self._sql.execute("PRAGMA synchronous = NORMAL")
             self._sql.execute("PRAGMA cache_size = -65536")
             version = self._sql.execute("PRAGMA user_version").fetchone()[0]
@@ -168,7 +168,8 @@ class Store:
         back: dict[Position, int] = {}
         for fingerprint in sorted(fingerprints):
             rows = self.ask(
-                "SELECT topic, part, min(pos) FROM events WHERE payload IS NULL AND fingerprint = ? GROUP BY topic, part",
+                "SELECT topic, part, min(pos) FROM events "
+                "WHERE payload IS NULL AND fingerprint = ? GROUP BY topic, part",
                 [fingerprint],
             )
             for topic, part, pos in rows:

@@ -1,7 +1,7 @@
 """What the tracker answers with.
 
 The immutable views of a saga, its steps and its events live here, with their JSON form; how they are worked out does
-not (`projection`), nor how they are kept (`store`). The command line and the tracker's pages print these and nothing else.
+not (`projection`), nor how they are kept (`store`). The command line and the tracker's pages print these.
 """
 
 from collections.abc import Mapping
@@ -35,9 +35,9 @@ class StepStatus(StrEnum):
 class Flag(StrEnum):
     """What stands beside a saga's state.
 
-    `parked`: a step waits for a person. `stuck`: parked, and nothing else of the saga can move. `violation`: an event that
-    the graph does not allow. `differs`: one event id came with two bodies. `overdue` is worked out when a saga is read
-    and never stored.
+    `parked`: a step waits for a person. `stuck`: parked, and nothing else of the saga can move. `violation`: an event
+    that the graph does not allow. `differs`: one event id came with two bodies. `overdue` is worked out when a saga is
+    read and never stored.
     """
 
     PARKED = "parked"

@@ -1,0 +1,150 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from choreo.clock import ManualClock
+from choreo.errors import ChoreoError
+from choreo.saga import SagaState
+from choreo.tracker import AsyncTracker, Flag, Follower, Store, Tracker
+
+from tests.tracker.orders import MANIFESTS, Flow, Topics, completed, failed, full, placed
+
+
+def store_with(*flows: Flow, path: Path | str = ":memory:") -> Store:
+    topics = Topics()
+    topics.announce(*MANIFESTS)
+    for flow in flows:
+        topics.write(flow.records)
+    store = Store(path)
+    Follower(store, topics, ManualClock()).catch_up()
+    return store
+
+
+def test_r34_find_by_key_and_generation() -> None:
+    flow = completed()
+    tracker = Tracker(store_with(flow))
+    found = tracker.find("order-fulfilment", key="order-17")
+    assert found is not None
+    assert found.saga_id == flow.saga_id
+    assert tracker.find("order-fulfilment", key="order-17", generation=1) == found
+    assert tracker.find("order-fulfilment", key="order-17", generation=2) is None
+    assert tracker.find("another", key="order-17") is None
+    assert tracker.saga("nobody") is None
+
+
+def test_r34_wait_returns_what_rests_and_says_what_it_waits_for_else() -> None:
+    done, open_ = completed("order-1"), placed("order-2")
+    tracker = Tracker(store_with(done, open_))
+    assert tracker.wait(done.saga_id, timeout_s=1).state is SagaState.COMPLETED
+    with pytest.raises(TimeoutError, match="is started after 0 s, waiting for .*inventory"):
+        tracker.wait(open_.saga_id, timeout_s=0)
+    with pytest.raises(TimeoutError, match="nothing of saga nobody"):
+        tracker.wait("nobody", timeout_s=0)
+
+
+def test_wait_lets_others_work_meanwhile() -> None:
+    topics, store, flow = Topics(), Store(), completed()
+    topics.announce(*MANIFESTS)
+    follower, records = Follower(store, topics), iter(flow.records)
+
+    def nap(_: float) -> None:
+        topics.write([next(records)])
+        follower.catch_up()
+
+    assert Tracker(store, nap=nap).wait(flow.saga_id).state is SagaState.COMPLETED
+
+
+def test_pages_hold_every_saga_once() -> None:
+    flows = [placed(f"order-{n}") for n in range(23)]
+    tracker = Tracker(store_with(*flows))
+    seen, after = [], None
+    while True:
+        page = tracker.sagas(limit=5, after=after)
+        seen += [saga.saga_id for saga in page.items]
+        after = page.next
+        if after is None:
+            break
+    assert sorted(seen) == sorted(flow.saga_id for flow in flows)
+    assert len(page.items) == 3
+
+
+def test_filters() -> None:
+    stuck = placed("order-3")
+    stuck.note("parked", "inventory.reserve", "OrderPlaced")
+    tracker = Tracker(store_with(completed("order-1"), failed("order-2"), stuck), ManualClock())
+    assert [saga.business_key for saga in tracker.sagas(state=SagaState.FAILED).items] == ["order-2"]
+    assert [saga.business_key for saga in tracker.sagas(flag="parked").items] == ["order-3"]
+    assert tracker.sagas(type="another").items == []
+    assert len(tracker.sagas(type="order-fulfilment").items) == 3
+    assert tracker.sagas(older_than=timedelta(minutes=5)).items == []
+    later = ManualClock()
+    later.advance(timedelta(minutes=6))
+    assert len(Tracker(tracker._store, later).sagas(older_than=timedelta(minutes=5)).items) == 3
+    assert tracker.counts()["order-fulfilment"] == {
+        SagaState.STARTED: 0,
+        SagaState.PENDING: 1,
+        SagaState.COMPENSATING: 0,
+        SagaState.COMPLETED: 1,
+        SagaState.FAILED: 1,
+    }
+    assert tracker.flag_counts()[Flag.PARKED] == 1
+    assert tracker.recent(1)[0].business_key == "order-2"
+    for bad in ({"limit": 0}, {"flag": "overdue"}, {"flag": "nonsense"}, {"after": "x"}):
+        with pytest.raises(ValueError, match=r".+"):
+            tracker.sagas(**bad)
+
+
+def test_events_and_one_event() -> None:
+    flow = completed()
+    tracker = Tracker(store_with(flow))
+    events = tracker.events(flow.saga_id)
+    assert [each.type for each in events][0] == full("OrderPlaced")
+    assert tracker.event(events[2].event_id) == events[2]
+    assert tracker.event(events[2].event_id, flow.saga_id) == events[2]
+    assert tracker.event("nothing") is None
+
+
+def test_open_reads_while_another_writes(tmp_path: Path) -> None:
+    path = tmp_path / "tracker.db"
+    flow = completed()
+    store = store_with(placed("order-1"), path=path)
+    with Tracker.open(f"sqlite:///{path}") as tracker, store.writing():
+        store.put_offsets({("x", 0): 1})
+        assert tracker.find("order-fulfilment", key="order-1") is not None
+        assert tracker.saga(flow.saga_id) is None
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://tracker:8000", "postgresql://db/tracker", "tracker.db", "sqlite://", "sqlite:///"]
+)
+def test_open_says_what_is_supported(url: str) -> None:
+    with pytest.raises(ChoreoError, match="sqlite:///path/to/file.db"):
+        Tracker.open(url)
+
+
+def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    path.write_bytes(b"something else entirely, and long enough to be looked at" * 50)
+    with pytest.raises(ChoreoError, match="cannot be opened"):
+        Store(path)
+
+
+async def test_async_tracker_answers_alike(tmp_path: Path) -> None:
+    flow = completed()
+    path = tmp_path / "tracker.db"
+    store_with(flow, path=path).close()
+    async with AsyncTracker.open(f"sqlite:///{path}") as tracker:
+        saga = await tracker.wait(flow.saga_id, timeout_s=1)
+        assert saga.state is SagaState.COMPLETED
+        assert await tracker.saga(flow.saga_id) == saga
+        assert await tracker.find("order-fulfilment", key="order-17") == saga
+        assert (await tracker.sagas(state=SagaState.COMPLETED)).items == [saga]
+        assert await tracker.recent() == [saga]
+        assert await tracker.events(flow.saga_id) == saga.events
+        assert await tracker.event(saga.events[0].event_id) == saga.events[0]
+        assert (await tracker.counts())["order-fulfilment"][SagaState.COMPLETED] == 1
+        assert sum((await tracker.flag_counts()).values()) == 0
+        assert (await tracker.lag()).records == 0
+        with pytest.raises(TimeoutError, match=r"after 0.02 s"):
+            await tracker.wait("nobody", timeout_s=0.02)
