@@ -6,17 +6,22 @@ envelope.
 """
 
 import re
+import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, ClassVar, NamedTuple, Unpack
 
-import uuid_utils
 from pydantic import BaseModel, ConfigDict
 
 from choreo.errors import SchemaError
 from choreo.schema import Sensitive, avro_schema, sensitive_fields, tightened
+
+if sys.version_info >= (3, 14):
+    from uuid import uuid7 as new_uuid7
+else:
+    from uuid_utils import uuid7 as new_uuid7
 
 __all__ = [
     "TOPIC_CHARS_MAX",
@@ -183,14 +188,10 @@ def emitted_id(saga_id: str, step: str, branch: str, trigger: str, index: int | 
     """
     text = f"{saga_id}\n{step}\n{branch}\n{trigger}\n{index}\n"
     # surrogatepass: an id from outside may hold anything, and an id formula must not be what fails on it.
-    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, usedforsecurity=False).hexdigest()
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{_VARIANT[digest[16]]}{digest[17:20]}-{digest[20:]}"
-
-
-# uuid_utils stands in for uuid.uuid7, which the standard library has from 3.14 on; mypy checks against 3.11.
-_uuid7: Callable[[], Any] = getattr(uuid, "uuid7", uuid_utils.uuid7)
 
 
 def uuid7() -> str:
     """Return a new time-ordered id, for sagas without a business key and events from outside."""
-    return str(_uuid7())
+    return str(new_uuid7())
