@@ -45,7 +45,7 @@ _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
 _SPAN_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def _span(value: object) -> object:
+def read_span(value: object) -> object:
     """Read `7d` or `90s`; leave the forms that pydantic reads to pydantic."""
     if isinstance(value, str) and (found := _SPAN.fullmatch(value.strip().lower())):
         return timedelta(**{_SPAN_UNITS[found[2]]: float(found[1])})
@@ -115,7 +115,7 @@ class Settings(BaseSettings):
     """Handlers that run side by side in one process at most."""
     waiting_max: Annotated[int, Field(ge=1)] = 1000
     """Events of one saga that may wait for a join in one service."""
-    remember_for: Annotated[timedelta, BeforeValidator(_span), Field(gt=timedelta(0))] = timedelta(days=7)
+    remember_for: Annotated[timedelta, BeforeValidator(read_span), Field(gt=timedelta(0))] = timedelta(days=7)
     """How long a service remembers a saga after its end: `7d`, `12h`, seconds or ISO 8601."""
     hops_max: Annotated[int, Field(ge=1)] = 100
     """Events in a row from the start; the next step is parked, so that no loop is endless."""
@@ -129,6 +129,10 @@ class Settings(BaseSettings):
     """Seconds within which the brokers must have taken what a publisher sends."""
     batch_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 240.0
     """Seconds that one batch may be in flight before its process ends itself, so that another can take over."""
+    store: str = "sqlite:///tracker.db"
+    """Where the tracker keeps what it has read, and where `choreo sagas` looks."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least important log line that is written."""
     drain_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     """Seconds that work in flight may take to finish after a SIGTERM."""
 
@@ -149,7 +153,7 @@ class Settings(BaseSettings):
             raise ValueError("name at least one broker as host:port")
         return ",".join(servers)
 
-    @field_validator("security_protocol", mode="before")
+    @field_validator("security_protocol", "log_level", mode="before")
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value

@@ -1,0 +1,123 @@
+"""The options that say which brokers, and the settings that follow from them.
+
+The shared flags, the command file and making `Settings` and a transport of them live here; what is done with brokers
+does not. Every command that talks to Kafka is decorated with `broker_options`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from pydantic import ValidationError
+
+from choreo.cli.group import EXIT_USAGE, Told
+from choreo.cli.properties import parse, translated
+from choreo.settings import Settings, setting_problems
+
+if TYPE_CHECKING:
+    from choreo.transport import Transport
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Brokers:
+    """What the command line said about brokers.
+
+    Attributes:
+        bootstrap_server: `host:port`, several joined by commas.
+        command_config: A `client.properties` file.
+        properties: `name=value`, each a client property.
+    """
+
+    bootstrap_server: str | None
+    command_config: str | None
+    properties: tuple[str, ...]
+
+    def arguments(self) -> list[str]:
+        """Return the same as arguments, for worker processes."""
+        result = [] if self.bootstrap_server is None else ["--bootstrap-server", self.bootstrap_server]
+        result += [] if self.command_config is None else ["--command-config", self.command_config]
+        return result + [part for each in self.properties for part in ("-X", each)]
+
+    def settings(self, **named: Any) -> Settings:
+        """Return the settings, with what the command line says before all else.
+
+        Args:
+            named: Further settings that flags gave; None means that the flag was not given. Untyped because pydantic
+                checks them.
+
+        Raises:
+            Told: With exit code 2, if a value cannot be.
+        """
+        kafka: dict[str, str] = {}
+        if self.command_config is not None:
+            path = Path(self.command_config)
+            try:
+                text = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise click.UsageError(f"--command-config {path} cannot be read: {error}") from None
+            kafka |= translated(parse(text), str(path))
+        for each in self.properties:
+            name, equals, value = each.partition("=")
+            if not equals or not name.strip():
+                raise click.UsageError(f"-X {each} is not name=value")
+            kafka |= translated({name.strip(): value}, f"-X {name}")
+        given = {name: value for name, value in named.items() if value is not None}
+        if self.bootstrap_server is not None:
+            given["bootstrap_servers"] = self.bootstrap_server
+            kafka.pop("bootstrap.servers", None)
+        return read_settings(kafka=kafka, **given)
+
+
+def read_settings(**given: Any) -> Settings:
+    """Return the settings, saying for people what cannot be. Untyped because pydantic checks them."""
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise Told([str(problem) for problem in setting_problems(error)], EXIT_USAGE) from None
+
+
+def connect(settings: Settings) -> "Transport":
+    """Return the way to the brokers that the settings name; the caller closes it."""
+    from choreo.kafka import KafkaTransport
+
+    return KafkaTransport(settings.kafka_config())
+
+
+def broker_options(command: F) -> F:
+    """Give a command the flags of Kafka's own tools; it gets them as `brokers`, a `Brokers`."""
+
+    @wraps(command)
+    def with_brokers(
+        *args: Any,
+        bootstrap_server: str | None,
+        command_config: str | None,
+        command_property: tuple[str, ...],
+        **kwargs: Any,
+    ) -> Any:
+        return command(*args, brokers=Brokers(bootstrap_server, command_config, command_property), **kwargs)
+
+    decorated: Any = with_brokers
+    for option in (
+        click.option(
+            "-X",
+            "--command-property",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="A client property; may be given several times.",
+        ),
+        click.option(
+            "--command-config",
+            metavar="FILE",
+            type=click.Path(exists=True, dir_okay=False),
+            help="A client.properties file, as Kafka's own tools take it.",
+        ),
+        click.option("--bootstrap-server", metavar="HOST:PORT", help="Brokers to ask first, joined by commas."),
+    ):
+        decorated = option(decorated)
+    result: F = decorated
+    return result

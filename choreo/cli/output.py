@@ -1,0 +1,138 @@
+"""Printing: tables and JSON on standard output, logs on standard error.
+
+How things look in a terminal lives here, states with their icons and colours among it; what is printed does not. Every
+command prints through this.
+"""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+F = TypeVar("F", bound=Callable[..., Any])
+PLAIN_COLUMNS = 200
+
+# Icon and colour; the word always stands beside them, for those who see neither.
+LOOKS = {
+    "started": ("●", "cyan"),
+    "pending": ("◌", "cyan"),
+    "compensating": ("↶", "yellow"),
+    "completed": ("✔", "green"),
+    "failed": ("✘", "red"),
+    "executing": ("▶", "blue"),
+    "retrying": ("↻", "yellow"),
+    "skipped": ("⊘", "bright_black"),
+    "parked": ("⏸", "magenta"),
+    "compensated": ("↩", "yellow"),
+    "stuck": ("⚠", "magenta"),
+    "overdue": ("⧗", "magenta"),
+    "violation": ("‼", "red"),
+    "differs": ("≠", "red"),
+}
+
+
+def json_option(command: F) -> F:
+    """Give a command `--json`; it gets it as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON value on one line."""
+    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def note(text: str) -> None:
+    """Say something that is no data, on standard error."""
+    click.echo(text, err=True)
+
+
+def console() -> "Console":
+    """Return a console on standard output; wide enough for whole lines where nobody watches."""
+    from rich.console import Console
+
+    watched = sys.stdout.isatty()
+    return Console(
+        file=sys.stdout,
+        highlight=False,
+        emoji=False,
+        width=None if watched else PLAIN_COLUMNS,
+        soft_wrap=not watched,
+        color_system="auto" if watched and not os.environ.get("NO_COLOR") else None,
+    )
+
+
+def look(word: str) -> "Text":
+    """Return a state, status or flag as icon, word and colour."""
+    from rich.text import Text
+
+    icon, colour = LOOKS.get(str(word), ("·", "default"))
+    return Text(f"{icon} {word}", style=colour)
+
+
+def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[str] = ()) -> None:
+    """Print a table; `numbers` are the titles whose columns are aligned right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for title in titles:
+        table.add_column(title, justify="right" if title in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text("" if cell is None else str(cell)) for cell in row))
+    console().print(table)
+
+
+def moment(at: datetime | None) -> str:
+    """Return a time as people here read it: local, to the millisecond; "" for none."""
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] if at is not None else ""
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in its two largest units, such as `3 min 20 s`."""
+    if seconds < 1:
+        return f"{max(0.0, seconds) * 1000:.0f} ms"
+    if seconds < 10:  # noqa: PLR2004 - short ones want a decimal place
+        return f"{seconds:.1f} s"
+    parts = []
+    left = int(seconds)
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def log_to_stderr(level: str, *, as_json: bool = False) -> None:
+    """Send logs to standard error.
+
+    Args:
+        level: Least important line that is written.
+        as_json: One JSON object a line.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        _JsonLines() if as_json else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s")
+    )
+    logging.basicConfig(level=level, handlers=[handler])
