@@ -35,7 +35,8 @@ class Told(click.ClickException):
 
     def __init__(self, lines: list[str], exit_code: int = EXIT_PROBLEMS) -> None:
         super().__init__("\n".join(lines))
-        self.exit_code = exit_code
+        # click declares one code for the class, and reads it from the instance.
+        vars(self)["exit_code"] = exit_code
 
     def show(self, file: Any = None) -> None:
         """Print the error to standard error, unless told otherwise. `file` is untyped, as it is in click."""

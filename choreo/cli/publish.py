@@ -68,7 +68,7 @@ def publish(  # noqa: PLR0913, PLR0917 - one parameter a flag
         "generation": generation,
         "event_id": event_id,
     }
-    where: Where = {name: value for name, value in given.items() if value is not None}  # type: ignore[assignment, misc]
+    where: Where = {name: value for name, value in given.items() if value is not None}  # type: ignore[assignment]
     lines = enumerate(sys.stdin, 1) if body == "-" else iter([(0, body)])
     count = 0
     with Publisher(*services, brokers.settings()) as publisher:

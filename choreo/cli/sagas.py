@@ -30,7 +30,7 @@ _store = click.option("--store", metavar="URL", help="The tracker's store; sqlit
 _timeout = click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), help="Give up after so many seconds.")
 
 
-class _Span(click.ParamType):
+class _Span(click.ParamType[timedelta]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:

@@ -83,7 +83,9 @@ def supervise(workers: Sequence[Worker], *, drain_timeout_s: float) -> bool:
     well = True
     try:
         while well and not told.is_set():
-            well = all([worker.look() for worker in workers])
+            # Each is looked at, also after one that is given up.
+            looks = [worker.look() for worker in workers]
+            well = all(looks)
             told.wait(LOOK_S)
     finally:
         well = _drain(workers, drain_timeout_s) and well

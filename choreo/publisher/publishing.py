@@ -17,7 +17,7 @@ from choreo.event import Envelope, Event
 from choreo.kafka import KafkaTransport
 from choreo.manifest import Manifest
 from choreo.publisher.acknowledgement import NOT_LOST, Acknowledgements
-from choreo.publisher.address import Rights, Where, identify, rights_of
+from choreo.publisher.address import Rights, Where, identify, refused, rights_of
 from choreo.runtime.catalog import MANIFESTS
 from choreo.service import Declaration, Service, declarations
 from choreo.settings import Settings
@@ -105,7 +105,7 @@ class Publisher:
             raise TopicProblem(missing)
 
     def _announce(self) -> None:
-        """Write the manifests: the tracker reads what is published by them. The topic is compacted, so again is once."""
+        """Write the manifests, by which the tracker reads what is published; compacted, so again is once."""
         manifests = [Manifest.of(each) for each in self._declarations]
         json_type = [("content-type", b"application/json")]
         self._send([Outgoing(MANIFESTS, each.key.encode(), each.to_bytes(), json_type) for each in manifests])
@@ -149,8 +149,8 @@ class Publisher:
             DeclarationError: If these services may not publish it, or it does not say which saga it belongs to.
             SchemaError: If it is larger than `event_bytes_max`.
             BufferFull: If the client's buffer stayed full; retrying helps.
-            BrokerUnavailable: If the brokers are silent; bounded by `publish_timeout_s`. Retrying is safe for starts with
-                a business key, and with `event_id=`.
+            BrokerUnavailable: If the brokers are silent; bounded by `publish_timeout_s`. Retrying is safe for starts
+                with a business key, and with `event_id=`.
         """
         return self.publish_many([event], **where)[0]
 
@@ -176,7 +176,7 @@ class Publisher:
         wait = Acknowledgements(self._settings.publish_timeout_s, asyncio.get_running_loop())
         for outgoing in outgoings:
             retry = self._handing_over(sender, outgoing, wait)
-            while retry():
+            while retry():  # noqa: ASYNC110 - room in the client's buffer is announced by nobody
                 await asyncio.sleep(BUFFER_PAUSE_S)
         wait.seal()
         await wait.wait_async()
@@ -217,6 +217,9 @@ class Publisher:
         now = self._clock.now()
         saga_ids = []
         outgoings = []
+        events = list(events)
+        if "event_id" in where and len(events) > 1:
+            raise refused("CH092", f"event_id= was given for {len(events)} events", "It identifies one event.")
         for event in events:
             identity = identify(self._rights, event, where)
             envelope = Envelope(
