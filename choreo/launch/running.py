@@ -157,7 +157,12 @@ async def _worker(  # noqa: PLR0913 - called from one place; the parts it joins 
     stack: AsyncExitStack,
 ) -> Worker:
     delivery = settings.delivery if transport.guarantees.exactly_once else "at_least_once"
-    codec = Codec(declaration.event_types, catalog.schemas, event_bytes_max=settings.event_bytes_max)
+    codec = Codec(
+        declaration.event_types,
+        catalog.schemas,
+        event_bytes_max=settings.event_bytes_max,
+        consumes=declaration.consumes,
+    )
     rules = Rules(
         declaration,
         codec,

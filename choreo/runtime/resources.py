@@ -6,10 +6,9 @@ engine opens the service's resources before the first batch and one step's aroun
 
 import inspect
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
-from choreo.errors import ChoreoError
 from choreo.service import Provider
 
 
@@ -64,26 +63,11 @@ class Resources:
 
 
 async def _enter(stack: AsyncExitStack, provider: Provider, found: Mapping[type, Any]) -> object:
-    made = provider.function(*(found[need] for need in provider.requires))
-    if inspect.isasyncgen(made):
-        value = await anext(made)
-        stack.push_async_callback(_finish_async, made, provider)
-        return value
-    if inspect.isgenerator(made):
-        value = next(made)
-        stack.callback(_finish, made, provider)
-        return value
+    """Open one resource; a generator is closed with the stack, and what was raised meanwhile is thrown into it."""
+    needs = [found[need] for need in provider.requires]
+    if inspect.isasyncgenfunction(provider.function):
+        return await stack.enter_async_context(asynccontextmanager(provider.function)(*needs))
+    if inspect.isgeneratorfunction(provider.function):
+        return stack.enter_context(contextmanager(provider.function)(*needs))
+    made = provider.function(*needs)
     return await made if inspect.isawaitable(made) else made
-
-
-def _finish(made: Any, provider: Provider) -> None:  # A generator of anything: only its end matters here.
-    if next(made, _END) is not _END:
-        raise ChoreoError(f"the provider at {provider.place} yields twice; it must yield its resource once")
-
-
-async def _finish_async(made: Any, provider: Provider) -> None:  # As above.
-    if await anext(made, _END) is not _END:
-        raise ChoreoError(f"the provider at {provider.place} yields twice; it must yield its resource once")
-
-
-_END = object()

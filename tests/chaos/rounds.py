@@ -1,0 +1,253 @@
+"""Rounds of faults under load, then rest, then judgement.
+
+Each round is one fault, drawn from a seed that is printed, while orders keep coming. `python -m tests.chaos.rounds 40`
+runs it alone.
+"""
+
+import argparse
+import itertools
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from choreo import Publisher, Settings
+from choreo.errors import TransportError
+from choreo.kafka import KafkaTransport
+from choreo.launch import apply_topics
+from choreo.launch.running import resolve
+from choreo.tracker import Follower, Store, Tracker
+from services.events import OrderPlaced
+from services.inventory import inventory
+from services.notification import notifications
+from services.oracle import expected
+from services.order import orders
+from services.order.place import place
+from services.order.purchases import order, read_purchases
+from services.payment import payments
+from services.shipping import shipping
+from tests.brokers import KafkaCluster
+from tests.chaos.judge import Evidence, gather, judge, purchases, repeats
+from tests.chaos.memories import disagreements
+from tests.chaos.workers import SERVICES, Workers
+
+ALL = (orders, inventory, payments, shipping, notifications)
+REST_TIMEOUT_S = 240.0
+ROUND_S = (1.0, 3.0)
+
+
+class Chaos:
+    """One run: a cluster, five workers, orders that keep coming, and faults.
+
+    Args:
+        brokers: How many brokers.
+        seed: What the faults are drawn from.
+        folder: For databases and logs.
+        module: What the workers run; see `Workers`.
+    """
+
+    def __init__(self, brokers: int, seed: int, folder: Path, module: str = "choreo.cli") -> None:
+        self.random = random.Random(seed)
+        self.folder = folder
+        self.cluster = KafkaCluster(brokers)
+        self.module = module
+        self.placed: set[str] = set()
+        self.done: Counter[str] = Counter()
+        self.revived = 0
+        self._stop = threading.Event()
+
+    def __enter__(self) -> "Chaos":
+        self.cluster.start()
+        self.settings = Settings(
+            bootstrap_servers=self.cluster.bootstrap_servers,
+            partitions=6,
+            replication=len(self.cluster.brokers),
+            publish_timeout_s=120,
+        )
+        transport = KafkaTransport(self.settings.kafka_config())
+        apply_topics(resolve(ALL), transport, self.settings)
+        transport.close()
+        self.workers = Workers(self.cluster.bootstrap_servers, self.folder, self.module)
+        for service in SERVICES:
+            self.workers.start(service)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        self.workers.stop()
+        self.cluster.stop()
+
+    def place(self, source: Iterator[OrderPlaced], rate: float) -> threading.Thread:
+        """Begin to place orders; what the brokers did not take in time is placed again, which is once."""
+
+        def acknowledged(batch: Sequence[OrderPlaced]) -> None:
+            self.placed.update(each.order_id for each in batch)
+
+        def keep_placing() -> None:
+            # A publisher that gave up may or may not have been heard: the same starts again are the same sagas.
+            taken: list[OrderPlaced] = []
+
+            def noted() -> Iterator[OrderPlaced]:
+                for each in source:
+                    taken.append(each)
+                    yield each
+
+            remaining = noted()
+            while not self._stop.is_set():
+                try:
+                    with Publisher(orders, settings=self.settings) as publisher:
+                        missing = [each for each in taken if each.order_id not in self.placed]
+                        place(publisher, itertools.chain(missing, remaining), rate, self._stop, acknowledged)
+                    return
+                except TransportError as error:
+                    self.done["publisher gave up"] += 1
+                    print(f"the publisher tries again: {error}")
+
+        thread = threading.Thread(target=keep_placing, name="placing", daemon=True)
+        thread.start()
+        return thread
+
+    def fault(self) -> str:
+        """Do one thing that must not matter, and return its name."""
+        faults: dict[str, Callable[[], None]] = {
+            "SIGKILL": lambda: self.workers.kill(self.random.choice(SERVICES)),
+            "SIGTERM": lambda: self.workers.terminate(self.random.choice(SERVICES)),
+            "zombie": self._zombie,
+            "SIGKILL two": self._kill_two,
+        }
+        if len(self.cluster.brokers) > 1:
+            faults["brokers in turn"] = self._brokers_in_turn
+        else:
+            faults["broker kill -9"] = self._broker
+        # Every kind of fault comes before any comes again.
+        fewest = min(self.done[name] for name in faults)
+        name = self.random.choice([each for each in faults if self.done[each] == fewest])
+        faults[name]()
+        self.done[name] += 1
+        self.revived += self.workers.revive()
+        return name
+
+    def _zombie(self) -> None:
+        self.workers.replace(self.random.choice(SERVICES))
+        time.sleep(self.random.uniform(1, 4))
+        self.workers.wake()
+
+    def _kill_two(self) -> None:
+        for service in self.random.sample(SERVICES, 2):
+            self.workers.kill(service)
+
+    def _broker(self) -> None:
+        self.cluster.brokers[0].kill()
+        time.sleep(self.random.uniform(0, 2))
+        self.cluster.brokers[0].start()
+
+    def _brokers_in_turn(self) -> None:
+        for broker in self.cluster.brokers:
+            broker.kill()
+            time.sleep(self.random.uniform(0.5, 2))
+            broker.start()
+            time.sleep(self.random.uniform(2, 4))
+
+    def rest(self) -> Evidence:
+        """Wait until every placed order has ended and told its customer, and return the evidence."""
+        deadline = time.monotonic() + REST_TIMEOUT_S
+        while True:
+            self.revived += self.workers.revive()
+            evidence = gather(self.cluster.bootstrap_servers)
+            told = sum(
+                any(each.kind.startswith("notifications.") for each in events) for events in evidence.sagas.values()
+            )
+            undone = not judge(evidence, self.placed, self.folder)
+            if (told >= len(self.placed) and undone) or time.monotonic() > deadline:
+                return evidence
+            time.sleep(1)
+
+    def tracked(self) -> list[str]:
+        """Follow all topics into a new store, and return where its counts differ from the oracle's (I5)."""
+        path = self.folder / "tracker.db"
+        transport = KafkaTransport(self.settings.kafka_config())
+        store = Store.open(f"sqlite:///{path}")
+        follower = Follower(transport, store)
+        while follower.step() or follower.lag().records:
+            pass
+        rows = purchases()
+        want = Counter(expected(rows[int(each.partition("-")[0])]).outcome for each in self.placed)
+        counts = Tracker.open(f"sqlite:///{path}").counts().get("order-fulfilment", {})
+        got = {str(state): count for state, count in counts.items() if count}
+        breaches = [] if got == dict(want) else [f"I5: the tracker counts {got}, the oracle {dict(want)}"]
+        breaches += disagreements(self.cluster.bootstrap_servers, f"sqlite:///{path}")
+        follower.close()
+        transport.close()
+        return breaches
+
+
+def run(rounds: int, *, brokers: int = 1, seed: int | None = None, rate: float = 150.0, module: str = "choreo.cli") -> tuple[list[str], dict[str, int]]:
+    """Run rounds of faults and return (breaches, what happened).
+
+    Args:
+        rounds: How many faults.
+        brokers: 1 or 3.
+        seed: For a run again; drawn and printed otherwise.
+        rate: Orders a second; after all 6,919 purchases their repeats follow.
+        module: What the workers run; see `Workers`.
+    """
+    seed = seed if seed is not None else random.SystemRandom().randrange(10**6)
+    print(f"chaos: {rounds} rounds on {brokers} brokers, seed {seed}", flush=True)
+    rows = read_purchases()
+    source = (order(n, row, again) for again in itertools.count(1) for n, row in enumerate(rows, start=1))
+    with tempfile.TemporaryDirectory(prefix="choreo-chaos-") as name, Chaos(brokers, seed, Path(name), module) as chaos:
+        thread = chaos.place(source, rate)
+        for number in range(1, rounds + 1):
+            time.sleep(chaos.random.uniform(*ROUND_S))
+            began = time.monotonic()
+            fault = chaos.fault()
+            print(f"  round {number}: {fault}, {time.monotonic() - began:.1f} s; {len(chaos.placed)} placed", flush=True)
+        while len(chaos.placed) < len(rows) and thread.is_alive():
+            time.sleep(0.5)
+        chaos._stop.set()
+        thread.join(180)
+        evidence = chaos.rest()
+        breaches = judge(evidence, chaos.placed, chaos.folder)
+        if not breaches:
+            breaches = chaos.tracked()
+        figures = {
+            "orders": len(chaos.placed),
+            "effects whose commit was lost": repeats(chaos.folder),
+            "steps overtaken by a failure": evidence.skipped,
+            "parked": evidence.parked,
+            "dead letters": evidence.dead,
+            "workers that ended by themselves": chaos.revived,
+            **chaos.done,
+        }
+        if breaches:
+            for service in SERVICES:
+                log = (chaos.folder / f"{service}.log").read_text(errors="replace").splitlines()
+                print(f"--- {service}\n" + "\n".join(log[-15:]))
+    print("  " + ", ".join(f"{name}: {count}" for name, count in figures.items()), flush=True)
+    return breaches, figures
+
+
+def main() -> int:
+    """Run from a shell."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("rounds", type=int, nargs="?", default=40)
+    parser.add_argument("--brokers", type=int, default=1, choices=(1, 3))
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--rate", type=float, default=150.0)
+    parser.add_argument("--module", default="choreo.cli")
+    chosen = parser.parse_args()
+    breaches, _ = run(
+        chosen.rounds, brokers=chosen.brokers, seed=chosen.seed, rate=chosen.rate, module=chosen.module
+    )
+    for breach in breaches[:20]:
+        print(breach)
+    print(f"{len(breaches)} breaches")
+    return 1 if breaches else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

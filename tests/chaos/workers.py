@@ -1,0 +1,104 @@
+"""The five services as processes of `choreo run`, to be killed, stopped and replaced."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SERVICES = ("order", "inventory", "payment", "shipping", "notification")
+START_TIMEOUT_S = 60.0
+
+
+class Workers:
+    """Five processes, each under an instance of its own.
+
+    Args:
+        bootstrap: The brokers.
+        data: Folder for database files and logs.
+        module: What is run: `choreo`, or a stand-in that breaks it on purpose.
+    """
+
+    def __init__(self, bootstrap: str, data: Path, module: str = "choreo.cli") -> None:
+        self._environment = {
+            **os.environ,
+            "CHOREO_BOOTSTRAP_SERVERS": bootstrap,
+            "SERVICES_DATA": str(data),
+            "PYTHONPATH": str(ROOT),
+            # The most that a batch may take under a broker that comes and goes.
+            "CHOREO_KAFKA__SESSION_TIMEOUT_MS": "6000",
+        }
+        self._data = data
+        self._module = module
+        self.live: dict[str, subprocess.Popen[bytes]] = {}
+        self.zombies: list[subprocess.Popen[bytes]] = []
+
+    def start(self, service: str) -> None:
+        """Start one, under the instance that it always has."""
+        with (self._data / f"{service}.log").open("ab") as log:
+            self.live[service] = subprocess.Popen(
+                [sys.executable, "-m", self._module, "run", f"services.{service}"],
+                cwd=ROOT,
+                env={**self._environment, "CHOREO_INSTANCE": f"chaos-{service}"},
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self, service: str) -> None:
+        """SIGKILL one and start it again."""
+        self.live[service].kill()
+        self.live[service].wait()
+        self.start(service)
+
+    def terminate(self, service: str) -> None:
+        """SIGTERM one, wait until it has drained, and start it again."""
+        process = self.live[service]
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        self.start(service)
+
+    def replace(self, service: str) -> None:
+        """SIGSTOP one and start another in its place; the first is a zombie until `wake`."""
+        process = self.live[service]
+        process.send_signal(signal.SIGSTOP)
+        self.zombies.append(process)
+        self.start(service)
+
+    def wake(self) -> None:
+        """SIGCONT the zombies and wait until each has found out and left."""
+        for zombie in self.zombies:
+            zombie.send_signal(signal.SIGCONT)
+        for zombie in self.zombies:
+            try:
+                zombie.wait(90)
+            except subprocess.TimeoutExpired:
+                zombie.kill()
+                raise AssertionError("a zombie went on working for 90 s after it was replaced") from None
+        self.zombies.clear()
+
+    def revive(self) -> int:
+        """Start again what ended by itself, as a supervisor would; return how many that were."""
+        gone = [service for service, process in self.live.items() if process.poll() is not None]
+        for service in gone:
+            self.start(service)
+        return len(gone)
+
+    def stop(self) -> None:
+        """SIGTERM all and wait."""
+        for process in (*self.live.values(), *self.zombies):
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        for process in (*self.live.values(), *self.zombies):
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
