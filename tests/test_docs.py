@@ -96,6 +96,19 @@ def test_every_error_page_has_a_code() -> None:
     assert pages - set(codes_in_the_source()) == set()
 
 
+def test_error_pages_carry_the_titles_of_the_code_table() -> None:
+    codes = importlib.import_module("choreo.service.codes").CODES
+    wrong = [
+        code
+        for code, title in codes.items()
+        if not (DOCS / "errors" / f"{code}.md")
+        .read_text(encoding="utf-8")
+        .startswith(f"# {code}: {title.removesuffix(' (a warning)')}\n")
+    ]
+
+    assert wrong == []
+
+
 def test_the_error_index_lists_every_page() -> None:
     index = (DOCS / "errors" / "index.md").read_text(encoding="utf-8")
 

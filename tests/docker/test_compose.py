@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETTLED = {"completed", "failed"}
 UP_TIMEOUT_S = 300
-QUIET: Any = {"capture_output": True, "text": True, "check": False}
+QUIET: Any = {"capture_output": True, "text": True}
 SETTLE_TIMEOUT_S = 90
 
 pytestmark = [
@@ -29,7 +29,10 @@ Compose = Callable[..., str]
 
 
 def compose_command() -> list[str]:
-    if shutil.which("docker") and subprocess.run(["docker", "compose", "version"], **QUIET).returncode == 0:
+    if (
+        shutil.which("docker")
+        and subprocess.run(["docker", "compose", "version"], check=False, **QUIET).returncode == 0
+    ):
         return ["docker", "compose"]
     assert shutil.which("docker-compose"), "neither `docker compose` nor docker-compose is here"
     return ["docker-compose"]
@@ -47,12 +50,16 @@ def compose() -> Iterator[Compose]:
     environment = {**os.environ, "KAFKA_PORT": str(free_port()), "COMPOSE_HTTP_TIMEOUT": "300"}
 
     def run(*arguments: str, timeout_s: float = 120) -> str:
-        done = subprocess.run([*command, *arguments], cwd=ROOT, env=environment, timeout=timeout_s, **QUIET)
+        done = subprocess.run(
+            [*command, *arguments], cwd=ROOT, env=environment, timeout=timeout_s, check=False, **QUIET
+        )
         assert done.returncode == 0, f"{arguments}: {done.stdout[-4000:]}{done.stderr[-4000:]}{logs()}"
         return done.stdout
 
     def logs() -> str:
-        told = subprocess.run([*command, "logs", "--no-color", "--tail", "40"], cwd=ROOT, env=environment, **QUIET)
+        told = subprocess.run(
+            [*command, "logs", "--no-color", "--tail", "40"], cwd=ROOT, env=environment, check=False, **QUIET
+        )
         return told.stdout + told.stderr
 
     try:
@@ -60,7 +67,7 @@ def compose() -> Iterator[Compose]:
         yield run
     finally:
         down = ["--profile", "place", "down", "--volumes", "--timeout", "20"]
-        subprocess.run([*command, *down], cwd=ROOT, env=environment, **QUIET)
+        subprocess.run([*command, *down], cwd=ROOT, env=environment, check=False, **QUIET)
 
 
 def until(compose: Compose, what: str, probe: Callable[[], object], timeout_s: float) -> object:
@@ -86,9 +93,7 @@ def containers(compose: Compose) -> dict[str, str]:
 
 
 def counts(compose: Compose) -> dict[str, int]:
-    told = json.loads(
-        compose("exec", "-T", "tracker", "choreo", "sagas", "stats", "--store", "sqlite:////data/tracker.db", "--json")
-    )
+    told = json.loads(compose("exec", "-T", "tracker", "choreo", "sagas", "stats", "--json"))
     return {state: number for states in told["counts"].values() for state, number in states.items() if number}
 
 
