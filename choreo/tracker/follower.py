@@ -1,7 +1,7 @@
 """From the topics into the store.
 
 One reader's loop lives here: poll, decode, write events, views and offsets in one database transaction. What the
-records mean is worked out by `projection`. `choreo track` runs it in a thread of its own; tests and simulations call `step`.
+records mean is worked out by `projection`. `choreo track` runs it in a thread; tests and simulations call `step`.
 """
 
 import logging
@@ -189,7 +189,8 @@ class Follower:
                 dropped = store.drop_undecoded(taken.undecodable)
                 offsets = {**taken.offsets, **{each: min(at, taken.offsets.get(each, at)) for each, at in back.items()}}
                 store.put_offsets(offsets)
-            touched = dict.fromkeys([*dropped, *(row.saga_id for row in [*taken.events, *taken.notes])])
+            changed = [row.saga_id for row in taken.events] + [row.saga_id for row in taken.notes]
+            touched = dict.fromkeys([*dropped, *changed])
             stale = [each for each in store.stale(STALE_SAGAS_MAX) if each not in touched]
             self._judge([*touched, *stale])
         self._positions |= taken.offsets

@@ -306,7 +306,8 @@ def _rows(graph: Graph, steps: dict[Key, Step]) -> list[SagaStep]:
 def _row(graph: Graph, step: Step) -> SagaStep:
     emitted = sorted(each.type for each in step.results)
     undoing = next((each for each in step.undoings if each.parked), step.undoings[0] if step.undoings else None)
-    undone = [each.at_us for undo in step.undoings for each in [*undo.results, *filter(None, [undo.settled])]]
+    undone = [each.at_us for undo in step.undoings for each in undo.results]
+    undone += [undo.settled.at_us for undo in step.undoings if undo.settled is not None]
     note = step.settled
     error = next((each.reason for each in step.results if each.type in graph.failures), "")
     if not step.results:

@@ -132,10 +132,10 @@ def in_order(folded: dict[str, Seen]) -> list[Seen]:
                 waiting.setdefault(each, []).append(row)
             continue
         freed = [row]
-        while freed:
-            each = freed.pop(0)
-            told[each.event_id] = each
-            for later in waiting.pop(each.event_id, ()):
+        # Grows while it is gone through: what waited for one of them follows it.
+        for free in freed:
+            told[free.event_id] = free
+            for later in waiting.pop(free.event_id, ()):
                 missing[later.event_id] -= 1
                 if not missing[later.event_id]:
                     freed.append(later)

@@ -5,12 +5,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
 from choreo.clock import ManualClock
 from choreo.errors import BrokerUnavailable
 from choreo.saga import SagaState
 from choreo.tracker import Flag, Follower, Store, Tracker
 from choreo.transport import Record
-
 from tests.tracker.orders import (
     INVENTORY,
     MANIFESTS,

@@ -2,11 +2,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
 from choreo.clock import ManualClock
 from choreo.errors import ChoreoError
 from choreo.saga import SagaState
 from choreo.tracker import AsyncTracker, Flag, Follower, Store, Tracker
-
 from tests.tracker.orders import MANIFESTS, Flow, Topics, completed, failed, full, placed
 
 
@@ -36,7 +36,7 @@ def test_r34_wait_returns_what_rests_and_says_what_it_waits_for_else() -> None:
     done, open_ = completed("order-1"), placed("order-2")
     tracker = Tracker(store_with(done, open_))
     assert tracker.wait(done.saga_id, timeout_s=1).state is SagaState.COMPLETED
-    with pytest.raises(TimeoutError, match="is started after 0 s, waiting for .*inventory"):
+    with pytest.raises(TimeoutError, match=r"is started after 0 s, waiting for .*inventory"):
         tracker.wait(open_.saga_id, timeout_s=0)
     with pytest.raises(TimeoutError, match="nothing of saga nobody"):
         tracker.wait("nobody", timeout_s=0)
@@ -98,7 +98,7 @@ def test_events_and_one_event() -> None:
     flow = completed()
     tracker = Tracker(store_with(flow))
     events = tracker.events(flow.saga_id)
-    assert [each.type for each in events][0] == full("OrderPlaced")
+    assert events[0].type == full("OrderPlaced")
     assert tracker.event(events[2].event_id) == events[2]
     assert tracker.event(events[2].event_id, flow.saga_id) == events[2]
     assert tracker.event("nothing") is None
@@ -119,7 +119,7 @@ def test_open_reads_while_another_writes(tmp_path: Path) -> None:
     "url", ["http://tracker:8000", "postgresql://db/tracker", "tracker.db", "sqlite://", "sqlite:///"]
 )
 def test_open_says_what_is_supported(url: str) -> None:
-    with pytest.raises(ChoreoError, match="sqlite:///path/to/file.db"):
+    with pytest.raises(ChoreoError, match=r"sqlite:///path/to/file\.db"):
         Tracker.open(url)
 
 
