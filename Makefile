@@ -15,7 +15,7 @@ unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check format lint types imports schemas docs docs-serve pytest test-docker chaos bench wheel clean FORCE
+.PHONY: help demo test check format lint types imports schemas generated docs docs-serve pytest test-docker chaos bench wheel clean FORCE
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -91,6 +91,15 @@ imports: $(VENV)/.dev
 
 schemas: $(VENV)/.dev
 	@$(BIN)/choreo schema check $(TARGET)
+
+generated: $(VENV)/.dev ## rewrite what is generated and checked in: avro/ and the JSON Schemas of the docs
+	@$(BIN)/choreo schema write $(TARGET)
+	@for model in choreo.manifest:Manifest choreo.settings:Settings; do \
+	    $(BIN)/python -c 'import importlib, json, sys; module, name = sys.argv[1].split(":"); \
+	        model = getattr(importlib.import_module(module), name); \
+	        print(json.dumps(model.model_json_schema(), indent=2, ensure_ascii=False))' $$model \
+	        > docs/reference/schemas/$$(echo $${model#*:} | tr A-Z a-z).schema.json; \
+	done
 
 docs: $(VENV)/.dev ## build the site into site/, strictly
 	@$(RUN) zensical build --strict --clean

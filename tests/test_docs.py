@@ -134,18 +134,19 @@ def test_every_page_is_in_the_navigation() -> None:
     assert lost == []
 
 
-@pytest.mark.parametrize("name", ["journal", "ends", "manifest"])
+@pytest.mark.parametrize("name", ["journal", "ends", "manifest", "settings"])
 def test_the_json_schemas_are_schemas(name: str) -> None:
     schema = json.loads((DOCS / "reference" / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8"))
 
     jsonschema.Draft202012Validator.check_schema(schema)
 
 
-def test_the_manifest_schema_is_the_model_s_own() -> None:
-    manifest = importlib.import_module("choreo.manifest")
-    written = json.loads((DOCS / "reference" / "schemas" / "manifest.schema.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize(("module", "name"), [("choreo.manifest", "Manifest"), ("choreo.settings", "Settings")])
+def test_the_json_schemas_are_the_models_own(module: str, name: str) -> None:
+    model = getattr(importlib.import_module(module), name)
+    path = DOCS / "reference" / "schemas" / f"{name.lower()}.schema.json"
 
-    assert written == manifest.Manifest.model_json_schema()
+    assert json.loads(path.read_text(encoding="utf-8")) == model.model_json_schema(), "run: make generated"
 
 
 def test_public_names_are_documented() -> None:
