@@ -7,7 +7,7 @@ store and nothing else, and the trackers only read it.
 from choreo.tracker.follower import Follower
 from choreo.tracker.reading import AsyncTracker, Tracker
 from choreo.tracker.store import Store
-from choreo.tracker.view import EventView, Flag, Lag, Page, Reason, SagaStep, SagaView, StepStatus, plain
+from choreo.tracker.view import EventView, Flag, Lag, NoteView, Page, Reason, SagaStep, SagaView, StepStatus, plain
 
 __all__ = [
     "AsyncTracker",
@@ -15,6 +15,7 @@ __all__ = [
     "Flag",
     "Follower",
     "Lag",
+    "NoteView",
     "Page",
     "Reason",
     "SagaStep",

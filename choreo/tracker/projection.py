@@ -15,7 +15,7 @@ from choreo.saga import SagaState
 from choreo.tracker.graph import Graph, SagaType, emitter
 from choreo.tracker.seen import ENDED, Noted, Seen, fold_events, fold_notes, in_order, parents, place
 from choreo.tracker.steps import Key, Step, steps_of
-from choreo.tracker.view import AT_REST, EventView, Flag, Reason, SagaStep, SagaView
+from choreo.tracker.view import AT_REST, EventView, Flag, NoteView, Reason, SagaStep, SagaView
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WAITS_MAX = 20
@@ -46,6 +46,7 @@ class Verdict:
 
     summary: Summary
     events: list[Seen]
+    notes: list[Noted]
     steps: dict[Key, Step]
     missing: list[tuple[str, str]]
     violations: list[str]
@@ -85,7 +86,7 @@ def judge(graph: Graph, saga_id: str, events: Iterable[Seen], notes: Iterable[No
         updated_us=updated,
         rested_us=updated if state in AT_REST else None,
     )
-    return Verdict(summary, told, steps, missing, violations, kind)
+    return Verdict(summary, told, noted, steps, missing, violations, kind)
 
 
 def summarise(graph: Graph, saga_id: str, events: Iterable[Seen], notes: Iterable[Noted]) -> Summary:
@@ -113,6 +114,7 @@ def project(graph: Graph, saga_id: str, events: Iterable[Seen], notes: Iterable[
         waiting_for=_waits(graph, verdict) if summary.state not in AT_REST else [],
         steps=_rows(graph, verdict.steps),
         events=[shown(each) for each in verdict.events],
+        notes=[_noted(each) for each in verdict.notes],
         reasons=[
             Reason(each.type, each.reason, moment(each.at_us)) for each in verdict.events if each.type in graph.failures
         ],
@@ -148,6 +150,21 @@ def shown(row: Seen) -> EventView:
         traceparent=row.traceparent,
         saga_type=row.saga_type,
         business_key=row.business_key,
+    )
+
+
+def _noted(row: Noted) -> NoteView:
+    return NoteView(
+        kind=row.kind,
+        service=row.service,
+        handler=row.handler,
+        branch=row.branch,
+        trigger=row.trigger,
+        reason=row.reason,
+        error=row.error,
+        event_type=row.event_type,
+        event_id=row.event_id,
+        at=moment(row.at_us),
     )
 
 

@@ -93,6 +93,28 @@ class EventView(NamedTuple):
     business_key: str
 
 
+class NoteView(NamedTuple):
+    """One note of the journal about a saga, or its end (`kind` "ended").
+
+    Attributes:
+        kind: As the journal says it: `completed`, `skipped`, `parked`, `retried`, `dropped` or others to come.
+        reason: Why, for people; of an end, its outcome.
+        error: The exception, as text.
+        event_type: The event concerned.
+    """
+
+    kind: str
+    service: str
+    handler: str
+    branch: str
+    trigger: str
+    reason: str
+    error: str
+    event_type: str
+    event_id: str
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SagaStep:
     """One step of a saga, with its undoing.
@@ -135,6 +157,7 @@ class SagaView:
         waiting_for: What must come for the saga to move, from whom, since when; empty at rest.
         steps: In the order in which they became ready.
         events: Causes before effects, otherwise by time.
+        notes: What the journal holds, by time.
         reasons: One for each failure.
         violations: What the graph does not allow, in words.
         started_at: When the start occurred; of the first record where no start is known.
@@ -149,6 +172,7 @@ class SagaView:
     waiting_for: list[str]
     steps: list[SagaStep]
     events: list[EventView]
+    notes: list[NoteView]
     reasons: list[Reason]
     violations: list[str]
     started_at: datetime
@@ -203,7 +227,7 @@ def plain(value: object) -> Any:
         return sorted(plain(item) for item in value)
     if isinstance(value, SagaView | SagaStep | Lag):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, EventView | Reason | Page):
+    if isinstance(value, EventView | NoteView | Reason | Page):
         return {name: plain(item) for name, item in value._asdict().items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]

@@ -100,6 +100,10 @@ def test_r30_a_cancelled_step_is_skipped_and_undone_with_none() -> None:
     capture = next(each for each in view.steps if each.name == "capture")
     assert capture.error == "orders.AddressRejected came first"
     assert capture.compensated_at is not None
+    assert [(each.kind, each.handler, each.reason) for each in view.notes] == [
+        ("ended", "", "failed"),
+        ("skipped", "capture", "orders.AddressRejected came first"),
+    ]
     assert not view.flags
 
 
