@@ -8,8 +8,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated
 
-from choreo import Event, Failure, Sensitive
 from pydantic import BaseModel, Field
+
+from choreo import Event, Failure, Sensitive
 
 Money = Annotated[Decimal, Field(max_digits=12, decimal_places=2)]
 """US dollars, to the cent."""

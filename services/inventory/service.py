@@ -37,7 +37,9 @@ def stock() -> Iterator[Stock]:
 def reserve(order: OrderPlaced, ctx: Context, stock: Stock) -> InventoryReserved | OutOfStock:
     for line in order.lines:
         if line.quantity > LINE_QUANTITY_MAX:
-            return OutOfStock(order_id=order.order_id, reason=f"{line.quantity} of {line.title}, {LINE_QUANTITY_MAX} kept")
+            return OutOfStock(
+                order_id=order.order_id, reason=f"{line.quantity} of {line.title}, {LINE_QUANTITY_MAX} kept"
+            )
     quantity = sum(line.quantity for line in order.lines)
     if not stock.reserve(ctx.idempotency_key, order.order_id, quantity):
         return OutOfStock(order_id=order.order_id, reason="this reservation was released before")

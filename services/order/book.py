@@ -41,9 +41,9 @@ class OrderBook:
             (order_id, key, ending),
         )
 
-    def totals(self) -> dict[str, int]:
-        """Return how many orders ended each way."""
-        return dict(self._db.execute("SELECT ending, COUNT(*) FROM endings GROUP BY ending").fetchall())
+    def endings(self) -> dict[str, str]:
+        """Return how every order ended, by order id."""
+        return dict(self._db.execute("SELECT order_id, ending FROM endings").fetchall())
 
     def close(self) -> None:
         """Close the file."""

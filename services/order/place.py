@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
-from choreo import ChoreoError, Publisher
 from pydantic import ValidationError
+
+from choreo import ChoreoError, Publisher
 
 from ..events import OrderPlaced
 from .purchases import orders_from, read_purchases

@@ -1,8 +1,8 @@
 """Handlers of order: the two ends of the saga.
 
 `confirm` joins everything that completion waits for, and reviews the order once more: it confirms it or refuses it,
-never both, so no failure can follow a confirmation. `cancel` follows every failure; where two failures meet in one order
-it runs for each, and choreo drops what the second says, because a saga ends once. Cancelling doesn't wait for the
+never both, so no failure can follow a confirmation. `cancel` follows every failure; where two failures meet in one
+order it runs for each, and choreo drops what the second says, because a saga ends once. Cancelling doesn't wait for the
 undoing: the customer knows at once, and the saga counts as failed only when all is undone.
 """
 
@@ -53,7 +53,7 @@ def confirm(
     book: OrderBook,
 ) -> OrderConfirmed | OrderRejected:
     if int(order.customer_id) % ACCOUNTS_AUDITED == ACCOUNT_ON_HOLD:
-        return OrderRejected(order_id=order.order_id, reason=f"the account of customer {order.customer_id} is on hold")
+        return OrderRejected(order_id=order.order_id, reason=f"account {order.customer_id} is on hold")
     book.end(ctx.idempotency_key, order.order_id, "confirmed")
     return OrderConfirmed(order_id=order.order_id, total=paid.amount, parcel=shipped.parcel)
 

@@ -42,7 +42,7 @@ def capture(
     order: OrderPlaced, _stock: InventoryReserved, ctx: Context, till: Till
 ) -> PaymentCaptured | PaymentDeclined:
     if order.total > CARD_LIMIT:
-        return PaymentDeclined(order_id=order.order_id, reason=f"{order.total} is above the card's limit of {CARD_LIMIT}")
+        return PaymentDeclined(order_id=order.order_id, reason=f"{order.total} is above the card's limit")
     if not till.charge(ctx.idempotency_key, order.order_id, order.total):
         return PaymentDeclined(order_id=order.order_id, reason="this payment was voided before")
     return PaymentCaptured(order_id=order.order_id, amount=order.total, receipt=ctx.idempotency_key)

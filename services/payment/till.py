@@ -1,7 +1,7 @@
 """The rows of payment: one charge a step, one void a charge.
 
 SQLite and the rule that a key works once live here, as a card processor would have it; which card is declined does not.
-The handlers call it with the keys choreo gives them, and audits read the same file: charges less voids is what was earned.
+The handlers call it with the keys choreo gives them, and audits read the same file: charges less voids is the income.
 """
 
 import fcntl

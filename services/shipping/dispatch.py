@@ -1,7 +1,7 @@
 """The rows of shipping: one parcel a step, one cancellation a parcel.
 
 SQLite and the rule that a key works once live here, as a carrier would have it; which parcel is refused does not. The
-handlers call it with the keys choreo gives them, and audits read the same file: parcels less cancellations are on the road.
+handlers call it with the keys choreo gives them, and audits read the same file: what wasn't cancelled is on the road.
 """
 
 import fcntl
