@@ -1,0 +1,143 @@
+"""Handlers, as everything above the decorators sees them.
+
+The resolved record of one handler and of each of its parameters lives here; reading it off a function's type hints does
+not (`service`). `service` makes them, `step` compiles them into tables and the runtime calls their functions.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from choreo.event import Event
+from choreo.retry import Retry
+
+EventTypes = frozenset[type[Event]]
+NO_EVENTS: EventTypes = frozenset()
+
+
+class Kind(StrEnum):
+    """What a handler is for."""
+
+    FORWARD = "forward"
+    COMPENSATION = "compensation"
+    DEADLINE = "deadline"
+    OTHERWISE = "otherwise"
+
+
+class Role(StrEnum):
+    """What is passed for a parameter."""
+
+    EVENT = "event"
+    ORIGINAL = "original"
+    CAUSE = "cause"
+    CONTEXT = "context"
+    STATE = "state"
+    RESOURCE = "resource"
+    BRANCHES = "branches"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a handler.
+
+    Args:
+        name: As it is written.
+        role: What is passed for it.
+        types: Event types that it takes (any one of them); else the one type that it asks for.
+        optional: It may be None.
+    """
+
+    name: str
+    role: Role
+    types: tuple[type[Any], ...] = ()  # A resource may be of any type.
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Handler:
+    """One handler of one service, read from its type hints.
+
+    Args:
+        name: Its identity within the service; the function's name unless `name=` says otherwise.
+        service: Name of the service.
+        function: As it was written; called with positional arguments.
+        kind: What it is for.
+        parameters: In the order of the signature.
+        emits: Every event type that its return hint names, in that order.
+        unless: A forward step does not run where one of these came first.
+        retry: What happens when it raises.
+        timeout_s: Longest attempt, in seconds; None for no limit.
+        thread: It blocks, and is called off the event loop.
+        fan_out: It may return a list, which opens branches.
+        later: It may return a `Later`.
+        generator: It yields its events.
+        asynchronous: What it returns is awaited, or iterated asynchronously.
+        place: `file.py:line` of the function.
+        guards: For `otherwise`: name of the handler that it stands for.
+        within: For a deadline: how long after the trigger, or a function of it that says so.
+        awaits: For a deadline: the events that keep it from firing.
+        after_abort: For a deadline: it outlives a failure.
+    """
+
+    name: str
+    service: str
+    function: Callable[..., Any]  # Anything a person decorates.
+    kind: Kind = Kind.FORWARD
+    parameters: tuple[Parameter, ...] = ()
+    emits: tuple[type[Event], ...] = ()
+    unless: EventTypes = NO_EVENTS
+    retry: Retry = field(default_factory=Retry)
+    timeout_s: float | None = None
+    thread: bool = False
+    fan_out: bool = False
+    later: bool = False
+    generator: bool = False
+    asynchronous: bool = False
+    place: str = ""
+    guards: str = ""
+    within: timedelta | Callable[..., timedelta] | None = None
+    awaits: EventTypes = NO_EVENTS
+    after_abort: bool = False
+
+    @property
+    def step(self) -> str:
+        """Return the name that stands in identities and headers: `service.handler`."""
+        return f"{self.service}.{self.name}"
+
+    @property
+    def waits_for(self) -> tuple[EventTypes, ...]:
+        """Return what each event parameter of a forward step takes, in signature order; () for compensations."""
+        if self.kind is Kind.COMPENSATION:
+            return ()
+        return self._of(Role.EVENT, Role.BRANCHES)
+
+    @property
+    def causes(self) -> EventTypes:
+        """Return what sets a compensation going."""
+        return NO_EVENTS.union(*self._of(Role.CAUSE))
+
+    @property
+    def original(self) -> EventTypes:
+        """Return what a compensation undoes."""
+        return NO_EVENTS.union(*self._of(Role.ORIGINAL))
+
+    @property
+    def original_optional(self) -> bool:
+        """Return whether a compensation also runs with None, where the outcome is unknown."""
+        return any(each.optional for each in self.parameters if each.role is Role.ORIGINAL)
+
+    @property
+    def extras(self) -> tuple[EventTypes, ...]:
+        """Return what each further event parameter of a compensation takes, in signature order."""
+        return self._of(Role.EVENT) if self.kind is Kind.COMPENSATION else ()
+
+    @property
+    def fan_in(self) -> bool:
+        """Return whether it gathers one event from each branch."""
+        return any(each.role is Role.BRANCHES for each in self.parameters)
+
+    def _of(self, *roles: Role) -> tuple[EventTypes, ...]:
+        return tuple(frozenset(each.types) for each in self.parameters if each.role in roles)

@@ -1,0 +1,28 @@
+"""Services: what people declare, and what that comes to once it is read.
+
+The decorators, what handlers meet besides events, and the resolved declaration live in this package; running a
+service does not. Users import from `choreo`; the runtime, the publisher and the manifest work from `declarations`.
+"""
+
+from choreo.service.codes import CODES, WARNINGS
+from choreo.service.context import Context, Later, State
+from choreo.service.declaration import Declaration
+from choreo.service.provision import Provider
+from choreo.service.reading import check, declaration, declarations, not_yet
+from choreo.service.service import Service, SqlStore
+
+__all__ = [
+    "CODES",
+    "WARNINGS",
+    "Context",
+    "Declaration",
+    "Later",
+    "Provider",
+    "Service",
+    "SqlStore",
+    "State",
+    "check",
+    "declaration",
+    "declarations",
+    "not_yet",
+]

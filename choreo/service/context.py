@@ -1,0 +1,92 @@
+"""What handlers meet besides events.
+
+The `Context` they may ask for, the `State` they may keep and the `Later` they may return live here; who fills, stores
+or acts on them does not. Users name them in handlers; the runtime makes and reads them.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from choreo.event import Envelope, Event
+from choreo.saga import EventUnion
+
+E_co = TypeVar("E_co", bound=Event, covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Where and why a handler is called. A handler gets one by naming it as a parameter's type.
+
+    Attributes:
+        saga_id: The saga.
+        saga_type: Name of its type; "" where the starter did not say.
+        business_key: What the business knows it by; "" where it has no key.
+        step: `service.handler`.
+        causes: The events that this call answers, with all that travels around them.
+        hop: Events from the start to the cause.
+        branch: The branch that the step runs in; "" at the root.
+        completed_steps: The causal path that led here, `service.handler`, oldest first, at most 32.
+        idempotency_key: The same on every retry, re-run and redrive of this step: hand it to whatever must act once.
+        undoes_key: In a compensation, the idempotency key of the step undone: make it unusable at the provider, for its
+            effect may come even after its undoing.
+        attempt: Counted from 1.
+        now: The time, aware, in UTC; use it instead of the system's, so that tests can move it.
+        log: A logger that names the saga and the step in every record.
+    """
+
+    saga_id: str
+    saga_type: str
+    business_key: str
+    step: str
+    causes: tuple[Envelope, ...]
+    hop: int
+    branch: str
+    completed_steps: tuple[str, ...]
+    idempotency_key: str
+    undoes_key: str
+    attempt: int
+    now: datetime
+    log: "logging.LoggerAdapter[logging.Logger]"
+
+
+class State(BaseModel):
+    """What one service remembers of one saga beside its events; subclass it, with a default for every field.
+
+    Its handlers share it, may change it in place, and it commits with what they emit. A field that a later version no
+    longer has is passed over when an old state is read.
+    """
+
+    model_config = ConfigDict(extra="ignore", validate_assignment=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Later(Generic[E_co]):
+    """An event that a handler returns now and that is emitted later.
+
+    Args:
+        event: What to emit.
+        after: How long after this step's commit; this or `at`.
+        at: When, aware; this or `after`.
+        unless: Events that call it off where one of them comes first.
+
+    Raises:
+        ValueError: If not exactly one of `after` and `at` is given, `after` is negative or `at` is naive.
+    """
+
+    event: E_co
+    after: timedelta | None = None
+    at: datetime | None = None
+    unless: EventUnion | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what names no time."""
+        if (self.after is None) == (self.at is None):
+            raise ValueError("Later(...): say either after=timedelta(...) or at=datetime(...)")
+        if self.after is not None and self.after < timedelta():
+            raise ValueError(f"Later(after={self.after}): a time to wait is not negative")
+        if self.at is not None and self.at.tzinfo is None:
+            raise ValueError(f"Later(at={self.at}): a naive time is a different one on every host; pass an aware one")

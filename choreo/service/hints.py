@@ -1,0 +1,156 @@
+"""Type hints, taken apart.
+
+Resolving annotations and splitting them into unions, tuples, lists, generators and `Later` live here; what a hint means
+in a handler or provider does not. `signature` and `provision` call it.
+"""
+
+import collections.abc
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Never, NoReturn, Union, get_args, get_origin, get_type_hints
+
+from choreo.event import Event
+from choreo.service.context import Later
+
+Hint = Any  # What a person wrote behind a colon or an arrow.
+
+_STREAMS = {collections.abc.Iterator, collections.abc.Iterable, collections.abc.Generator}
+_ASYNC_STREAMS = {collections.abc.AsyncIterator, collections.abc.AsyncIterable, collections.abc.AsyncGenerator}
+_AWAITABLES = {collections.abc.Awaitable, collections.abc.Coroutine}
+
+
+@dataclass(slots=True)
+class Returned:
+    """What a return hint says.
+
+    Attributes:
+        emits: Event classes, in the order they are named.
+        wrong: What it names that is no event.
+        fan_out: It names a list.
+        later: It names a `Later`.
+        stream: "sync" or "async" for generators, else "".
+        awaitable: It names an awaitable.
+    """
+
+    emits: list[type[Event]] = field(default_factory=list)
+    wrong: list[Hint] = field(default_factory=list)
+    fan_out: bool = False
+    later: bool = False
+    stream: str = ""
+    awaitable: bool = False
+
+
+def inner(function: Callable[..., Any]) -> types.FunctionType | None:  # Any function at all.
+    """Return the function that was written, below decorators and methods; None where there is none."""
+    found = inspect.unwrap(function)
+    found = getattr(found, "__func__", found)
+    return found if isinstance(found, types.FunctionType) else None
+
+
+def hints_of(function: types.FunctionType, visible: Mapping[str, object]) -> dict[str, Hint]:
+    """Return a function's annotations, with strings resolved.
+
+    Args:
+        function: As it was written.
+        visible: Names around it that it does not close over, as far as they were known when it was decorated.
+
+    Raises:
+        NameError: If a name in an annotation is not known; `name` says which.
+        TypeError: If an annotation makes no sense.
+        SyntaxError: If a string is no annotation.
+    """
+    names = dict(visible)
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        # A cell is empty while what it names is not defined yet; then the annotation cannot mean it either.
+        with suppress(ValueError):
+            names[name] = cell.cell_contents
+    return get_type_hints(function, function.__globals__, names, include_extras=True)
+
+
+def names_known(function: types.FunctionType, visible: Mapping[str, object]) -> list[str]:
+    """Return the names of event classes that a function's annotations could have meant."""
+    around = {**function.__globals__, **visible}
+    return sorted(name for name, each in around.items() if isinstance(each, type) and issubclass(each, Event))
+
+
+def bare(hint: Hint) -> Hint:
+    """Return a hint without `Annotated` and `type` aliases around it."""
+    while True:
+        if get_origin(hint) is Annotated:
+            hint = get_args(hint)[0]
+        elif type(hint).__name__ == "TypeAliasType":
+            hint = hint.__value__
+        else:
+            return hint
+
+
+def members(hint: Hint) -> tuple[Hint, ...]:
+    """Return what a union names, `NoneType` for None; a hint that is no union is its only member."""
+    hint = bare(hint)
+    if isinstance(hint, types.UnionType) or get_origin(hint) is Union:
+        return tuple(each for member in get_args(hint) for each in members(member))
+    return (types.NoneType,) if hint is None else (hint,)
+
+
+def is_event(hint: Hint) -> bool:
+    """Tell whether a hint is an event class."""
+    return isinstance(hint, type) and not isinstance(hint, types.GenericAlias) and issubclass(hint, Event)
+
+
+def shown(hint: Hint) -> str:
+    """Return a hint as a person would write it."""
+    if hint is types.NoneType:
+        return "None"
+    if isinstance(hint, type) and not isinstance(hint, types.GenericAlias):
+        return hint.__name__
+    return str(hint).replace("typing.", "")
+
+
+def returned(hint: Hint) -> Returned:
+    """Take a handler's return hint apart."""
+    found = Returned()
+    hint = bare(hint)
+    if get_origin(hint) in _AWAITABLES:
+        found.awaitable = True
+        hint = bare((get_args(hint) or (Any,))[-1])
+    origin = get_origin(hint)
+    if origin in _STREAMS or origin in _ASYNC_STREAMS:
+        found.stream = "sync" if origin in _STREAMS else "async"
+        hint = (get_args(hint) or (Any,))[0]
+    _collect(hint, found)
+    found.emits = list(dict.fromkeys(found.emits))
+    return found
+
+
+def provided(hint: Hint) -> Hint:
+    """Return what a provider's return hint provides: what is yielded, awaited or returned."""
+    origin = get_origin(bare(hint))
+    if origin in _AWAITABLES:
+        return (get_args(bare(hint)) or (Any,))[-1]
+    if origin in _STREAMS or origin in _ASYNC_STREAMS:
+        return (get_args(bare(hint)) or (Any,))[0]
+    return hint
+
+
+def _collect(hint: Hint, found: Returned) -> None:
+    for each in members(hint):
+        origin = get_origin(each)
+        if each is types.NoneType or each is Never or each is NoReturn:
+            continue
+        if is_event(each):
+            found.emits.append(each)
+        elif origin is tuple:
+            for part in get_args(each):
+                if part is not Ellipsis:
+                    _collect(part, found)
+        elif origin is list:
+            found.fan_out = True
+            _collect(get_args(each)[0], found)
+        elif origin is Later:
+            found.later = True
+            _collect(get_args(each)[0], found)
+        else:
+            found.wrong.append(each)

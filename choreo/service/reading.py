@@ -1,0 +1,169 @@
+"""From what people wrote to declarations, with every mistake told at once.
+
+The order of reading and the version digest live here; the checks themselves do not (`signature`, `provision`, `wiring`,
+`between`). Everything that runs, publishes or describes services begins with `declarations`.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from hashlib import sha256
+
+from choreo.errors import DeclarationError, HandlerSignatureError, Problem
+from choreo.event import Event
+from choreo.handler import Handler, Kind, Role
+from choreo.saga import Saga
+from choreo.schema import avro_schema
+from choreo.service.between import problems_between, warnings_between
+from choreo.service.declaration import Declaration
+from choreo.service.provision import providers_of
+from choreo.service.service import Service
+from choreo.service.signature import Reader
+from choreo.service.wiring import owned, problems_within, published
+
+VERSION_CHARS = 12
+_SIGNATURE_CODES = frozenset(f"CH0{number:02d}" for number in range(1, 19))
+
+
+def declaration(service: Service) -> Declaration:
+    """Return what one service declares.
+
+    Raises:
+        DeclarationError: With every mistake at once; retrying does not help.
+    """
+    return declarations(service)[0]
+
+
+def declarations(*services: Service) -> list[Declaration]:
+    """Return what these services declare, in their order; a service given twice is read once.
+
+    Raises:
+        DeclarationError: With every mistake of all of them at once, those between them too; retrying does not help.
+    """
+    found, problems = _read_all(services)
+    if problems:
+        one_place = len({problem.place for problem in problems}) == 1
+        if one_place and all(problem.code in _SIGNATURE_CODES for problem in problems):
+            raise HandlerSignatureError(problems)
+        raise DeclarationError(problems)
+    return found
+
+
+def check(*services: Service) -> list[Problem]:
+    """Return what is wrong with these services, and what looks wrong where there are no others.
+
+    Args:
+        services: All services that work together, so that what one emits can be found in another.
+
+    Returns:
+        What `declarations` would refuse and, behind it, warnings (`choreo.service.WARNINGS` has their codes).
+    """
+    found, problems = _read_all(services)
+    return [*problems, *warnings_between(found)]
+
+
+def not_yet(found: Iterable[Declaration]) -> list[Problem]:
+    """Return everything declared that this version does not run, so that nothing is silently ignored."""
+    problems: list[Problem] = []
+    for each in found:
+        for handler in each.handlers:
+            problems += [
+                Problem("CH079", f"{handler.step} {what}, which this version does not run", handler.place, fix)
+                for what, fix in _unrunnable(handler)
+            ]
+        if each.store is not None:
+            message = f"{each.name} has a SqlStore, which this version does not run"
+            problems.append(Problem("CH079", message, each.place, "Leave store= out."))
+    return problems
+
+
+def _unrunnable(handler: Handler) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    if handler.kind is Kind.DEADLINE:
+        found.append(("is a deadline", "Leave it out."))
+    if handler.kind is Kind.OTHERWISE:
+        found.append(("is an otherwise", "Leave it out: the step is parked when its retries are spent."))
+    if handler.later:
+        found.append(("returns Later", "Return the event itself."))
+    if handler.fan_out:
+        found.append(("returns a list, which opens branches", "Return one event that holds them all."))
+    if any(each.role is Role.BRANCHES for each in handler.parameters):
+        found.append(("gathers branches", "Take one event."))
+    if handler.timeout_s is not None:
+        found.append(("has a timeout_s", "Leave it out, and limit the call inside, as with asyncio.timeout."))
+    if handler.thread:
+        found.append(("runs in a thread", "Leave thread= out, and await asyncio.to_thread inside."))
+    return found
+
+
+def _read_all(services: Sequence[Service]) -> tuple[list[Declaration], list[Problem]]:
+    found: list[Declaration] = []
+    problems: list[Problem] = []
+    for service in dict.fromkeys(services):
+        one, wrong = _read_one(service)
+        found.append(one)
+        problems += wrong
+    problems += problems_between(found)
+    return found, problems
+
+
+def _read_one(service: Service) -> tuple[Declaration, list[Problem]]:
+    written = service.written
+    providers, problems = providers_of(service.name, written.providers)
+    reader = Reader(service.name, [each.type for each in providers], written.handlers, service.store)
+    handlers = [handler for each in written.handlers if (handler := reader.read(each)) is not None]
+    problems += reader.problems
+    problems += problems_within(service, handlers, whole=reader.whole)
+    states = [each.types[0] for handler in handlers for each in handler.parameters if each.role is Role.STATE]
+    sagas = owned(service)
+    from_outside = published(service)
+    found = Declaration(
+        name=service.name,
+        version=service.version or _digest(service, handlers, sagas, from_outside),
+        handlers=tuple(handlers),
+        sagas=tuple(sagas),
+        providers=providers,
+        publishes=from_outside,
+        state=states[0] if states else None,
+        store=service.store,
+        place=written.place,
+    )
+    return found, problems
+
+
+def _digest(
+    service: Service, handlers: Sequence[Handler], sagas: Sequence[Saga], from_outside: dict[type[Event], str]
+) -> str:
+    """Return a version that is the same for the same declaration, on every host, and for no other."""
+    named: set[type[Event]] = {*from_outside}
+    for each in handlers:
+        named.update(each.emits, each.unless, each.awaits, each.causes, each.original, *each.waits_for, *each.extras)
+    for saga in sagas:
+        named.update((saga.starts, *saga.completes, *saga.fails))
+    told = {
+        "service": service.name,
+        "handlers": sorted((_told(each) for each in handlers), key=str),
+        "sagas": sorted([s.name, str(s.key), _name(s.starts), _names(s.completes), _names(s.fails)] for s in sagas),
+        "publishes": sorted([_name(kind), by] for kind, by in from_outside.items()),
+        "schemas": {_name(kind): avro_schema(kind, _name(kind)) for kind in named if kind.__choreo_type__},
+    }
+    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:VERSION_CHARS]
+
+
+def _told(handler: Handler) -> list[object]:
+    parameters = [[each.role, _names(each.types), each.optional] for each in handler.parameters if each.role in _TOLD]
+    options = [_names(handler.emits), _names(handler.unless), _names(handler.awaits), handler.guards, handler.fan_out]
+    # A function of the trigger has no text that every host agrees on.
+    within = handler.within.total_seconds() if isinstance(handler.within, timedelta) else callable(handler.within)
+    return [handler.name, handler.kind, within, parameters, options]
+
+
+_TOLD = frozenset({Role.EVENT, Role.CAUSE, Role.ORIGINAL, Role.BRANCHES})
+
+
+def _name(kind: type[Event]) -> str:
+    return kind.__choreo_type__ or kind.__name__
+
+
+def _names(kinds: Iterable[type[Event]]) -> str:
+    return "|".join(sorted(_name(kind) for kind in kinds))

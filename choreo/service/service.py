@@ -1,0 +1,316 @@
+"""The decorators.
+
+What people write about a service is collected here as it is written; nothing is read from it, judged or refused. Users
+call it when their modules are imported; `declaration` reads it at first use.
+"""
+
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal, TypeVar, overload
+
+from choreo.handler import Kind
+from choreo.retry import Retry
+from choreo.saga import EventUnion, Saga
+
+F = TypeVar("F", bound=Callable[..., Any])
+Function = Callable[..., Any]  # Whatever a person decorates; its type comes back unchanged.
+Per = Literal["service", "step"]
+
+
+@dataclass(frozen=True, slots=True)
+class SqlStore:
+    """A service's own database: rows, memory, timers, inbox and outbox commit as one transaction.
+
+    Args:
+        url: As SQLAlchemy has it: `postgresql+psycopg://…` or `sqlite:///north.db`.
+    """
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenHandler:
+    """One decorated function, unread."""
+
+    function: Function
+    kind: Kind
+    place: str
+    name: str | None = None
+    retry: Retry = field(default_factory=Retry)
+    timeout_s: float | None = None
+    thread: bool = False
+    unless: object = None
+    guards: object = None
+    awaits: object = None
+    within: object = None
+    after_abort: bool = False
+    visible: Mapping[str, object] = field(default_factory=dict)
+    """Names around the decorator, for annotations that are strings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenProvider:
+    """One decorated provider, unread."""
+
+    function: Function
+    per: str
+    place: str
+    visible: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Written:
+    """All that was said about one service, unread and in order."""
+
+    place: str
+    handlers: list[WrittenHandler] = field(default_factory=list)
+    providers: list[WrittenProvider] = field(default_factory=list)
+    sagas: list[tuple[Saga, str]] = field(default_factory=list)
+    publishes: list[tuple[object, str, str]] = field(default_factory=list)
+
+
+class Service:
+    """A named list of handlers: one consumer group, sharing nothing with other services but the events.
+
+    Decorators return the function unchanged, so that it stays callable in a plain unit test. None of them complains:
+    every mistake is told at first use, all at once, as `DeclarationError.problems`.
+
+    Args:
+        name: Lower-case letters, digits, dots and hyphens; it names the consumer group and two topics.
+        version: Of what it declares; a digest of it unless given.
+        store: The service's own database.
+    """
+
+    __slots__ = ("name", "store", "version", "written")
+
+    def __init__(self, name: str, *, version: str | None = None, store: SqlStore | None = None) -> None:
+        self.name = name
+        self.version = version
+        self.store = store
+        self.written = Written(_place(_caller()))
+
+    def __repr__(self) -> str:
+        return f"Service({self.name!r})"
+
+    def owns(self, saga: Saga) -> None:
+        """Declare a saga type of which this service is the owner: its handlers end it."""
+        self.written.sagas.append((saga, _place(_caller())))
+
+    def publishes(self, *events: EventUnion, by: str = "") -> None:
+        """Declare events that come from outside into a running saga, through a `Publisher` of this service.
+
+        Args:
+            events: Event types.
+            by: Who decides about them, for people: "a manager".
+        """
+        place = _place(_caller())
+        self.written.publishes += [(event, by, place) for event in events]
+
+    @overload
+    def provides(self, function: F, /) -> F: ...
+
+    @overload
+    def provides(self, *, per: Per = "service") -> Callable[[F], F]: ...
+
+    def provides(self, function: F | None = None, /, *, per: Per = "service") -> F | Callable[[F], F]:
+        """Provide a resource to this service's handlers, found by the type that the return hint names.
+
+        The function may be plain, asynchronous, or a generator that yields the resource once and cleans up after it. It
+        may ask for other resources.
+
+        Args:
+            function: What makes the resource.
+            per: "service": made once, before the first event; "step": made anew for every attempt of a step.
+        """
+        frame = _caller()
+
+        def take(function: F) -> F:
+            self.written.providers.append(
+                WrittenProvider(
+                    function=function, per=per, place=_place_of(function, frame), visible=_visible(function, frame)
+                )
+            )
+            return function
+
+        return take if function is None else take(function)
+
+    @overload
+    def handles(self, function: F, /) -> F: ...
+
+    @overload
+    def handles(
+        self,
+        *,
+        retry: Retry | None = None,
+        timeout_s: float | None = None,
+        thread: bool = False,
+        unless: EventUnion | None = None,
+        name: str | None = None,
+    ) -> Callable[[F], F]: ...
+
+    def handles(
+        self,
+        function: F | None = None,
+        /,
+        *,
+        retry: Retry | None = None,
+        timeout_s: float | None = None,
+        thread: bool = False,
+        unless: EventUnion | None = None,
+        name: str | None = None,
+    ) -> F | Callable[[F], F]:
+        """Declare a forward step: once per event for one event parameter, a join for several.
+
+        Args:
+            function: What to do; events in by its parameters, events out by its return hint.
+            retry: What happens when it raises; five attempts, then it is parked.
+            timeout_s: Longest attempt, in seconds.
+            thread: It blocks: call it off the event loop.
+            unless: Do not run it where one of these events came first.
+            name: Its identity; the function's name unless given. Keep it when the function is renamed.
+        """
+        frame = _caller()
+        options = {"timeout_s": timeout_s, "thread": thread, "unless": unless, "name": name}
+        return self._taker(Kind.FORWARD, frame, function, retry=retry, **options)
+
+    @overload
+    def compensates(self, function: F, /) -> F: ...
+
+    @overload
+    def compensates(
+        self,
+        *,
+        retry: Retry | None = None,
+        timeout_s: float | None = None,
+        thread: bool = False,
+        name: str | None = None,
+    ) -> Callable[[F], F]: ...
+
+    def compensates(
+        self,
+        function: F | None = None,
+        /,
+        *,
+        retry: Retry | None = None,
+        timeout_s: float | None = None,
+        thread: bool = False,
+        name: str | None = None,
+    ) -> F | Callable[[F], F]:
+        """Declare what undoes one of this service's events.
+
+        The first event parameter says why (a union of failures or of other compensations' events), the second what to
+        undo, with `| None` where an effect whose outcome is unknown must be undone too; further ones give the causes of
+        the step undone.
+
+        Args:
+            function: What to do.
+            retry: What happens when it raises; the saga is stuck when retries are spent.
+            timeout_s: Longest attempt, in seconds.
+            thread: It blocks: call it off the event loop.
+            name: Its identity; the function's name unless given.
+        """
+        frame = _caller()
+        options = {"timeout_s": timeout_s, "thread": thread, "name": name}
+        return self._taker(Kind.COMPENSATION, frame, function, retry=retry, **options)
+
+    def otherwise(
+        self, handler: Function | str, /, *, retry: Retry | None = None, name: str | None = None
+    ) -> Callable[[F], F]:
+        """Declare what a step comes to when its retries are spent and its outcome is unknown.
+
+        Args:
+            handler: The handler that it stands for, or its name.
+            retry: What happens when this one raises.
+            name: Its identity; the function's name unless given.
+        """
+        return self._taker(Kind.OTHERWISE, _caller(), None, retry=retry, name=name, guards=handler)
+
+    def deadline(
+        self,
+        awaits: EventUnion,
+        /,
+        *,
+        within: timedelta | Callable[..., timedelta],
+        after_abort: bool = False,
+        retry: Retry | None = None,
+        name: str | None = None,
+    ) -> Callable[[F], F]:
+        """Declare what happens where none of these events came in time after the handler's own event.
+
+        Args:
+            awaits: Events, one of which is awaited.
+            within: Time from the trigger's `ce_time`, or a function of the trigger that returns it.
+            after_abort: It outlives a failure.
+            retry: What happens when it raises.
+            name: Its identity; the function's name unless given.
+        """
+        options = {"name": name, "awaits": awaits, "within": within, "after_abort": after_abort}
+        return self._taker(Kind.DEADLINE, _caller(), None, retry=retry, **options)
+
+    def _taker(
+        self,
+        kind: Kind,
+        frame: FrameType,
+        function: F | None,
+        *,
+        retry: Retry | None,
+        **options: Any,  # Fields of WrittenHandler.
+    ) -> Any:  # F, or a decorator of it: the public methods say which.
+        def take(function: F) -> F:
+            self.written.handlers.append(
+                WrittenHandler(
+                    function=function,
+                    kind=kind,
+                    place=_place_of(function, frame),
+                    visible=_visible(function, frame),
+                    retry=retry if retry is not None else Retry(),
+                    **options,
+                )
+            )
+            return function
+
+        return take if function is None else take(function)
+
+
+def _caller() -> FrameType:
+    """Return the frame that called the function that calls this one."""
+    frame = inspect.currentframe()
+    assert frame is not None, "CPython and PyPy both have frames"
+    assert frame.f_back is not None
+    return frame.f_back.f_back or frame.f_back
+
+
+def _place(frame: FrameType) -> str:
+    return f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def _place_of(function: object, frame: FrameType) -> str:
+    code = getattr(function, "__code__", None)
+    return f"{_short(code.co_filename)}:{code.co_firstlineno}" if isinstance(code, types.CodeType) else _place(frame)
+
+
+def _short(file: str) -> str:
+    """Return a path as a person in this folder would write it."""
+    path = Path(file)
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else file
+
+
+def _visible(function: object, frame: FrameType) -> Mapping[str, object]:
+    """Return the names around a decorator, where annotations are strings that may need them.
+
+    Events that are defined in a test function are neither globals nor, for a string, closed over.
+    """
+    annotations = getattr(function, "__annotations__", {})
+    if frame.f_locals is frame.f_globals or not any(_is_text(each) for each in annotations.values()):
+        return {}
+    return dict(frame.f_locals)
+
+
+def _is_text(annotation: object) -> bool:
+    return isinstance(annotation, str) or any(_is_text(each) for each in getattr(annotation, "__args__", ()))
