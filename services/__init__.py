@@ -14,7 +14,7 @@ The way of an order, each arrow an event and each verb a handler that knows only
 Each step can fail: OutOfStock, PaymentDeclined, AddressRejected, ShipmentFailed, OrderRejected. What was done is undone
 in reverse, and the order of undoing is written in the types of the causes: `OrderRejected` cancels the shipment,
 `ShipmentCancelled` refunds the payment, `PaymentRefunded` releases the stock. A failure enters that chain where its
-step stood: `ShipmentFailed` at the refund, `PaymentDeclined` at the release, `OutOfStock` nowhere, for nothing was done.
+step stood: `ShipmentFailed` at the refund, `PaymentDeclined` at the release, `OutOfStock` nowhere: nothing was done.
 
 `AddressRejected` is the one that overtakes, for the check runs beside reserve and capture. No shipment exists without
 `AddressConfirmed`, so the latest step it can find done is the capture, and it enters the chain at the refund. If the

@@ -106,7 +106,7 @@ def screen(snapshot: Snapshot, width: int, height: int) -> RenderableType:
         height: Of the terminal, in lines.
     """
     inner = min(width, WIDTH_MAX) - 4
-    parts = [
+    parts: list[RenderableType] = [
         _header(snapshot, inner),
         Text(BANNER, style="dim"),
         Text(),
