@@ -31,14 +31,14 @@ class Placed(Event, topic="web-orders"):
     total: Annotated[Decimal, Field(max_digits=6, decimal_places=2)] = Decimal("1.00")
     at: datetime = NOW
     opens: time = time(9)
-    lines: list[Line] = []
-    by_name: dict[str, Line] = {}
+    lines: list[Line] = []  # noqa: RUF012
+    by_name: dict[str, Line] = {}  # noqa: RUF012
     either: Line | str = "x"
 
 
 class Tree(Event, topic="trees"):
     weight: float = 0.0
-    children: "list[Tree]" = []
+    children: "list[Tree]" = []  # noqa: RUF012
 
 
 class Later(Event, topic="later"):
@@ -78,7 +78,9 @@ class TestClasses:
         with pytest.raises(ValidationError):
             Declined()
 
-    @pytest.mark.parametrize("topic", ["", "Orders", "or ders", ".orders", "-orders", "orders/x", "o" * 250, "orders_x"])
+    @pytest.mark.parametrize(
+        "topic", ["", "Orders", "or ders", ".orders", "-orders", "orders/x", "o" * 250, "orders_x"]
+    )
     def test_a_wrong_topic_is_refused(self, topic):
         with pytest.raises(SchemaError, match="Wrong: topic"):
 
@@ -129,7 +131,7 @@ class TestClasses:
             Later(inner={"weight": math.nan})
 
         class Wrong(Event, topic="x"):
-            inner: "DefinedHere"  # noqa: F821
+            inner: "DefinedHere"
 
         class DefinedHere(BaseModel):
             a: set[int]
