@@ -43,6 +43,11 @@ class Returned:
     awaitable: bool = False
 
 
+def origin(hint: Hint) -> Any:  # `typing` says ParamSpec, and means any class.
+    """Return what a hint is made from: `list` for `list[A]`, None where it is not made from anything."""
+    return get_origin(hint)
+
+
 def inner(function: Callable[..., Any]) -> types.FunctionType | None:  # Any function at all.
     """Return the function that was written, below decorators and methods; None where there is none."""
     found = inspect.unwrap(function)
@@ -79,7 +84,7 @@ def names_known(function: types.FunctionType, visible: Mapping[str, object]) -> 
 def bare(hint: Hint) -> Hint:
     """Return a hint without `Annotated` and `type` aliases around it."""
     while True:
-        if get_origin(hint) is Annotated:
+        if origin(hint) is Annotated:
             hint = get_args(hint)[0]
         elif type(hint).__name__ == "TypeAliasType":
             hint = hint.__value__
@@ -90,7 +95,7 @@ def bare(hint: Hint) -> Hint:
 def members(hint: Hint) -> tuple[Hint, ...]:
     """Return what a union names, `NoneType` for None; a hint that is no union is its only member."""
     hint = bare(hint)
-    if isinstance(hint, types.UnionType) or get_origin(hint) is Union:
+    if isinstance(hint, types.UnionType) or origin(hint) is Union:
         return tuple(each for member in get_args(hint) for each in members(member))
     return (types.NoneType,) if hint is None else (hint,)
 
@@ -113,12 +118,12 @@ def returned(hint: Hint) -> Returned:
     """Take a handler's return hint apart."""
     found = Returned()
     hint = bare(hint)
-    if get_origin(hint) in _AWAITABLES:
+    if origin(hint) in _AWAITABLES:
         found.awaitable = True
         hint = bare((get_args(hint) or (Any,))[-1])
-    origin = get_origin(hint)
-    if origin in _STREAMS or origin in _ASYNC_STREAMS:
-        found.stream = "sync" if origin in _STREAMS else "async"
+    made_from = origin(hint)
+    if made_from in _STREAMS or made_from in _ASYNC_STREAMS:
+        found.stream = "sync" if made_from in _STREAMS else "async"
         hint = (get_args(hint) or (Any,))[0]
     _collect(hint, found)
     found.emits = list(dict.fromkeys(found.emits))
@@ -127,29 +132,29 @@ def returned(hint: Hint) -> Returned:
 
 def provided(hint: Hint) -> Hint:
     """Return what a provider's return hint provides: what is yielded, awaited or returned."""
-    origin = get_origin(bare(hint))
-    if origin in _AWAITABLES:
+    made_from = origin(bare(hint))
+    if made_from in _AWAITABLES:
         return (get_args(bare(hint)) or (Any,))[-1]
-    if origin in _STREAMS or origin in _ASYNC_STREAMS:
+    if made_from in _STREAMS or made_from in _ASYNC_STREAMS:
         return (get_args(bare(hint)) or (Any,))[0]
     return hint
 
 
 def _collect(hint: Hint, found: Returned) -> None:
     for each in members(hint):
-        origin = get_origin(each)
+        made_from = origin(each)
         if each is types.NoneType or each is Never or each is NoReturn:
             continue
         if is_event(each):
             found.emits.append(each)
-        elif origin is tuple:
+        elif made_from is tuple:
             for part in get_args(each):
                 if part is not Ellipsis:
                     _collect(part, found)
-        elif origin is list:
+        elif made_from is list:
             found.fan_out = True
             _collect(get_args(each)[0], found)
-        elif origin is Later:
+        elif made_from is Later:
             found.later = True
             _collect(get_args(each)[0], found)
         else:

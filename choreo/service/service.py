@@ -115,9 +115,9 @@ class Service:
     def provides(self, function: F, /) -> F: ...
 
     @overload
-    def provides(self, *, per: Per = "service") -> Callable[[F], F]: ...
+    def provides(self, function: None = None, /, *, per: Per = "service") -> Callable[[F], F]: ...
 
-    def provides(self, function: F | None = None, /, *, per: Per = "service") -> F | Callable[[F], F]:
+    def provides(self, function: Function | None = None, /, *, per: Per = "service") -> Any:  # The overloads say what.
         """Provide a resource to this service's handlers, found by the type that the return hint names.
 
         The function may be plain, asynchronous, or a generator that yields the resource once and cleans up after it. It
@@ -145,6 +145,8 @@ class Service:
     @overload
     def handles(
         self,
+        function: None = None,
+        /,
         *,
         retry: Retry | None = None,
         timeout_s: float | None = None,
@@ -155,7 +157,7 @@ class Service:
 
     def handles(
         self,
-        function: F | None = None,
+        function: Function | None = None,
         /,
         *,
         retry: Retry | None = None,
@@ -163,7 +165,7 @@ class Service:
         thread: bool = False,
         unless: EventUnion | None = None,
         name: str | None = None,
-    ) -> F | Callable[[F], F]:
+    ) -> Any:  # The overloads say what.
         """Declare a forward step: once per event for one event parameter, a join for several.
 
         Args:
@@ -184,6 +186,8 @@ class Service:
     @overload
     def compensates(
         self,
+        function: None = None,
+        /,
         *,
         retry: Retry | None = None,
         timeout_s: float | None = None,
@@ -193,14 +197,14 @@ class Service:
 
     def compensates(
         self,
-        function: F | None = None,
+        function: Function | None = None,
         /,
         *,
         retry: Retry | None = None,
         timeout_s: float | None = None,
         thread: bool = False,
         name: str | None = None,
-    ) -> F | Callable[[F], F]:
+    ) -> Any:  # The overloads say what.
         """Declare what undoes one of this service's events.
 
         The first event parameter says why (a union of failures or of other compensations' events), the second what to
@@ -228,7 +232,8 @@ class Service:
             retry: What happens when this one raises.
             name: Its identity; the function's name unless given.
         """
-        return self._taker(Kind.OTHERWISE, _caller(), None, retry=retry, name=name, guards=handler)
+        taker: Callable[[F], F] = self._taker(Kind.OTHERWISE, _caller(), None, retry=retry, name=name, guards=handler)
+        return taker
 
     def deadline(
         self,
@@ -250,13 +255,14 @@ class Service:
             name: Its identity; the function's name unless given.
         """
         options = {"name": name, "awaits": awaits, "within": within, "after_abort": after_abort}
-        return self._taker(Kind.DEADLINE, _caller(), None, retry=retry, **options)
+        taker: Callable[[F], F] = self._taker(Kind.DEADLINE, _caller(), None, retry=retry, **options)
+        return taker
 
     def _taker(
         self,
         kind: Kind,
         frame: FrameType,
-        function: F | None,
+        function: Function | None,
         *,
         retry: Retry | None,
         **options: Any,  # Fields of WrittenHandler.

@@ -10,7 +10,7 @@ import types
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Any, get_args, get_origin
+from typing import Any, get_args
 
 from choreo.errors import Problem
 from choreo.event import Event
@@ -145,7 +145,7 @@ class _One:
         left_out = ""
         for each in signature.parameters.values():
             if each.kind not in _BY_POSITION:
-                stars = {each.VAR_POSITIONAL: "*", each.VAR_KEYWORD: "**"}.get(each.kind, "")
+                stars = str(each)[: str(each).find(each.name)]
                 self.problem("CH008", f"takes {stars}{each.name}", "Name its parameters one by one, without a star.")
                 continue
             if each.name not in found:
@@ -220,7 +220,7 @@ class _One:
     def _parameter(self, name: str, hint: Hint, events: int) -> Parameter | None:
         plain = hints.bare(hint)
         kind = self.written.kind
-        if get_origin(plain) is list and all(is_event(each) for each in hints.members(get_args(plain)[0])):
+        if hints.origin(plain) is list and all(is_event(each) for each in hints.members(get_args(plain)[0])):
             return Parameter(name, Role.BRANCHES, hints.members(get_args(plain)[0]))
         members = hints.members(plain)
         optional = types.NoneType in members

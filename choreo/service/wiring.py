@@ -1,7 +1,7 @@
 """What is wrong within one service.
 
-The checks that need more than one function and no neighbour live here, as functions from what was read to problems; those
-of one function are in `signature`. `declaration` calls `problems_within`.
+The checks that need more than one function and no neighbour live here, as functions from what was read to problems;
+those of one function are in `signature`. `reading` calls `problems_within`.
 """
 
 import re
@@ -106,12 +106,7 @@ def _saga(service: Service, saga: Saga, place: str) -> Iterator[Problem]:
     if not isinstance(saga.name, str) or not SAGA_NAME.fullmatch(saga.name):
         fix = "Use letters, digits, dots, hyphens and underscores: it stands in saga ids and headers."
         yield Problem("CH046", f"{label} has a name that identities cannot hold", place, fix)
-    parts = {"starts": (saga.starts,), "completes": saga.completes, "fails": saga.fails}
-    for part, kinds in parts.items():
-        for kind in kinds:
-            if not is_event(kind) or not kind.__choreo_topic__:
-                message = f"{label}: {part} names {shown(kind)}, which is no event with a topic"
-                yield Problem("CH040", message, place, 'Name an event class: class OrderPlaced(Event, topic="orders").')
+    yield from _saga_events(label, saga, place)
     if not saga.completes:
         yield Problem(
             "CH041", f"{label} never completes", place, "Say completes=: without it no service could forget it."
@@ -122,8 +117,20 @@ def _saga(service: Service, saga: Saga, place: str) -> Iterator[Problem]:
     if saga.key is not None and saga.key not in fields:
         message = f"{label}: key={saga.key!r} is no field of {saga.starts.__name__}"
         yield Problem("CH042", message, place, guess(str(saga.key), fields, f"Name one of {', '.join(fields)}."))
-    for kind in set(saga.completes) & {saga.starts, *saga.fails} | set(saga.fails) & {saga.starts}:
-        message = f"{label}: {shown(kind)} is more than one of starts, completes and fails"
+
+
+def _saga_events(label: str, saga: Saga, place: str) -> Iterator[Problem]:
+    parts = {"starts": (saga.starts,), "completes": saga.completes, "fails": saga.fails}
+    for part, kinds in parts.items():
+        for kind in kinds:
+            if not is_event(kind) or not kind.__choreo_topic__:
+                message = f"{label}: {part} names {shown(kind)}, which is no event with a topic"
+                yield Problem("CH040", message, place, 'Name an event class: class OrderPlaced(Event, topic="orders").')
+    for kind in sorted({kind for kind in saga.completes if kind in (saga.starts, *saga.fails)}, key=shown):
+        message = f"{label}: completes names {shown(kind)}, which also starts or fails it"
+        yield Problem("CH047", message, place, "Give each its own event.")
+    if saga.starts in saga.fails:
+        message = f"{label}: {shown(saga.starts)} both starts and fails it"
         yield Problem("CH047", message, place, "Give each its own event.")
     for kind in saga.completes:
         if is_event(kind) and issubclass(kind, Failure):

@@ -1,0 +1,165 @@
+"""What a service announces about itself on `choreo.manifests`.
+
+The JSON form of a declaration lives here, as Pydantic models whose JSON Schema is in docs/; putting several of them
+together does not (`choreography`). Whoever starts a service announces one; trackers, engines and `choreo describe` read
+them, and need no service's code for it.
+"""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from choreo.errors import SchemaError
+from choreo.event import Event, Failure
+from choreo.handler import Handler, Kind
+from choreo.saga import Saga
+from choreo.schema import avro_schema, fingerprint, sensitive_fields
+from choreo.service import Declaration
+
+FORMAT_VERSION = 1
+
+
+class _Record(BaseModel):
+    # A later version may say more; what it says of what is known here stays true.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class HandlerManifest(_Record):
+    """One handler. Events are named by their Avro full names."""
+
+    name: str
+    kind: str = Field("forward", description="forward, compensation, deadline or otherwise.")
+    waits_for: list[list[str]] = Field([], description="For each event parameter, the types that it takes.")
+    causes: list[str] = Field([], description="Of a compensation: the events that set it going.")
+    original: list[str] = Field([], description="Of a compensation: the event that it undoes.")
+    original_optional: bool = Field(default=False, description="Of a compensation: it also runs without its original.")
+    extras: list[list[str]] = Field([], description="Of a compensation: its further event parameters.")
+    emits: list[str] = Field([], description="Every type that it may emit.")
+    unless: list[str] = Field([], description="It does not run where one of these came first.")
+    guards: str = Field("", description="Of an otherwise: the handler that it stands in for.")
+    awaits: list[str] = Field([], description="Of a deadline: the events, one of which is awaited.")
+    within_s: float | None = Field(None, description="Of a deadline: seconds, or null where the trigger says how many.")
+    after_abort: bool = Field(default=False, description="Of a deadline: it outlives a failure.")
+    fan_out: bool = Field(default=False, description="It may open branches.")
+    fan_in: bool = Field(default=False, description="It gathers one event from each branch.")
+    place: str = Field("", description="file.py:line, as the announcing process sees it.")
+
+
+class SagaManifest(_Record):
+    """One saga type that the service owns."""
+
+    name: str
+    starts: str
+    completes: list[str]
+    fails: list[str] = []
+    key: str | None = Field(None, description="The field of the start that is its business key.")
+
+
+class EventManifest(_Record):
+    """One event type that the service names."""
+
+    topic: str
+    failure: bool = False
+    fingerprint: str = Field("", description="Of the schema this service has, in hex, as in a record's framing.")
+    sensitive: list[str] = Field([], description="Fields that are nobody's business, as dotted paths.")
+
+
+class Manifest(_Record):
+    """What one version of one service announces."""
+
+    version: int = Field(FORMAT_VERSION, description="Of this format.")
+    service: str
+    service_version: str
+    handlers: list[HandlerManifest] = []
+    sagas: list[SagaManifest] = []
+    publishes: dict[str, str] = Field({}, description="Types that come from outside into running sagas: who decides.")
+    events: dict[str, EventManifest] = Field({}, description="By Avro full name.")
+    schemas: dict[str, dict[str, Any]] = Field({}, description="Avro schemas by fingerprint, in hex.")
+
+    @property
+    def key(self) -> str:
+        """Return the record key: `service@version`."""
+        return f"{self.service}@{self.service_version}"
+
+    @classmethod
+    def of(cls, declaration: Declaration) -> "Manifest":
+        """Return what a declaration announces; the same declaration always gives the same bytes.
+
+        Raises:
+            SchemaError: If an event has no Avro form; retrying does not help.
+        """
+        schemas = {kind.__choreo_type__: avro_schema(kind, kind.__choreo_type__) for kind in declaration.event_types}
+        digests = {name: fingerprint(schema).hex() for name, schema in schemas.items()}
+        events = {
+            kind.__choreo_type__: EventManifest(
+                topic=kind.__choreo_topic__,
+                failure=issubclass(kind, Failure),
+                fingerprint=digests[kind.__choreo_type__],
+                sensitive=sensitive_fields(schemas[kind.__choreo_type__]),
+            )
+            for kind in declaration.event_types
+        }
+        from_outside = {kind.__choreo_type__: by for kind, by in declaration.publishes.items()}
+        return cls(
+            service=declaration.name,
+            service_version=declaration.version,
+            handlers=[_handler(each) for each in declaration.handlers],
+            sagas=[_saga(each) for each in declaration.sagas],
+            publishes=dict(sorted(from_outside.items())),
+            events=events,
+            schemas={digests[name]: schema for name, schema in sorted(schemas.items())},
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Manifest":
+        """Return the manifest that a record's value holds; fields that are not known here are passed over.
+
+        Raises:
+            SchemaError: If it is none; retrying does not help.
+        """
+        try:
+            return cls.model_validate_json(data)
+        except (ValidationError, RecursionError) as error:
+            raise SchemaError(f"not a manifest: {error}") from error
+
+    def to_bytes(self) -> bytes:
+        """Return the record's value: JSON, without spaces."""
+        return self.model_dump_json().encode()
+
+
+def _handler(handler: Handler) -> HandlerManifest:
+    within = handler.within
+    return HandlerManifest(
+        name=handler.name,
+        kind=str(handler.kind),
+        waits_for=[_names(types) for types in handler.waits_for] if handler.kind is not Kind.COMPENSATION else [],
+        causes=_names(handler.causes),
+        original=_names(handler.original),
+        original_optional=handler.original_optional,
+        extras=[_names(types) for types in handler.extras],
+        emits=[each.__choreo_type__ for each in handler.emits],
+        unless=_names(handler.unless),
+        guards=handler.guards,
+        awaits=_names(handler.awaits),
+        within_s=within.total_seconds() if isinstance(within, timedelta) else None,
+        after_abort=handler.after_abort,
+        fan_out=handler.fan_out,
+        fan_in=handler.fan_in,
+        place=handler.place,
+    )
+
+
+def _saga(saga: Saga) -> SagaManifest:
+    return SagaManifest(
+        name=saga.name,
+        starts=saga.starts.__choreo_type__,
+        completes=[each.__choreo_type__ for each in saga.completes],
+        fails=[each.__choreo_type__ for each in saga.fails],
+        key=saga.key,
+    )
+
+
+def _names(types: Iterable[type[Event]]) -> list[str]:
+    return sorted(each.__choreo_type__ for each in types)
