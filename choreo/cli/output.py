@@ -37,6 +37,10 @@ LOOKS = {
     "overdue": ("⧗", "magenta"),
     "violation": ("‼", "red"),
     "differs": ("≠", "red"),
+    "retried": ("↻", "yellow"),
+    "dropped": ("⊘", "bright_black"),
+    "dead-lettered": ("‼", "red"),
+    "duplicate-differs": ("≠", "red"),
 }
 
 

@@ -97,7 +97,8 @@ def list_sagas(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if not page.items:
         note("No such sagas.")
         return
-    console().print(views.sagas(page.items, datetime.now(UTC)))
+    out = console()
+    out.print(views.sagas(page.items, datetime.now(UTC), out.width))
     if page.next is not None:
         note(f"more with --after {page.next}")
 
@@ -211,6 +212,7 @@ def _watch_all(tracker: "Tracker", timeout_s: float | None, *, as_json: bool) ->
     from choreo.tracker import plain
 
     known: dict[str, SagaView] = {}
+    out = console()
 
     def look() -> tuple["RenderableType", bool]:
         recent = tracker.recent(RECENT_SAGAS)
@@ -226,7 +228,7 @@ def _watch_all(tracker: "Tracker", timeout_s: float | None, *, as_json: bool) ->
         known.clear()
         known.update((view.saga_id, view) for view in recent)
         counted = views.counts(tracker.counts(), tracker.flag_counts(), tracker.lag())
-        return Group(counted, Text(""), views.sagas(recent, datetime.now(UTC))), False
+        return Group(counted, Text(""), views.sagas(recent, datetime.now(UTC), out.width)), False
 
     _again(look, timeout_s, live=not as_json and sys.stdout.isatty())
 

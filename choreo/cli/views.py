@@ -5,7 +5,7 @@ and again.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,13 @@ from choreo.cli.output import look, moment, span
 
 if TYPE_CHECKING:
     from choreo.tracker import Lag, SagaStep, SagaView
+    from choreo.tracker.view import NoteView
 
 DIM = "bright_black"
 DASH = "-"
+ENDED = "ended"
+LAST_CHARS_MAX = 60
+WIDE_COLUMNS = 120
 
 
 def saga(view: "SagaView", *, payloads: bool = False) -> RenderableType:
@@ -35,7 +39,7 @@ def saga(view: "SagaView", *, payloads: bool = False) -> RenderableType:
         parts += _section("reasons", _reasons(view))
     if view.violations:
         parts += _section("violations", *(Text(f"‼ {each}", style="red") for each in view.violations))
-    parts += _section("steps", _steps(view.steps) if view.steps else Text("none yet", style=DIM))
+    parts += _section("steps", _steps(view) if view.steps else Text("none yet", style=DIM))
     parts += _section("history", _history(view, payloads=payloads))
     return Group(*parts)
 
@@ -67,14 +71,17 @@ def _reasons(view: "SagaView") -> RenderableType:
     return table
 
 
-def _steps(steps: Sequence["SagaStep"]) -> RenderableType:
+def _steps(view: "SagaView") -> RenderableType:
     table = _grid("status", "step", "result", "took", "tries", "undoing")
-    branched = any(step.branch for step in steps)
-    for step in steps:
+    branched = any(step.branch for step in view.steps)
+    failures = {reason.event for reason in view.reasons}
+    for step in view.steps:
         name = Text(f"{step.service}.{step.name}")
         if branched and step.branch:
             name.append(f"  {step.branch}", style=DIM)
         result = _dim(_events(step.action)) if step.result is None else Text(_events(step.result) or "nothing")
+        if step.result in failures:
+            result.stylize("red")
         took = (step.executed_at - step.since).total_seconds() if step.executed_at and step.since else None
         table.add_row(
             look(step.status),
@@ -99,12 +106,16 @@ def _history(view: "SagaView", *, payloads: bool) -> RenderableType:
     table = _grid("at", "since start", "event", "from", "because of")
     names = {event.event_id: _short(event.type) for event in view.events}
     failures = {reason.event for reason in view.reasons}
+    # An end says nothing that the event which ended the saga does not.
+    notes = [each for each in view.notes if each.kind != ENDED]
     for event in view.events:
         name = Text(_short(event.type), style="red" if event.type in failures else "")
         if event.compensates_id:
             undone = names.get(event.compensates_id)
             name = Text(f"{name.plain} ↩{f' {undone}' if undone else ''}", style="yellow")
         causes = event.causes or ((event.causation_id,) if event.causation_id else ())
+        while notes and notes[0].at < event.at:
+            _note(table, view, notes.pop(0))
         table.add_row(
             _clock(event.at),
             _dim(f"+{span((event.at - view.started_at).total_seconds())}"),
@@ -114,7 +125,18 @@ def _history(view: "SagaView", *, payloads: bool) -> RenderableType:
         )
         if payloads:
             table.add_row("", "", _dim(payload(event.payload)))
+    for each in notes:
+        _note(table, view, each)
     return table
+
+
+def _note(table: Table, view: "SagaView", told: "NoteView") -> None:
+    """Add a line of the journal, which is no event."""
+    since = span((told.at - view.started_at).total_seconds())
+    place = ".".join(part for part in (told.service, told.handler) if part)
+    table.add_row(
+        _dim(_clock(told.at)), _dim(f"+{since}"), look(told.kind), _dim(place), _dim(told.error or told.reason)
+    )
 
 
 def payload(fields: Mapping[str, Any] | None) -> str:
@@ -124,32 +146,41 @@ def payload(fields: Mapping[str, Any] | None) -> str:
     return "  ".join(f"{name}={json.dumps(value, ensure_ascii=False, default=str)}" for name, value in fields.items())
 
 
-def sagas(views: Iterable["SagaView"], now: datetime) -> RenderableType:
-    """Return a list of sagas, one a line."""
-    table = _grid("state", "type", "key", "age", "last", "saga id")
+def sagas(views: Iterable["SagaView"], now: datetime, columns: int) -> RenderableType:
+    """Return a list of sagas, one a line.
+
+    Args:
+        views: The sagas.
+        now: Ages count to here.
+        columns: Width to fill; a narrow one has no room for what came last.
+    """
+    titles = ("state", "type", "key", "age", "saga id", "last")
+    wide = columns >= WIDE_COLUMNS
+    table = _grid(*titles if wide else titles[:-1])
+    for column in table.columns[:5]:
+        # What came last gives way; the rest is read down the column, and copied from it.
+        column.no_wrap = True
     for view in views:
         state = look(view.state)
         for flag in sorted(view.flags):
             state.append(" ")
             state.append_text(look(flag))
-        table.add_row(
-            state,
-            view.saga_type or DASH,
-            view.business_key or DASH,
-            _dim(span((now - view.started_at).total_seconds())),
-            _last(view),
-            _dim(view.saga_id),
-        )
+        age = _dim(span((now - view.started_at).total_seconds()))
+        cells = (state, view.saga_type or DASH, view.business_key or DASH, age, _dim(view.saga_id), _last(view))
+        table.add_row(*cells if wide else cells[:-1])
     return table
 
 
 def _last(view: "SagaView") -> Text:
     """Return what a person asks first: why it failed, what it waits for, or what came last."""
     if view.reasons:
-        return Text(f"{_short(view.reasons[0].event)}: {view.reasons[0].text}")
-    if view.waiting_for:
-        return Text(f"waiting for {view.waiting_for[0]}")
-    return Text(_short(view.events[-1].type) if view.events else DASH)
+        last = Text(f"{_short(view.reasons[0].event)}: {view.reasons[0].text}")
+    elif view.waiting_for:
+        last = Text(f"waiting for {view.waiting_for[0]}")
+    else:
+        last = Text(_short(view.events[-1].type) if view.events else DASH)
+    last.truncate(LAST_CHARS_MAX, overflow="ellipsis")
+    return last
 
 
 def counts(found: Mapping[str, Mapping[Any, int]], flags: Mapping[Any, int], lag: "Lag") -> RenderableType:
