@@ -33,7 +33,7 @@ class _Known:
 
 
 class Codec:
-    """Reads records into envelopes and writes envelopes as records. One thread at a time.
+    """Reads records into envelopes and writes envelopes as records, from any thread.
 
     Args:
         types: Event classes that this program knows.

@@ -104,12 +104,12 @@ def _occurred_at(said: bytes | None, timestamp_ms: int) -> datetime:
 
 
 class HeaderWriter:
-    """Writes the headers of events. One thread at a time."""
+    """Writes the headers of events, from any thread."""
 
     def __init__(self) -> None:
         self._constant: dict[str, Headers] = {}
-        self._moment = EPOCH
-        self._time = b""
+        # The last moment and its text, together: another thread may put others in their place at any time.
+        self._last = (EPOCH, b"1970-01-01T00:00:00Z")
 
     def headers(self, envelope: Envelope) -> Headers:
         """Return an envelope's headers; those that would say nothing are left out."""
@@ -138,11 +138,12 @@ class HeaderWriter:
                 ("content-type", CONTENT_TYPE),
                 ("ce_type", kind.encode()),
             ]
+        moment, time = self._last
         headers = [
             *constant,
             ("ce_id", event_id.encode()),
             ("ce_source", (source or "/").encode()),
-            ("ce_time", self._time if occurred_at is self._moment else self._new_time(occurred_at)),
+            ("ce_time", time if occurred_at is moment else self._time(occurred_at)),
             ("ce_sagaid", saga_id.encode()),
         ]
         for name, value in (
@@ -161,8 +162,8 @@ class HeaderWriter:
                 headers.append((name, value.encode()))
         return headers
 
-    def _new_time(self, moment: datetime) -> bytes:
+    def _time(self, moment: datetime) -> bytes:
         # What one batch emits shares its moment.
         time = moment.astimezone(UTC).isoformat().removesuffix("+00:00").encode() + b"Z"
-        self._moment, self._time = moment, time
+        self._last = (moment, time)
         return time
