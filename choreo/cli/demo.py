@@ -31,8 +31,8 @@ def demo(seconds: float | None, rate: float) -> None:
 
 
 def _home() -> str:
-    """Return the module of the example; the wheel has it within the package, the source tree beside it."""
-    for name in ("choreo.examples.demo.main", "services.demo.main"):
+    """Return the package of the demo; the wheel has it within the package, the source tree beside it."""
+    for name in ("choreo.examples.demo", "services.demo"):
         parents = name.split(".")
         # find_spec imports parents, and raises where one of them is missing.
         if all(find_spec(".".join(parents[:depth])) is not None for depth in range(1, len(parents) + 1)):
