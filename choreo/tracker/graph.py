@@ -25,7 +25,7 @@ class Node:
         takes: What any version of it waits for.
         current: Whether the newest manifest of its service still names it.
         undoers: Compensations that undo what it emits.
-        leads: Something that must be undone may still come of it.
+        leads: Something that must be undone, or a reason to undo more, may still come of it.
     """
 
     service: str
@@ -129,6 +129,7 @@ class Graph:
                 self.waiting.setdefault(each, []).append(node)
 
     def _guard(self) -> None:
+        causes = NOTHING.union(*(undoer.causes for undoer in self.compensations))
         for node in self.nodes.values():
             if node.kind == "forward":
                 node.undoers = tuple(
@@ -136,7 +137,7 @@ class Graph:
                     for undoer in self.compensations
                     if undoer.service == node.service and undoer.original & node.emits
                 )
-                node.leads = bool(node.undoers)
+                node.leads = bool(node.undoers) or not causes.isdisjoint(node.emits)
 
     def _lead(self) -> None:
         """Mark what compensable steps may still come of, backwards along the events."""
