@@ -6,6 +6,7 @@ The root command is one of these groups.
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from errno import EPIPE
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -85,6 +86,11 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except ChoreoError as error:
             raise Told(error_lines(error)) from error
+        except OSError as error:
+            # A closed pipe is click's to handle; the rest is a port that is taken, or a file that cannot be written.
+            if error.errno == EPIPE:
+                raise
+            raise Told([str(error)]) from error
 
 
 def error_lines(error: ChoreoError) -> list[str]:

@@ -24,6 +24,7 @@ from choreo.settings import Settings
 from choreo.transport import Outgoing, Sender, Transport
 
 BUFFER_PAUSE_S = 0.005
+GIVE_UP_SHARE = 0.9
 
 
 class Publisher:
@@ -83,7 +84,10 @@ class Publisher:
             return
         transport = self._given_transport
         if transport is None:
-            transport = self._own_transport = KafkaTransport(self._settings.kafka_config())
+            # The client gives up first: its reason says more than our own timeout could.
+            patience_ms = str(int(self._settings.publish_timeout_s * GIVE_UP_SHARE * 1000))
+            config = {"message.timeout.ms": patience_ms} | self._settings.kafka_config()
+            transport = self._own_transport = KafkaTransport(config)
         try:
             self._check_topics(transport)
             self._sender = transport.sender()
