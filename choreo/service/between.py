@@ -138,7 +138,7 @@ def _causes(each: Declaration, undoing: set[type[Event]]) -> Iterator[Problem]:
 
 def _incomplete(each: Declaration) -> Iterator[Problem]:
     for saga in each.sagas:
-        if not each.emits.intersection(saga.completes):
+        if saga.completes and not each.emits.intersection(saga.completes):
             told = " | ".join(kind.__name__ for kind in saga.completes)
             message = f"no handler of {each.name} emits {told}, so saga {saga.name} never completes"
             yield Problem("CH073", message, each.place, "Write the handler that does.")

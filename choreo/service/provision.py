@@ -4,6 +4,7 @@ Reading providers off their hints, matching what is asked for and putting provid
 resources does not (`runtime`). `reading` calls it before it reads the handlers.
 """
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -124,6 +125,9 @@ def _made(
 ) -> Provider:
     written, hints = by_type[kind]
     function = written.function
+    if getattr(function, "__globals__", None) is vars(contextlib):
+        # @contextmanager below @provides says nothing that the generator below it does not.
+        function = inspect.unwrap(function)
     label = f"{service}'s provider of {shown(kind)}"
     requires: list[type[Any]] = []
     for name, parameter in inspect.signature(function).parameters.items():
