@@ -1,0 +1,103 @@
+"""Reading whole topics without a group.
+
+A read_committed consumer of every partition lives here; what is made of the records does not. The tracker's follower, the
+catalog of manifests and `choreo events tail` read through it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from choreo.errors import BrokerUnavailable
+from choreo.kafka.connection import CALL_TIMEOUT_S, Connection
+from choreo.kafka.failures import error_of
+from choreo.transport import Position, Record
+
+
+def as_record(message: Any) -> Record:  # The client's messages are untyped.
+    """Return a client's message as a record."""
+    return Record(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        message.key(),
+        message.value(),
+        message.headers() or [],
+        message.timestamp()[1],
+    )
+
+
+class KafkaReader:
+    """See `Reader`.
+
+    Args:
+        connection: The brokers.
+        topics: Those that do not exist (yet) are passed over.
+        offsets: Where to begin; 0 where nothing is said.
+
+    Raises:
+        BrokerUnavailable: If no broker answers; retrying helps once one does.
+    """
+
+    def __init__(self, connection: Connection, topics: Sequence[str], offsets: Mapping[Position, int]) -> None:
+        self._connection = connection
+        forced = {"isolation.level": "read_committed", "enable.partition.eof": True, "enable.auto.commit": False}
+        chosen = {"group.id": "choreo-reader", "auto.offset.reset": "earliest", "fetch.queue.backoff.ms": 10}
+        self._consumer = Consumer(connection.config(chosen, forced))
+        try:
+            found = self._consumer.list_topics(timeout=CALL_TIMEOUT_S).topics
+        except KafkaException as error:
+            self._consumer.close()
+            raise BrokerUnavailable(connection.reason(error_of(error).str())) from error
+        self._next: dict[Position, int] = {
+            (topic, number): offsets.get((topic, number), 0)
+            for topic in topics
+            if topic in found
+            for number in found[topic].partitions
+        }
+        self._passed: dict[Position, int] = {}
+        if self._next:
+            self._consumer.assign([TopicPartition(*position, offset) for position, offset in self._next.items()])
+
+    def poll(self, timeout_s: float, records_max: int) -> list[Record]:
+        """Return what has come; see `Reader.poll`."""
+        if not self._next:
+            return []
+        message = self._consumer.poll(timeout_s)
+        if message is None:
+            return []
+        records: list[Record] = []
+        for each in (message, *(self._consumer.consume(records_max - 1, 0) if records_max > 1 else ())):
+            error = each.error()
+            if error is None:
+                records.append(as_record(each))
+                self._next[each.topic(), each.partition()] = each.offset() + 1
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code.
+                self._passed[each.topic(), each.partition()] = each.offset()
+        return records
+
+    def ends(self) -> dict[Position, int]:
+        """Return where each partition ends for this reader.
+
+        Transaction marks take offsets and are never read. A partition of which all has been read therefore ends where
+        its last record did, so that a reader which has everything is 0 behind.
+
+        Raises:
+            BrokerUnavailable: If no broker answers.
+        """
+        ends: dict[Position, int] = {}
+        for position, following in self._next.items():
+            try:
+                low, high = self._consumer.get_watermark_offsets(
+                    TopicPartition(*position), timeout=CALL_TIMEOUT_S, cached=False
+                )
+            except KafkaException as error:
+                raise BrokerUnavailable(self._connection.reason(error_of(error).str())) from error
+            read_all = self._passed.get(position, -1) >= high or high <= low
+            ends[position] = following if read_all else high
+        return ends
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._consumer.close()

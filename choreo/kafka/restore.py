@@ -1,0 +1,100 @@
+"""Reading memory back when partitions are gained.
+
+The read of a compacted topic to its end lives here; what the values mean does not. The source calls it on assignment, and
+again after a commit whose outcome is unknown.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from choreo.errors import BrokerUnavailable
+from choreo.kafka.connection import CALL_TIMEOUT_S, Connection
+from choreo.kafka.failures import error_of
+
+RESTORE_TIMEOUT_S = 300.0
+POLL_S = 1.0
+RECORDS_MAX = 10_000
+_GROUP = "choreo-restore"
+
+
+def restore(connection: Connection, topic: str, partitions: Iterable[int]) -> dict[int, dict[str, bytes]]:
+    """Return the latest committed value of every key, a partition.
+
+    It reads to where the partition ends for an uncommitted reader: up to the committed end alone, values of a transaction
+    that commits right after would be missed. An open transaction that a crash left behind is waited out.
+
+    Raises:
+        BrokerUnavailable: If the end is not reached within `RESTORE_TIMEOUT_S`; retrying helps once brokers are back.
+    """
+    numbers = sorted(partitions)
+    memories: dict[int, dict[str, bytes]] = {number: {} for number in numbers}
+    ends = _uncommitted_ends(connection, topic, numbers)
+    left = {number for number, end in ends.items() if end > 0}
+    if not left:
+        return memories
+    forced = {"isolation.level": "read_committed", "enable.partition.eof": True, "enable.auto.commit": False}
+    settings = {
+        "group.id": _GROUP,
+        "auto.offset.reset": "earliest",
+        "fetch.queue.backoff.ms": 5,
+        "queued.max.messages.kbytes": 262_144,
+        "fetch.wait.max.ms": 100,
+    }
+    consumer = Consumer(connection.config(settings, forced))
+    deadline = time.monotonic() + RESTORE_TIMEOUT_S
+    try:
+        consumer.assign([TopicPartition(topic, number, 0) for number in sorted(left)])
+        while left:
+            if time.monotonic() > deadline:
+                raise BrokerUnavailable(connection.reason(f"the memory in {topic} could not be read to its end"))
+            message = consumer.poll(POLL_S)
+            if message is None:
+                continue
+            for each in (message, *consumer.consume(RECORDS_MAX, 0)):
+                _take(each, memories, ends, left)
+    finally:
+        consumer.close()
+    return memories
+
+
+def _take(message: Any, memories: dict[int, dict[str, bytes]], ends: dict[int, int], left: set[int]) -> None:
+    """Take one record in, or note that a partition has been read far enough. (The client's messages are untyped.)"""
+    number = message.partition()
+    error = message.error()
+    if error is not None:
+        # Control records are no messages: only the end-of-partition mark tells that they have been passed.
+        if error.code() == KafkaError._PARTITION_EOF and message.offset() >= ends[number]:  # noqa: SLF001
+            left.discard(number)
+        return
+    value, key = message.value(), message.key()
+    if value is None:
+        memories[number].pop(key.decode(), None)
+    else:
+        memories[number][key.decode()] = value
+    if message.offset() + 1 >= ends[number]:
+        left.discard(number)
+
+
+def _uncommitted_ends(connection: Connection, topic: str, numbers: list[int]) -> dict[int, int]:
+    forced = {"isolation.level": "read_uncommitted", "enable.auto.commit": False}
+    consumer = Consumer(connection.config({"group.id": _GROUP}, forced))
+    deadline = time.monotonic() + RESTORE_TIMEOUT_S
+    ends: dict[int, int] = {}
+    try:
+        for number in numbers:
+            while number not in ends:
+                try:
+                    low, high = consumer.get_watermark_offsets(
+                        TopicPartition(topic, number), timeout=CALL_TIMEOUT_S, cached=False
+                    )
+                    # A partition that was emptied has its end where it begins: there is nothing to wait for.
+                    ends[number] = high if high > low else 0
+                except KafkaException as error:
+                    if time.monotonic() > deadline:
+                        raise BrokerUnavailable(connection.reason(error_of(error).str())) from error
+    finally:
+        consumer.close()
+    return ends

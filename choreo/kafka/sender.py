@@ -1,0 +1,77 @@
+"""Writing from outside a handler.
+
+An idempotent producer with a bounded buffer and a thread that serves its acknowledgements lives here; what is written does
+not. The publisher and the announcement of manifests use it.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from choreo.errors import BrokerUnavailable, BufferFull
+from choreo.kafka.connection import Connection
+from choreo.kafka.failures import error_of
+from choreo.transport import Outgoing
+
+POLL_S = 0.1
+RECORD_BYTES_MAX = 50_000_000
+CLOSE_TIMEOUT_S = 60.0
+Done = Callable[[Exception | None], None]
+
+
+class KafkaSender:
+    """See `Sender`. A record is given up after `message.timeout.ms` (30 s unless set), with the client's reason."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        chosen = {
+            "linger.ms": 2,
+            "partitioner": "murmur2_random",
+            "queue.buffering.max.messages": 100_000,
+            "message.max.bytes": RECORD_BYTES_MAX,
+            "message.timeout.ms": 30_000,
+        }
+        self._producer = Producer(connection.config(chosen, {"enable.idempotence": True}))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="choreo-sender", daemon=True)
+        self._thread.start()
+
+    def enqueue(self, outgoing: Outgoing, done: Done) -> None:
+        """Hand one record over; see `Sender.enqueue`.
+
+        Raises:
+            BufferFull: If 100,000 records wait already (`queue.buffering.max.messages`); retrying helps.
+        """
+
+        def told(error: KafkaError | None, _message: Any) -> None:  # The client's messages are untyped.
+            done(None if error is None else BrokerUnavailable(self._connection.reason(error.str())))
+
+        where = {} if outgoing.partition < 0 else {"partition": outgoing.partition}
+        try:
+            self._producer.produce(
+                outgoing.topic, outgoing.value, outgoing.key, headers=outgoing.headers, on_delivery=told, **where
+            )
+        except BufferError as error:
+            raise BufferFull("the buffer of records that the brokers have not taken yet is full") from error
+        except KafkaException as error:
+            raise BrokerUnavailable(self._connection.reason(error_of(error).str())) from error
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait until all is acknowledged; return how many records are still waiting."""
+        return int(self._producer.flush(timeout_s))
+
+    def close(self) -> None:
+        """Flush and close; what is still waiting then is told to its `done`."""
+        if self._stop.is_set():
+            return
+        if self._producer.flush(CLOSE_TIMEOUT_S):
+            self._producer.purge()
+            self._producer.flush(1)
+        self._stop.set()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while not self._stop.is_set():
+            self._producer.poll(POLL_S)

@@ -1,0 +1,70 @@
+"""Topics: what exists, and making what does not.
+
+The admin calls live here; which topics are needed does not (`launch`). A fresh admin client is made for each call, because one
+that outlives a broker's restart answers with stale leader epochs.
+"""
+
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from choreo.errors import BrokerUnavailable, Problem, TopicProblem
+from choreo.kafka.connection import CALL_TIMEOUT_S, Connection
+from choreo.kafka.failures import error_of
+from choreo.transport import TopicSpec, TopicState
+
+DESCRIBE_TIMEOUT_S = 10.0
+CONFIGS = ("cleanup.policy", "max.message.bytes", "retention.ms")
+
+
+class Topics:
+    """Admin calls on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def describe(self, names: Sequence[str] | None = None) -> dict[str, TopicState]:
+        """Return the topics that exist, of those named or of all, with the settings that choreo looks at.
+
+        Raises:
+            BrokerUnavailable: If no broker answers; retrying helps once one does.
+        """
+        admin = AdminClient(self._connection.config({}))
+        try:
+            found = admin.list_topics(timeout=DESCRIBE_TIMEOUT_S).topics
+            wanted = [name for name in (found if names is None else names) if name in found and not found[name].error]
+            resources = [ConfigResource(ResourceType.TOPIC, name) for name in wanted]
+            futures = admin.describe_configs(resources, request_timeout=CALL_TIMEOUT_S) if resources else {}
+            configs = {resource.name: future.result(CALL_TIMEOUT_S) for resource, future in futures.items()}
+        except KafkaException as error:
+            raise BrokerUnavailable(self._connection.reason(error_of(error).str())) from error
+        return {
+            name: TopicState(
+                name,
+                len(found[name].partitions),
+                {key: configs[name][key].value for key in CONFIGS if key in configs.get(name, {})},
+            )
+            for name in wanted
+        }
+
+    def create(self, specs: Sequence[TopicSpec]) -> None:
+        """Create topics; one that exists already is left as it is. Returns when all brokers can be asked about them.
+
+        Raises:
+            BrokerUnavailable: If no broker answers; retrying helps once one does.
+            TopicProblem: If a broker refuses one.
+        """
+        admin = AdminClient(self._connection.config({}))
+        wanted = [NewTopic(each.name, each.partitions, each.replication, config=dict(each.config)) for each in specs]
+        for name, future in admin.create_topics(wanted, operation_timeout=CALL_TIMEOUT_S).items():
+            try:
+                future.result(CALL_TIMEOUT_S)
+            except KafkaException as error:
+                code = error_of(error).code()
+                if code == KafkaError.TOPIC_ALREADY_EXISTS:
+                    continue
+                if code in {KafkaError._TIMED_OUT, KafkaError._TRANSPORT}:  # noqa: SLF001 - librdkafka's own codes.
+                    raise BrokerUnavailable(self._connection.reason(error_of(error).str())) from error
+                problem = Problem("CH084", f"topic {name} cannot be created: {error_of(error).str()}", "", "")
+                raise TopicProblem([problem]) from error
