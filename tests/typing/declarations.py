@@ -1,6 +1,6 @@
 """The public API as type checkers see it: mypy and pyright read this file strictly, nobody runs it."""
 
-# pyright: enableTypeIgnoreComments=false, reportUnnecessaryTypeIgnoreComment=true
+# pyright: reportUnnecessaryTypeIgnoreComment=true
 
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -115,8 +115,8 @@ assert_type(check(orders, payments), list[Problem])
 assert_type(SagaState("failed"), SagaState)
 
 # What must not pass; without the complaint, the checkers complain of the comment.
-Saga("order", starts=Placed)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-payments.provides(per="day")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
-payments.handles("capture")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
-orders.deadline(Confirmed)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-confirm(Placed(order_id="17", card="4711"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Saga("order", starts=Placed)  # type: ignore[call-arg]
+payments.provides(per="day")  # type: ignore[call-overload]
+payments.handles("capture")  # type: ignore[call-overload]
+orders.deadline(Confirmed)  # type: ignore[call-arg]
+confirm(Placed(order_id="17", card="4711"))  # type: ignore[arg-type]
