@@ -57,6 +57,10 @@ class KafkaReader:
             for number in found[topic].partitions
         }
         self._passed: dict[Position, int] = {}
+        # Asked about ends on a connection of its own: brokers answer one connection in turn, so on the reader's own every
+        # question would wait behind a fetch that waits for records.
+        self._asking: Consumer | None = None
+        self._asks = connection.config({"group.id": "choreo-reader"}, forced)
         if self._next:
             self._consumer.assign([TopicPartition(*position, offset) for position, offset in self._next.items()])
 
@@ -87,9 +91,11 @@ class KafkaReader:
             BrokerUnavailable: If no broker answers.
         """
         ends: dict[Position, int] = {}
+        if self._asking is None:
+            self._asking = Consumer(self._asks)
         for position, following in self._next.items():
             try:
-                low, high = self._consumer.get_watermark_offsets(
+                low, high = self._asking.get_watermark_offsets(
                     TopicPartition(*position), timeout=CALL_TIMEOUT_S, cached=False
                 )
             except KafkaException as error:
@@ -101,3 +107,5 @@ class KafkaReader:
     def close(self) -> None:
         """Stop reading."""
         self._consumer.close()
+        if self._asking is not None:
+            self._asking.close()
