@@ -46,7 +46,7 @@ def main(seconds: float | None = None, rate: float = RATE) -> int:
     """Run the demo until Ctrl-C or for a time; then drain and print the account.
 
     Args:
-        seconds: How long orders are placed. Where this is None `DEMO_SECONDS` says it, and without both Ctrl-C does.
+        seconds: How long orders are placed; until Ctrl-C if None.
         rate: Orders a second.
 
     Returns:
@@ -55,8 +55,6 @@ def main(seconds: float | None = None, rate: float = RATE) -> int:
     Raises:
         ChoreoError: If a service could not start, or ended by itself.
     """
-    if seconds is None and os.environ.get("DEMO_SECONDS"):
-        seconds = float(os.environ["DEMO_SECONDS"])
     with tempfile.TemporaryDirectory(prefix="choreo-demo-") as folder, _environment("SERVICES_DATA", folder):
         return asyncio.run(Demo(Path(folder), seconds, rate, Console()).run())
 

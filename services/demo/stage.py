@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from choreo.kafka.embedded import EmbeddedCluster, EmbeddedTransport
+from choreo.kafka import EmbeddedTransport
 
 from choreo import Settings, running
 from choreo.tracker import Follower, Store, Tracker
@@ -54,8 +54,7 @@ async def stage(data: Path) -> AsyncIterator[Stage]:
     """
     settings = Settings(partitions=PARTITIONS, replication=1)
     async with contextlib.AsyncExitStack() as stack:
-        cluster = stack.enter_context(EmbeddedCluster(partitions=PARTITIONS))
-        transport = EmbeddedTransport(cluster)
+        transport = EmbeddedTransport()
         stack.callback(transport.close)
         live = await stack.enter_async_context(
             running(
