@@ -294,6 +294,10 @@ def test_a_deadline_may_count_by_a_function_of_its_trigger():
     assert found.consumes == {Placed, Confirmed, Cancelled}
 
 
+class Mistyped(State):
+    pass
+
+
 class Port(Protocol):
     def pay(self) -> None: ...
 
@@ -326,6 +330,26 @@ def test_providers_come_behind_those_they_ask_for():
     assert [each.requires for each in found.providers] == [(), (Bank,), (Gateway, Bank)]
     assert found.provider(Till).asynchronous
     assert [each.types for each in found.handlers[0].parameters] == [(Placed,), (Bank,), (Till,)]
+
+
+@pytest.mark.parametrize("hint", [{}, [Gateway], Annotated[Gateway, []], None, Context, Placed, Mistyped], ids=str)
+def test_what_is_no_resource_is_refused(hint):
+    service = Service("payments")
+
+    def provide(): ...
+
+    provide.__annotations__["return"] = hint
+    service.provides(provide)
+    assert told(service) == ["CH050"]
+
+
+@pytest.mark.parametrize("decorated", [print, len, 5, "capture", object(), functools.partial(print)], ids=str)
+def test_decorators_never_raise_whatever_they_decorate(decorated):
+    service = Service("payments")
+    for decorate in (service.handles, service.compensates, service.otherwise(decorated), service.provides):
+        assert decorate(decorated) is decorated
+    service.publishes(decorated)
+    assert set(told(service)) == {"CH013", "CH025"}
 
 
 def test_two_resources_of_one_class_are_told_apart_by_annotated():
@@ -430,6 +454,16 @@ def test_a_handler_that_is_declared_later_is_read_too():
     with pytest.raises(DeclarationError):
         declaration(service)
     assert before == 2
+
+
+def test_events_without_a_topic_are_told_once_each():
+    class Other(Event):
+        pass
+
+    def take(one: mistakes.Abstract, other: Other) -> None: ...
+
+    assert told(*mistakes.one(take))[:2] == ["CH007", "CH007"]
+    assert "CH061" not in told(*mistakes.one(take))
 
 
 def test_events_that_end_in_nothing_are_no_warning():

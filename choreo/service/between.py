@@ -60,7 +60,8 @@ def _classes(found: Sequence[Declaration]) -> Iterator[Problem]:
     for each in found:
         for kind in each.event_types:
             first = seen.setdefault(kind.__choreo_type__, kind)
-            if first is not kind and kind not in told:
+            # One without a topic has no type name, and has been told of where it is used.
+            if first is not kind and kind not in told and kind.__choreo_type__:
                 told.add(kind)
                 message = f"{kind.__choreo_type__} is {_where(first)} and {_where(kind)}"
                 yield Problem("CH061", message, each.place, "Share one class, or give one of them another name=.")

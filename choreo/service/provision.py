@@ -109,12 +109,21 @@ def _read(service: str, written: WrittenProvider, problems: list[Problem]) -> tu
     kind = provided(hints["return"]) if "return" in hints else None
     plain = bare(kind)
     reserved = is_event(plain) or plain is Context or (isinstance(plain, type) and issubclass(plain, State))
-    if kind is None or plain is Any or plain is type(None) or reserved:
+    if kind is None or plain is Any or plain is type(None) or reserved or not _hashable(kind):
         fix = "Say in its return hint what it provides: -> Gateway, or -> AsyncIterator[Gateway] where it yields."
         what = f"{shown(kind)}, which handlers get without it" if reserved else "nothing"
         problems.append(Problem("CH050", f"{label} provides {what}", written.place, fix))
         return None
     return kind, hints
+
+
+def _hashable(kind: Hint) -> bool:
+    """Return whether a hint can be looked up; what is no type, or is annotated with a list, cannot."""
+    try:
+        hash(kind)
+    except TypeError:
+        return False
+    return True
 
 
 def _made(

@@ -312,10 +312,14 @@ def _visible(function: object, frame: FrameType) -> Mapping[str, object]:
 
     Events that are defined in a test function are neither globals nor, for a string, closed over.
     """
-    annotations = getattr(function, "__annotations__", {})
-    if frame.f_locals is frame.f_globals or not any(_is_text(each) for each in annotations.values()):
+    if frame.f_locals is frame.f_globals:
         return {}
-    return dict(frame.f_locals)
+    try:
+        annotations = getattr(function, "__annotations__", {})
+    except NameError:
+        # From Python 3.14 on annotations are evaluated when asked for: too early here, in time at first use.
+        return {}
+    return dict(frame.f_locals) if any(_is_text(each) for each in annotations.values()) else {}
 
 
 def _is_text(annotation: object) -> bool:
