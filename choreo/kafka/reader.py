@@ -57,8 +57,8 @@ class KafkaReader:
             for number in found[topic].partitions
         }
         self._passed: dict[Position, int] = {}
-        # Asked about ends on a connection of its own: brokers answer one connection in turn, so on the reader's own every
-        # question would wait behind a fetch that waits for records.
+        # Asked about ends on a connection of its own: brokers answer one connection in turn, so on the reader's own
+        # every question would wait behind a fetch that waits for records.
         self._asking: Consumer | None = None
         self._asks = connection.config({"group.id": "choreo-reader"}, forced)
         if self._next:
