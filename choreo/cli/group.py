@@ -90,7 +90,8 @@ class LazyGroup(click.Group):
             # A closed pipe is click's to handle; the rest is a port that is taken, or a file that cannot be written.
             if error.errno == EPIPE:
                 raise
-            raise Told([str(error)]) from error
+            place = f": {error.filename}" if error.filename else ""
+            raise Told([f"{error.strerror or error}{place}"]) from error
 
 
 def error_lines(error: ChoreoError) -> list[str]:

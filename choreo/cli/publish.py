@@ -78,7 +78,7 @@ def publish(  # noqa: PLR0913, PLR0917 - one parameter a flag
                 print_json({"saga_id": each}) if as_json else click.echo(each)
             count += len(chunk)
     if body == "-":
-        note(f"published {count} events")
+        note(f"published {count} event{'s' if count != 1 else ''}")
 
 
 def _event_class(name: str, declared: "Sequence[Declaration]", target: str) -> type[Event]:

@@ -206,8 +206,11 @@ def _behind(lag: "Lag") -> Text:
     if lag.checked_at is None:
         return Text("The tracker has not looked at the topics yet.", style="yellow")
     # Every answer says how old it is: a choreography's state is inferred.
-    age = f"{span(lag.seconds)} behind" if lag.seconds is not None else "not caught up yet"
-    told = f"{lag.partitions} partitions, {lag.records:,} records, {age}" if lag.records else f"up to date, {age}"
+    if lag.records:
+        age = f", {span(lag.seconds)}" if lag.seconds is not None else ""
+        told = f"{lag.partitions} partitions, {lag.records:,} records{age} behind"
+    else:
+        told = f"up to date {span(lag.seconds)} ago" if lag.seconds is not None else "not caught up yet"
     for number, word in ((lag.undecodable, "cannot be read"), (lag.undecoded, "wait for their schema")):
         told += f"; {number:,} records {word}" if number else ""
     return Text(told, style=DIM)
