@@ -75,7 +75,7 @@ class Feed:
                 self._shown[each.order_id] = each
         fresh = [each for each in rows if each.order_id not in self._shown and each.order_id not in self._passed]
         if fresh:
-            chosen = next((each for each in fresh if each.state is SagaState.FAILED), fresh[0])
+            chosen = next((each for each in fresh if each.reason), fresh[0])
             self._shown[chosen.order_id] = chosen
         self._passed = {each.order_id for each in rows if each.order_id not in self._shown}
         while len(self._shown) > KEPT_MAX:

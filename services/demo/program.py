@@ -6,6 +6,7 @@ they run on (`stage`). `choreo demo` calls `main`.
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import tempfile
@@ -38,6 +39,10 @@ FRAME_S = 0.4
 PLAIN_EVERY_S = 2.0
 RATE_WINDOW_S = 5.0
 LATEST_SAGAS = 20
+UNDER_WAY_MAX = 500
+"""Orders that may be under way at once: what the embedded broker finishes well within the drain."""
+WARNINGS_MAX = 5
+INTERRUPTED = 130
 
 Show = Callable[[Snapshot], None]
 
@@ -56,7 +61,10 @@ def main(seconds: float | None = None, rate: float = RATE) -> int:
         ChoreoError: If a service could not start, or ended by itself.
     """
     with tempfile.TemporaryDirectory(prefix="choreo-demo-") as folder, _environment("SERVICES_DATA", folder):
-        return asyncio.run(Demo(Path(folder), seconds, rate, Console()).run())
+        try:
+            return asyncio.run(Demo(Path(folder), seconds, rate, Console()).run())
+        except KeyboardInterrupt:
+            return INTERRUPTED
 
 
 class Demo:
@@ -78,6 +86,7 @@ class Demo:
         self._placed: list[OrderPlaced] = []
         self._feed = Feed()
         self._rested: deque[tuple[float, int]] = deque()
+        self._at_rest = 0
         self._began = time.monotonic()
         self._told = 0
 
@@ -86,7 +95,7 @@ class Demo:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._tell)
-        with self._showing() as show:
+        with _warnings_kept() as warnings, self._showing() as show:
             show(Snapshot(phase="starting"))
             async with stage(self._data) as on:
                 self._began = time.monotonic()
@@ -98,10 +107,12 @@ class Demo:
                     stop.set()
                     await placing
                 await self._drain(on, show)
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    loop.remove_signal_handler(number)
                 counts = await asyncio.to_thread(on.tracker.counts)
         elapsed_s = time.monotonic() - self._began
         lines = account(self._placed, self._purchases, counts.get(SAGA_TYPE, {}), Books.read(self._data))
-        self._console.print(summary_screen(lines, elapsed_s))
+        self._console.print(summary_screen(lines, elapsed_s, warnings))
         return 0 if all(line.holds for line in lines) else 1
 
     def _tell(self) -> None:
@@ -110,7 +121,13 @@ class Demo:
 
     def _place(self, transport: Transport, stop: threading.Event) -> None:
         with Publisher(orders, transport=transport) as publisher:
-            place(publisher, orders_from(self._purchases), self._rate, stop, self._placed.extend)
+            place(publisher, self._source(stop), self._rate, stop, self._placed.extend)
+
+    def _source(self, stop: threading.Event) -> Iterator[OrderPlaced]:
+        for order in orders_from(self._purchases):
+            while len(self._placed) - self._at_rest > UNDER_WAY_MAX and not stop.wait(FRAME_S / 4):
+                pass
+            yield order
 
     async def _watch(self, on: Stage, show: Show, placing: asyncio.Task[None]) -> None:
         phase = f"placing {self._rate:g} a second" if self._rate else "placing as fast as it goes"
@@ -126,10 +143,8 @@ class Demo:
         until = time.monotonic() + DRAIN_S_MAX
         told = self._told
         while time.monotonic() < until and not on.fallen.done() and self._told <= max(told, 1):
-            snapshot = await self._snapshot(on, "draining")
-            show(snapshot)
-            resting = snapshot.count(SagaState.COMPLETED) + snapshot.count(SagaState.FAILED)
-            if resting == len(self._placed):
+            show(await self._snapshot(on, "draining"))
+            if self._at_rest == len(self._placed):
                 messages = await asyncio.to_thread(lambda: Books.read(self._data).messages)
                 if messages >= len(self._placed):
                     break
@@ -140,7 +155,8 @@ class Demo:
     async def _snapshot(self, on: Stage, phase: str) -> Snapshot:
         counted, behind_s, rows = await asyncio.to_thread(self._ask, on.tracker)
         now = time.monotonic()
-        self._rested.append((now, counted.get(SagaState.COMPLETED, 0) + counted.get(SagaState.FAILED, 0)))
+        self._at_rest = counted.get(SagaState.COMPLETED, 0) + counted.get(SagaState.FAILED, 0)
+        self._rested.append((now, self._at_rest))
         while now - self._rested[0][0] > RATE_WINDOW_S:
             self._rested.popleft()
         since, rested = self._rested[0]
@@ -149,7 +165,7 @@ class Demo:
             elapsed_s=now - self._began,
             placed=len(self._placed),
             counts=counted,
-            rate=(self._rested[-1][1] - rested) / (now - since) if now > since else 0.0,
+            rate=(self._at_rest - rested) / (now - since) if now > since else 0.0,
             behind_s=behind_s,
             rows=rows,
         )
@@ -181,6 +197,28 @@ class _Plain:
             self._next = now + PLAIN_EVERY_S
             for line in plain_lines(snapshot):
                 print(line, file=self._console.file, flush=True)
+
+
+class _Kept(logging.Handler):
+    """Keeps warnings, so that they are read below the summary instead of breaking the screen."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: deque[str] = deque(maxlen=WARNINGS_MAX)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def _warnings_kept() -> Iterator[Sequence[str]]:
+    log = logging.getLogger("choreo")
+    kept = _Kept()
+    log.addHandler(kept)
+    try:
+        yield kept.texts
+    finally:
+        log.removeHandler(kept)
 
 
 @contextlib.contextmanager

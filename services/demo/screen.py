@@ -187,12 +187,13 @@ def _footer(snapshot: Snapshot) -> Text:
     return Text.assemble(legend, "\n", (tail, "dim"), "\n", (hint, "dim"))
 
 
-def summary_screen(lines: Sequence[Line], elapsed_s: float) -> RenderableType:
+def summary_screen(lines: Sequence[Line], elapsed_s: float, warnings: Sequence[str] = ()) -> RenderableType:
     """Return the closing account.
 
     Args:
         lines: What must add up.
         elapsed_s: How long orders were placed and drained, in seconds.
+        warnings: What was logged meanwhile.
     """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for line in lines:
@@ -200,7 +201,9 @@ def summary_screen(lines: Sequence[Line], elapsed_s: float) -> RenderableType:
         table.add_row(Text(mark, style=style), Text(line.label, style="bold"), line.sum)
     good = all(line.holds for line in lines)
     verdict = Text("Every order is accounted for." if good else "This does not add up.", style="bold")
-    return Padding(Group(verdict, Text(f"after {clock(elapsed_s)}", style="dim"), Text(), table), (1, 2), expand=False)
+    logged = [Text(f"logged: {text}", style="dim") for text in warnings]
+    after = Text(f"after {clock(elapsed_s)}", style="dim")
+    return Padding(Group(verdict, after, Text(), table, *logged), (1, 2), expand=False)
 
 
 def plain_lines(snapshot: Snapshot) -> list[str]:

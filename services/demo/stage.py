@@ -11,9 +11,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from choreo.kafka import EmbeddedTransport
-
 from choreo import Settings, running
+from choreo.kafka import EmbeddedTransport
 from choreo.tracker import Follower, Store, Tracker
 from choreo.transport import Transport
 
