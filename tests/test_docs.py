@@ -57,14 +57,35 @@ def test_the_readme_example_runs(tmp_path: Path) -> None:
     assert "1 passed" in run_pytest(tmp_path)
 
 
-def test_the_tutorial_runs(tmp_path: Path) -> None:
-    (tmp_path / "trip").mkdir()
-    (tmp_path / "trip" / "__init__.py").touch()
+def write_tutorial(folder: Path) -> None:
+    (folder / "trip").mkdir()
+    (folder / "trip" / "__init__.py").touch()
     for block in python_blocks(DOCS / "tutorial" / "first-saga.md"):
         name = block.partition("\n")[0].removeprefix("# ")
-        (tmp_path / name).write_text(block, encoding="utf-8")
+        (folder / name).write_text(block, encoding="utf-8")
+
+
+def test_the_tutorial_s_tests_pass(tmp_path: Path) -> None:
+    write_tutorial(tmp_path)
 
     assert "2 passed" in run_pytest(tmp_path)
+
+
+def test_the_tutorial_runs_embedded(tmp_path: Path) -> None:
+    write_tutorial(tmp_path)
+    told = subprocess.run(
+        [sys.executable, "-W", "error", "see_trip.py"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert told.returncode == 0, told.stderr
+    assert "t-1 completed" in told.stdout
+    assert "t-2 failed Oslo has no room for 30 nights" in told.stdout
 
 
 @pytest.mark.parametrize(
