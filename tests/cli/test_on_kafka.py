@@ -1,0 +1,102 @@
+"""The commands as people type them, one after another, on a real Kafka."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+Choreo = Callable[..., Result]
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def flights(trip: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A service whose names nobody else on this Kafka uses."""
+    kafka = request.getfixturevalue("choreo_kafka")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", getattr(kafka, "bootstrap_servers", kafka))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("CHOREO_PARTITIONS", "2")
+    mark = uuid.uuid4().hex[:8]
+    for name in ("events.py", "flights.py"):
+        path = Path(trip) / name
+        text = path.read_text()
+        for word in ("trips", "trip", "flights"):
+            text = text.replace(f'"{word}"', f'"{word}-{mark}"')
+        path.write_text(text)
+    return f"{trip}.flights"
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start `choreo` as a process of its own; what still runs at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "choreo.cli", *arguments]
+        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_from_topics_to_a_saga_at_rest(
+    flights: str, choreo: Choreo, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+):
+    planned = choreo("topics", "plan", flights, "--json")
+    assert planned.exit_code == 1, planned.output
+    assert {spec["partitions"] for spec in json.loads(planned.stdout)["create"] if "flights" in spec["name"]} == {2}
+    refused = choreo("publish", flights, "TripRequested", '{"trip_id": "t-1", "nights": 2}')
+    assert refused.exit_code == 1
+    assert "CH080" in refused.stderr
+    assert "choreo topics apply" in refused.stderr
+    assert choreo("run", flights).exit_code == 1
+
+    applied = choreo("topics", "apply", flights)
+    assert applied.exit_code == 0, applied.output
+    assert choreo("topics", "plan", flights).exit_code == 0
+
+    store = f"sqlite:///{tmp_path}/tracker.db"
+    running = start("run", flights, "-w", "2")
+    tracking = start("track", "--store", store)
+    lines = "".join(f'{{"trip_id": "t-{number}", "nights": {number * 10}, "card": "4111"}}\n' for number in (1, 2, 1))
+    published = choreo("publish", flights, "TripRequested", "-", input=lines)
+    assert published.exit_code == 0, published.output
+    first, second, again = published.stdout.split()
+    assert first == again != second
+
+    while not Path(f"{tmp_path}/tracker.db").exists():
+        assert tracking.poll() is None
+    for saga_id, state in ((first, "completed"), (second, "failed")):
+        watched = choreo("sagas", "watch", saga_id, "--store", store, "--timeout", "60")
+        assert watched.exit_code == 0, watched.output
+        assert watched.stdout.splitlines()[-1].endswith(state)
+    assert "too long" in choreo("sagas", "show", "t-2", "--store", store).stdout
+
+    tailed = choreo("events", "tail", "--from-beginning", "-e", "--saga-id", first, "--json")
+    payloads = [json.loads(line) for line in tailed.stdout.splitlines()]
+    assert [each["type"].rpartition(".")[2] for each in payloads if not each["causation_id"]] == ["TripRequested"] * 2
+    assert {each["payload"].get("card") for each in payloads} == {"***", None}
+
+    for process in (running, tracking):
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=60)
+        assert process.returncode == 0, log
+
+
+def test_brokers_that_are_not_there_are_told_with_what_to_type(trip: str, choreo: Choreo):
+    result = choreo(
+        "publish", trip, "TripRequested", '{"trip_id": "t", "nights": 1}', "--bootstrap-server", "127.0.0.1:1"
+    )
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "--bootstrap-server host:port" in result.stderr
