@@ -7,30 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Consumer
-from testcontainers.core.container import DockerContainer
 
 from choreo import Event, Publisher, Saga, Service, Settings, running
-
-IMAGE = "apache/kafka:4.3.1"
-# The broker must advertise the port that Docker chose, so it waits for a file that says it.
-WAIT_FOR_ADDRESS = (
-    "while [ ! -s /tmp/address ]; do sleep 0.1; done; "
-    "export KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://$(cat /tmp/address); exec /etc/kafka/docker/run"
-)
-# Any variable of this family drops all defaults of the image.
-ENVIRONMENT = {
-    "KAFKA_NODE_ID": "1",
-    "KAFKA_PROCESS_ROLES": "broker,controller",
-    "KAFKA_LISTENERS": "PLAINTEXT://0.0.0.0:9092,CONTROLLER://127.0.0.1:9093",
-    "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-    "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
-    "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@127.0.0.1:9093",
-    "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
-    "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
-    "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
-    "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
-    "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
-}
+from tests.brokers_docker import docker_kafka
 
 pytestmark = [
     pytest.mark.docker,
@@ -41,13 +20,8 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def kafka() -> Iterator[str]:
-    container = DockerContainer(IMAGE).with_exposed_ports(9092).with_command(["sh", "-c", WAIT_FOR_ADDRESS])
-    for name, value in ENVIRONMENT.items():
-        container = container.with_env(name, value)
-    with container:
-        address = f"127.0.0.1:{container.get_exposed_port(9092)}"
-        container.exec(["sh", "-c", f"echo {address} > /tmp/address"])
+def container() -> Iterator[str]:
+    with docker_kafka() as address:
         yield address
 
 
@@ -89,13 +63,13 @@ def answers(address: str, wanted: int, timeout_s: float) -> list[bytes]:
     return found
 
 
-async def test_a_service_runs_on_the_public_image(kafka: str) -> None:
-    settings = Settings(bootstrap_servers=kafka, partitions=3)
+async def test_a_service_runs_on_the_public_image(container: str) -> None:
+    settings = Settings(bootstrap_servers=container, partitions=3)
     async with running(oracle, settings=settings, create_topics=True) as live:
         await live.wait_ready()
         async with Publisher(oracle, settings=settings) as publisher:
             saga_ids = [await publisher.publish_async(Asked(number=number)) for number in range(20)]
             await publisher.publish_async(Asked(number=0))
-        found = await asyncio.to_thread(answers, kafka, 20, 60)
+        found = await asyncio.to_thread(answers, container, 20, 60)
 
     assert sorted(key.decode() for key in found) == sorted(saga_ids)
