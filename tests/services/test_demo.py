@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from rich.console import Console
+
 from choreo import SagaState
 from choreo.tracker import EventView, Reason, SagaStep, SagaView, StepStatus
-from rich.console import Console
 from services.demo.feed import KEPT_MAX, Feed, row
 from services.demo.screen import Row, Snapshot, clock, plain_lines, rows_that_fit, screen, summary_screen
 from services.demo.summary import Books, account
@@ -52,6 +53,7 @@ def saga(key, state=SagaState.COMPLETED, steps=(), reasons=()):
         steps=list(steps),
         events=[placed],
         reasons=list(reasons),
+        notes=[],
         violations=[],
         started_at=NOW,
         updated_at=NOW,

@@ -5,6 +5,7 @@ from contextlib import closing
 from decimal import Decimal
 
 import pytest
+
 from choreo import SagaState
 from choreo.testing import Scenario
 from services.inventory import Stock, inventory

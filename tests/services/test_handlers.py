@@ -4,6 +4,7 @@ from contextlib import closing
 from decimal import Decimal
 
 import pytest
+
 from choreo.testing import context
 from services.events import (
     AddressConfirmed,

@@ -4,6 +4,7 @@ from collections import Counter
 from decimal import Decimal
 
 import pytest
+
 from services.oracle import COMPLETED, FAILED, expected
 from services.order.purchases import read_purchases
 

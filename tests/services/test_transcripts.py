@@ -4,6 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
 import services
 from choreo import Saga, Service
 from choreo.testing import Scenario
