@@ -17,7 +17,7 @@ from choreo.codec import Codec, Schemas
 from choreo.errors import BrokerUnavailable, DeclarationError
 from choreo.kafka import KafkaTransport
 from choreo.launch.health import serve_health
-from choreo.launch.topics import apply_topics, check_topics
+from choreo.runtime.topics import apply_topics, check_topics
 from choreo.manifest import Manifest
 from choreo.runtime import Engine, Resources, Worker
 from choreo.runtime.catalog import MANIFESTS, Catalog

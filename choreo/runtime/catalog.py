@@ -34,11 +34,12 @@ class Catalog:
     def __init__(self, transport: Transport, schemas: Schemas, own: Iterable[Manifest]) -> None:
         self._transport = transport
         self.schemas = schemas
-        self._manifests = {manifest.key: manifest for manifest in own}
+        self._own = list(own)
+        self._manifests = {manifest.key: manifest for manifest in self._own}
         self._reader: Reader | None = None
         self._positions: dict[tuple[str, int], int] = {}
         self._lock = threading.Lock()
-        self.choreography = Choreography(self._manifests.values())
+        self.choreography = self._graph()
         for manifest in self._manifests.values():
             self._learn(manifest)
 
@@ -56,7 +57,7 @@ class Catalog:
                     self._positions[record.topic, record.partition] = record.offset + 1
                     changed = self._take(record.value) or changed
             if changed:
-                self.choreography = Choreography(self._manifests.values())
+                self.choreography = self._graph()
 
     async def refresh(self) -> None:
         """Look again, off the event loop."""
@@ -72,6 +73,11 @@ class Catalog:
             if self._reader is not None:
                 self._reader.close()
                 self._reader = None
+
+    def _graph(self) -> Choreography:
+        """The last one given wins where versions of a service differ: here, what runs in this process."""
+        keys = {manifest.key for manifest in self._own}
+        return Choreography([*(each for key, each in self._manifests.items() if key not in keys), *self._own])
 
     def _take(self, value: bytes | None) -> bool:
         if value is None:

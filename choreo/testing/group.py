@@ -1,0 +1,107 @@
+"""A consumer group: who reads which partitions, and how far.
+
+Membership, range assignment by partition number and committed offsets live here; reading and writing do not. Every
+source belongs to one group and asks it at each poll, under the broker's lock.
+"""
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass
+from enum import Enum
+
+from choreo.testing.log import Fate, Transaction
+from choreo.transport import Position
+
+Member = Hashable
+"""A source; a group only tells one from another."""
+
+
+class Trouble(Enum):
+    """What may happen to a commit."""
+
+    ABORTED = "nothing of it happened"
+    UNANSWERED = "it happened, and nobody was told"
+    CRASHED = "the process died within it"
+
+
+class Reached(Enum):
+    """How far a commit came before trouble: memory, then outputs, then offsets."""
+
+    MEMORY = 1
+    OUTPUTS = 2
+    OFFSETS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Trouble waiting for the next commit."""
+
+    trouble: Trouble
+    reached: Reached = Reached.OFFSETS
+
+
+class Group:
+    """One consumer group.
+
+    Partitions are assigned by number, so that a member has the same numbers of every topic. One that changes hands is
+    taken by its new owner only once the old one has polled, left or died: nobody loses a partition in mid-batch, unless
+    it is taken for dead.
+    """
+
+    def __init__(self) -> None:
+        self.committed: dict[Position, int] = {}
+        self.faults: deque[Fault] = deque()
+        self._members: dict[str, Member] = {}
+        self._holders: dict[int, Member] = {}
+        self._unfinished: list[Transaction] = []
+
+    def join(self, instance: str, member: Member) -> Member | None:
+        """Add a member; return the one with the same instance that it replaces, if any."""
+        replaced = self._members.get(instance)
+        if replaced is not None:
+            self.leave(instance, replaced)
+        self._members[instance] = member
+        return replaced
+
+    def leave(self, instance: str, member: Member) -> None:
+        """Remove a member; what it held is free at once."""
+        if self._members.get(instance) is member:
+            del self._members[instance]
+        self._holders = {number: holder for number, holder in self._holders.items() if holder is not member}
+
+    def is_member(self, instance: str, member: Member) -> bool:
+        """Return whether a member has neither left nor been replaced or given up."""
+        return self._members.get(instance) is member
+
+    def taken(self, instance: str) -> bool:
+        """Return whether anybody is in the group under this instance."""
+        return instance in self._members
+
+    def share(self, instance: str, partitions: int) -> set[int]:
+        """Return the partition numbers that a member is to have, as Kafka's range assignor gives them."""
+        ordered = sorted(self._members)
+        place = ordered.index(instance)
+        each, more = divmod(partitions, len(ordered))
+        begin = place * each + min(place, more)
+        return set(range(begin, begin + each + (place < more)))
+
+    def hold(self, number: int, member: Member) -> bool:
+        """Take a partition over; False while somebody else still has it."""
+        # What a dead member left unfinished ends before its successor reads on; Kafka's times out.
+        for transaction in self._unfinished:
+            transaction.end(Fate.ABORTED)
+        self._unfinished.clear()
+        return self._holders.setdefault(number, member) is member
+
+    def release(self, number: int, member: Member) -> None:
+        """Give a partition up."""
+        if self._holders.get(number) is member:
+            del self._holders[number]
+
+    def holds(self, number: int, member: Member) -> bool:
+        """Return whether a partition is this member's."""
+        return self._holders.get(number) is member
+
+    def leave_unfinished(self, transaction: Transaction) -> None:
+        """Take note of what a process that died has left open."""
+        self._unfinished.append(transaction)

@@ -1,0 +1,216 @@
+"""One service's consumer and producer, in memory.
+
+Polling with rebalances, and committing with everything that may go wrong in between, live here; what is stored does not
+(`broker`, `log`). Workers and scenarios get one from `MemoryBroker.source`.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from choreo.errors import Fenced, TopicProblem, TransactionAborted
+from choreo.testing.group import Fault, Group, Reached, Trouble
+from choreo.testing.log import Fate, Transaction
+from choreo.transport import Batch, Commit, Position
+
+if TYPE_CHECKING:
+    from choreo.testing.broker import MemoryBroker
+
+
+class Token(NamedTuple):
+    """What was owned at one poll.
+
+    Attributes:
+        member: Number of the source among all of its broker.
+        epoch: Counts the changes of what it owns.
+    """
+
+    member: int
+    epoch: int
+
+
+class MemorySource:
+    """See `Source`.
+
+    Args:
+        broker: Where to read and write.
+        number: Tells this source from all others of the broker.
+        group: Name of the group.
+        topics: What to read.
+        memory_topic: Restored when a partition is gained.
+        exactly_once: One transaction a batch; else memory, outputs and offsets one after another.
+        instance: Identity within the group.
+    """
+
+    def __init__(  # noqa: PLR0913 - the broker calls it once, by keyword.
+        self,
+        broker: "MemoryBroker",
+        *,
+        number: int,
+        group: str,
+        topics: Sequence[str],
+        memory_topic: str,
+        exactly_once: bool,
+        instance: str,
+    ) -> None:
+        self.group = group
+        self.instance = instance
+        self._broker = broker
+        self._number = number
+        self._memory_topic = memory_topic
+        self._exactly_once = exactly_once
+        with broker.changed:
+            self._group: Group = broker.group(group)
+            self._topics = {topic: broker.partitions(topic) for topic in topics}
+            self._share_of = max(self._topics.values(), default=0)
+            self._owned: set[int] = set()
+            self._again: set[int] = set()
+            self._next: dict[Position, int] = {}
+            self._epoch = 0
+            self._over = ""
+            replaced = self._group.join(instance, self)
+            if isinstance(replaced, MemorySource):
+                replaced.end(f"{group}: another process has taken over as {instance}")
+            broker.changed.notify_all()
+
+    @property
+    def owned(self) -> frozenset[int]:
+        """The partition numbers that this source had at its last poll."""
+        return frozenset(self._owned)
+
+    @property
+    def pending(self) -> int | None:
+        """When the oldest record that a poll would bring was written, counted over all topics; None for none."""
+        return self._broker.oldest(self._next, self.group)
+
+    def poll(self, timeout_s: float, records_max: int) -> Batch:
+        """Return what has come; see `Source.poll`."""
+        deadline = time.monotonic() + timeout_s
+        batch = Batch()
+        with self._broker.changed:
+            while True:
+                self._refuse_if_over()
+                self._rebalance(batch)
+                batch.records = self._broker.fetch(self._next, records_max, self.group)
+                left_s = deadline - time.monotonic()
+                if batch.records or batch.gained or batch.lost or left_s <= 0:
+                    break
+                self._broker.changed.wait(left_s)
+            batch.token = Token(self._number, self._epoch)
+        return batch
+
+    def commit(self, commit: Commit) -> None:
+        """Make a batch durable; see `Source.commit`."""
+        with self._broker.changed:
+            self._refuse_if_over()
+            mine = all(self._group.holds(number, self) for _, number in commit.offsets)
+            if commit.token != Token(self._number, self._epoch) or not mine:
+                raise Fenced(f"{self.group}: what this batch came from has changed hands")
+            fault = self._group.faults.popleft() if self._group.faults else None
+            try:
+                if self._exactly_once:
+                    self._commit_at_once(commit, fault)
+                else:
+                    self._commit_in_turn(commit, fault)
+            except TopicProblem:
+                self._seek_back()
+                raise
+            finally:
+                self._broker.changed.notify_all()
+
+    def close(self) -> None:
+        """Leave the group; closing twice is fine."""
+        with self._broker.changed:
+            self._group.leave(self.instance, self)
+            self.end(f"{self.group}: this source is closed")
+            self._broker.changed.notify_all()
+
+    def end(self, why: str) -> None:
+        """Refuse everything from now on, but for closing."""
+        self._over = self._over or why
+        self._next = {}
+
+    def expire(self) -> None:
+        """Be taken for dead, as after a session time-out; it is noticed at the next poll."""
+        self._group.leave(self.instance, self)
+        self._epoch += 1
+
+    def _refuse_if_over(self) -> None:
+        if self._over:
+            raise Fenced(self._over)
+
+    def _rebalance(self, batch: Batch) -> None:
+        """Let go of what others are to have, then take what is free and ours."""
+        group = self._group
+        lost: set[int] = set()
+        if not group.is_member(self.instance, self):
+            if group.taken(self.instance):
+                self.end(f"{self.group}: another process has taken over as {self.instance}")
+                self._refuse_if_over()
+            group.join(self.instance, self)
+            lost = self._owned
+            self._owned = set()
+        share = group.share(self.instance, self._share_of)
+        for number in self._owned - share:
+            group.release(number, self)
+        lost = lost | (self._owned - share)
+        self._owned = self._owned & share
+        gained = {number for number in share - self._owned if group.hold(number, self)}
+        self._owned |= gained
+        for position in [each for each in self._next if each[1] in lost]:
+            del self._next[position]
+        self._seek_back(gained)
+        gained |= self._again & self._owned
+        self._again = set()
+        if lost or gained:
+            self._epoch += 1
+            # A poll that waits may see several changes; each partition is told as it ends up.
+            batch.lost = batch.lost | lost
+            kept = {number: memory for number, memory in batch.gained.items() if number not in lost}
+            batch.gained = kept | self._broker.restore(self._memory_topic, sorted(gained))
+            self._broker.changed.notify_all()
+
+    def _seek_back(self, numbers: set[int] | None = None) -> None:
+        """Stand where the group has committed, in these partitions or in all that are owned."""
+        for number in sorted(self._owned if numbers is None else numbers):
+            for topic, partitions in self._topics.items():
+                if number < partitions:
+                    self._next[topic, number] = self._group.committed.get((topic, number), 0)
+
+    def _commit_at_once(self, commit: Commit, fault: Fault | None) -> None:
+        transaction = Transaction()
+        whole = fault is None or fault.reached is not Reached.MEMORY
+        self._broker.write([*commit.changelog, *(commit.outputs if whole else ())], transaction)
+        if fault is None or fault.trouble is Trouble.UNANSWERED:
+            transaction.end(Fate.COMMITTED)
+            self._group.committed.update(commit.offsets)
+        elif fault.trouble is Trouble.ABORTED:
+            transaction.end(Fate.ABORTED)
+        else:
+            self._group.leave_unfinished(transaction)
+        self._suffer(fault)
+
+    def _commit_in_turn(self, commit: Commit, fault: Fault | None) -> None:
+        if fault is None or fault.trouble is not Trouble.ABORTED:
+            reached = Reached.OFFSETS.value if fault is None else fault.reached.value
+            # Both are checked before either is written, as the size and the topics are before anything is produced.
+            self._broker.require([*commit.changelog, *commit.outputs])
+            self._broker.write(commit.changelog)
+            if reached >= Reached.OUTPUTS.value:
+                self._broker.write(commit.outputs)
+            if reached >= Reached.OFFSETS.value:
+                self._group.committed.update(commit.offsets)
+        self._suffer(fault)
+
+    def _suffer(self, fault: Fault | None) -> None:
+        if fault is None:
+            return
+        if fault.trouble is Trouble.CRASHED:
+            self._group.leave(self.instance, self)
+            self.end(f"{self.group}: this process died in the middle of a commit")
+            self._refuse_if_over()
+        if fault.trouble is Trouble.UNANSWERED:
+            # Nobody knows what happened, so memory is read again before anything else is done.
+            self._again = set(self._owned)
+        self._seek_back()
+        raise TransactionAborted(f"{self.group}: {fault.trouble.value}")
