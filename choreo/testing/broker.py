@@ -271,14 +271,15 @@ class MemoryBroker:
         return records
 
     def oldest(self, places: Mapping[Position, int], group: str) -> int | None:
-        """Return when the oldest record that `fetch` would bring was written, counted over all topics; None for none."""
+        """Return when the next record of these places was written, counted over all topics; None if there is none."""
         found: list[int] = []
-        for place, offset in places.items():
-            if (place[0], "") in self._held or (place[0], group) in self._held:
-                continue
-            log = self.log(place)
-            if log.end > offset and (first := next(log.committed(offset), None)) is not None:
-                found.append(first.sequence)
+        with self.changed:
+            for place, offset in places.items():
+                log = self.log(place)
+                if log.end <= offset or self._is_held(place[0], group):
+                    continue
+                if (first := next(log.committed(offset), None)) is not None:
+                    found.append(first.sequence)
         return min(found, default=None)
 
     def _is_held(self, topic: str, group: str) -> bool:
