@@ -114,7 +114,8 @@ def _find(tracker: "Tracker", wanted: str, saga_type: str | None) -> "SagaView |
     types = [saga_type] if saga_type is not None else sorted(tracker.counts())
     matches = [match for kind in types if (match := tracker.find(kind, wanted)) is not None]
     if len(matches) > 1:
-        raise Told([f"{wanted} is the key of sagas of several types: say --type {' or '.join(types)}"], EXIT_USAGE)
+        found_types = " or ".join(match.saga_type for match in matches)
+        raise Told([f"{wanted} is the key of sagas of several types: say --type {found_types}"], EXIT_USAGE)
     return matches[0] if matches else None
 
 
