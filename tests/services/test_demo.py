@@ -87,7 +87,8 @@ def test_a_row_says_how_far_each_step_has_come():
 
 def test_one_saga_a_frame_comes_in_and_a_failed_one_first():
     feed = Feed()
-    shown = feed.take([saga("3-1"), saga("2-1", SagaState.FAILED), saga("1-1")])
+    failed = saga("2-1", SagaState.FAILED, reasons=[Reason("shipping.AddressRejected", "nobody goes there", NOW)])
+    shown = feed.take([saga("3-1"), failed, saga("1-1")])
     assert [each.order_id for each in shown] == ["2-1"]
     assert [each.order_id for each in feed.take([saga("4-1"), saga("3-1")])] == ["4-1", "2-1"]
     assert [each.order_id for each in feed.take([saga("4-1"), saga("3-1")])] == ["4-1", "2-1"]
