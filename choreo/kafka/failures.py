@@ -47,5 +47,8 @@ def meaning(exception: KafkaException) -> Meaning:
 
 
 def fences_consumer(error: KafkaError) -> bool:
-    """Return whether an error that a poll brought says that this member has been replaced."""
-    return bool(error.code() == KafkaError.FENCED_INSTANCE_ID or error.fatal())
+    """Return whether an error that a poll brought says that this member has been replaced.
+
+    A fatal error comes as a code of its own, with the reason in its text and the flag unset.
+    """
+    return bool(error.fatal() or error.code() in {KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID})  # noqa: SLF001

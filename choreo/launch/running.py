@@ -191,7 +191,9 @@ async def _worker(  # noqa: PLR0913 - called from one place; the parts it joins 
         delivery=delivery,
         instance=instance,
     )
-    return Worker(declaration.name, engine, source, batch_max=settings.batch_max)
+    return Worker(
+        declaration.name, engine, source, batch_max=settings.batch_max, batch_s_max=settings.batch_timeout_s
+    )
 
 
 def _announce(declared: Sequence[Declaration], transport: Transport) -> Catalog:

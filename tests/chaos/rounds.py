@@ -170,19 +170,25 @@ class Chaos:
         """Follow all topics into a new store, and return where its counts differ from the oracle's (I5)."""
         path = self.folder / "tracker.db"
         transport = KafkaTransport(self.settings.kafka_config())
-        store = Store.open(f"sqlite:///{path}")
-        follower = Follower(transport, store)
-        while follower.step() or follower.lag().records:
+        follower = Follower(Store(path), transport)
+        deadline = time.monotonic() + REST_TIMEOUT_S
+        tracker = Tracker.open(f"sqlite:///{path}")
+        while (follower.step(0.2) or not _caught_up(tracker)) and time.monotonic() < deadline:
             pass
         rows = purchases()
         want = Counter(expected(rows[int(each.partition("-")[0])]).outcome for each in self.placed)
-        counts = Tracker.open(f"sqlite:///{path}").counts().get("order-fulfilment", {})
+        counts = tracker.counts().get("order-fulfilment", {})
         got = {str(state): count for state, count in counts.items() if count}
         breaches = [] if got == dict(want) else [f"I5: the tracker counts {got}, the oracle {dict(want)}"]
         breaches += disagreements(self.cluster.bootstrap_servers, f"sqlite:///{path}")
         follower.close()
         transport.close()
         return breaches
+
+
+def _caught_up(tracker: Tracker) -> bool:
+    lag = tracker.lag()
+    return lag.checked_at is not None and lag.records == 0
 
 
 def run(rounds: int, *, brokers: int = 1, seed: int | None = None, rate: float = 150.0, module: str = "choreo.cli") -> tuple[list[str], dict[str, int]]:
