@@ -133,10 +133,9 @@ def _counts(snapshot: Snapshot, width: int) -> Text:
     for state in COUNTED:
         icon, style = STATES[state]
         number = snapshot.count(state)
-        word = "under way" if state is SagaState.PENDING else state.value
         text.append(f"{gap}{icon} ", style=style if number else "dim")
         text.append(f"{number:,}", style="bold" if number else "dim")
-        text.append(f" {word}", style="" if number else "dim")
+        text.append(f" {_word(state)}", style="" if number else "dim")
     return text
 
 
@@ -167,7 +166,7 @@ def _table(rows: Sequence[Row], width: int) -> Table:
     table.add_column("", no_wrap=True, ratio=1, overflow="ellipsis")
     for row in rows:
         icon, style = STATES[row.state]
-        outcome = Text(row.state.value)
+        outcome = Text(_word(row.state))
         if row.reason and wide:
             outcome.append(f"  {row.reason}", style="dim")
         marks = [MARKS[row.marks.get(step, "waiting")] for step in STEPS]
@@ -208,15 +207,17 @@ def summary_screen(lines: Sequence[Line], elapsed_s: float, warnings: Sequence[s
 
 def plain_lines(snapshot: Snapshot) -> list[str]:
     """Return what is said where there is no terminal: one line of counts, then the latest saga with its steps."""
-    counts = "  ".join(
-        f"{'under way' if state is SagaState.PENDING else state.value} {snapshot.count(state)}" for state in COUNTED
-    )
+    counts = "  ".join(f"{_word(state)} {snapshot.count(state)}" for state in COUNTED)
     lines = [f"{clock(snapshot.elapsed_s)}  placed {snapshot.placed}  {counts}  {snapshot.rate:.0f} a second"]
     for row in snapshot.rows[:1]:
         steps = "  ".join(f"{step} {MARKS[row.marks[step]][0]}" for step in STEPS if step in row.marks)
         reason = f": {row.reason}" if row.reason else ""
-        lines.append(f"       order {row.order_id}  {row.amount}  {steps}  {row.state.value}{reason}")
+        lines.append(f"       order {row.order_id}  {row.amount}  {steps}  {_word(row.state)}{reason}")
     return lines
+
+
+def _word(state: SagaState) -> str:
+    return "under way" if state in {SagaState.STARTED, SagaState.PENDING} else state.value
 
 
 def clock(elapsed_s: float) -> str:
