@@ -73,12 +73,16 @@ class Connection:
         return f"no answer from {self.servers}: {told}{last}{advice}"
 
     def _on_error(self, error: KafkaError) -> None:
-        self._last_error = str(error.str())
+        # That all brokers are down follows every real reason, and says none.
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._last_error:  # noqa: SLF001 - librdkafka's own code.
+            self._last_error = str(error.str())
         _log.debug("%s: %s", error.name(), error.str())
 
 
 def _advice(text: str) -> str:
     lower = text.lower()
+    if "apiversion" in lower:
+        return ". Is KAFKA_SECURITY_PROTOCOL what this listener speaks (SASL_SSL, SSL, ...)?"
     if "authentication" in lower or "sasl" in lower:
         return ". Check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM"
     if "ssl" in lower or "certificate" in lower:

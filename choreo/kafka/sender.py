@@ -4,20 +4,22 @@ An idempotent producer with a bounded buffer and a thread that serves its acknow
 not. The publisher and the announcement of manifests use it.
 """
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from choreo.errors import BrokerUnavailable, BufferFull
+from choreo.errors import BrokerUnavailable, BufferFull, TransportError
 from choreo.kafka.connection import Connection
-from choreo.kafka.failures import error_of
+from choreo.kafka.failures import error_of, permanent
 from choreo.transport import Outgoing
 
 POLL_S = 0.1
 RECORD_BYTES_MAX = 50_000_000
 CLOSE_TIMEOUT_S = 60.0
+_log = logging.getLogger("choreo.kafka")
 Done = Callable[[Exception | None], None]
 
 
@@ -43,10 +45,17 @@ class KafkaSender:
 
         Raises:
             BufferFull: If 100,000 records wait already (`queue.buffering.max.messages`); retrying helps.
+            TransportError: If it can never be written, or the sender is closed.
         """
+        if self._stop.is_set():
+            raise TransportError("the sender is closed")
 
         def told(error: KafkaError | None, _message: Any) -> None:  # The client's messages are untyped.
-            done(None if error is None else BrokerUnavailable(self._connection.reason(error.str())))
+            try:
+                done(None if error is None else self._failure(error, outgoing.topic))
+            except Exception:
+                # Raised further, it would end the thread that serves everybody else's acknowledgements.
+                _log.exception("what waited for a record of %s raised", outgoing.topic)
 
         where = {} if outgoing.partition < 0 else {"partition": outgoing.partition}
         try:
@@ -56,7 +65,7 @@ class KafkaSender:
         except BufferError as error:
             raise BufferFull("the buffer of records that the brokers have not taken yet is full") from error
         except KafkaException as error:
-            raise BrokerUnavailable(self._connection.reason(error_of(error).str())) from error
+            raise self._failure(error_of(error), outgoing.topic) from error
 
     def flush(self, timeout_s: float) -> int:
         """Wait until all is acknowledged; return how many records are still waiting."""
@@ -71,6 +80,9 @@ class KafkaSender:
             self._producer.flush(1)
         self._stop.set()
         self._thread.join()
+
+    def _failure(self, error: KafkaError, topic: str) -> Exception:
+        return permanent(error, topic) or BrokerUnavailable(self._connection.reason(error.str()))
 
     def _serve(self) -> None:
         while not self._stop.is_set():

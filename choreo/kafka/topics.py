@@ -7,11 +7,11 @@ that outlives a broker's restart answers with stale leader epochs.
 from collections.abc import Sequence
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from choreo.errors import BrokerUnavailable, Problem, TopicProblem
 from choreo.kafka.connection import CALL_TIMEOUT_S, Connection
-from choreo.kafka.failures import error_of
+from choreo.kafka.failures import error_of, permanent
 from choreo.transport import TopicSpec, TopicState
 
 DESCRIBE_TIMEOUT_S = 10.0
@@ -34,11 +34,14 @@ class Topics:
         try:
             found = admin.list_topics(timeout=DESCRIBE_TIMEOUT_S).topics
             wanted = [name for name in (found if names is None else names) if name in found and not found[name].error]
-            resources = [ConfigResource(ResourceType.TOPIC, name) for name in wanted]
+            resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in wanted]
             futures = admin.describe_configs(resources, request_timeout=CALL_TIMEOUT_S) if resources else {}
             configs = {resource.name: future.result(CALL_TIMEOUT_S) for resource, future in futures.items()}
         except KafkaException as error:
-            raise BrokerUnavailable(self._connection.reason(error_of(error).str())) from error
+            # Why the brokers cannot be reached comes to a callback, which is called when the client is polled.
+            admin.poll(0)
+            told = error_of(error)
+            raise permanent(told) or BrokerUnavailable(self._connection.reason(told.str())) from error
         return {
             name: TopicState(
                 name,
@@ -61,10 +64,11 @@ class Topics:
             try:
                 future.result(CALL_TIMEOUT_S)
             except KafkaException as error:
+                admin.poll(0)
                 code = error_of(error).code()
                 if code == KafkaError.TOPIC_ALREADY_EXISTS:
                     continue
                 if code in {KafkaError._TIMED_OUT, KafkaError._TRANSPORT}:  # noqa: SLF001 - librdkafka's own codes.
                     raise BrokerUnavailable(self._connection.reason(error_of(error).str())) from error
                 problem = Problem("CH084", f"topic {name} cannot be created: {error_of(error).str()}", "", "")
-                raise TopicProblem([problem]) from error
+                raise permanent(error_of(error), name) or TopicProblem([problem]) from error
