@@ -12,6 +12,8 @@ from choreo.tracker import SagaView, StepStatus
 from .screen import Row
 
 KEPT_MAX = 100
+CALM_ROWS = 3
+"""Rows without a failure before one is preferred."""
 COLUMNS = {
     ("inventory", "reserve"): "reserve",
     ("payments", "capture"): "capture",
@@ -50,8 +52,8 @@ def row(saga: SagaView) -> Row:
 class Feed:
     """The rows on the screen, newest first.
 
-    Orders are placed faster than anybody reads, so one saga a frame comes in: one that failed, if there is one, for
-    those are the ones to look at. Those shown already stay and change in place.
+    Orders are placed faster than anybody reads, so one saga a frame comes in: one that fails where none of the last few
+    did, for those are the ones to look at, else one that doesn't. Those shown already stay and change in place.
     """
 
     def __init__(self) -> None:
@@ -75,7 +77,8 @@ class Feed:
                 self._shown[each.order_id] = each
         fresh = [each for each in rows if each.order_id not in self._shown and each.order_id not in self._passed]
         if fresh:
-            chosen = next((each for each in fresh if each.reason), fresh[0])
+            calm = not any(each.reason for each in list(self._shown.values())[-CALM_ROWS:])
+            chosen = next((each for each in fresh if bool(each.reason) is calm), fresh[0])
             self._shown[chosen.order_id] = chosen
         self._passed = {each.order_id for each in rows if each.order_id not in self._shown}
         while len(self._shown) > KEPT_MAX:

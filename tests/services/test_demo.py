@@ -85,7 +85,7 @@ def test_a_row_says_how_far_each_step_has_come():
     )
 
 
-def test_one_saga_a_frame_comes_in_and_a_failed_one_first():
+def test_one_saga_a_frame_comes_in_and_a_failed_one_every_now_and_then():
     feed = Feed()
     failed = saga("2-1", SagaState.FAILED, reasons=[Reason("shipping.AddressRejected", "nobody goes there", NOW)])
     shown = feed.take([saga("3-1"), failed, saga("1-1")])
