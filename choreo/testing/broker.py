@@ -245,7 +245,7 @@ class MemoryBroker:
         heads = []
         for place, offset in places.items():
             log = self.log(place)
-            if log.end <= offset or self._is_held(place[0], group):
+            if log.tip <= offset or self._is_held(place[0], group):
                 continue
             entries = log.committed(offset)
             if (first := next(entries, None)) is not None:
@@ -276,7 +276,7 @@ class MemoryBroker:
         with self.changed:
             for place, offset in places.items():
                 log = self.log(place)
-                if log.end <= offset or self._is_held(place[0], group):
+                if log.tip <= offset or self._is_held(place[0], group):
                     continue
                 if (first := next(log.committed(offset), None)) is not None:
                     found.append(first.sequence)

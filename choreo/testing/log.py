@@ -56,30 +56,37 @@ class Entry(NamedTuple):
 class PartitionLog:
     """The entries of one partition, in order."""
 
-    __slots__ = ("_entries", "_open", "end")
+    __slots__ = ("_entries", "_open", "end", "tip")
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
         self._open: dict[Transaction, int] = {}
         self.end = 0
+        self.tip = 0
+        """Behind the last record that is committed: a reader that stands there has nothing to look for."""
 
     @property
     def stable_end(self) -> int:
         """Where a read_committed reader stops: at the first open transaction."""
-        return min(self._open.values(), default=self.end)
+        return min(self._open.values()) if self._open else self.end
 
     def append(self, record: Record, sequence: int, transaction: Transaction | None) -> None:
         """Add a record, whose offset is set here."""
         record = record._replace(offset=self.end)
         self._entries.append(Entry(self.end, sequence, record, transaction))
-        if transaction is not None:
-            self._open.setdefault(transaction, self.end)
-            transaction.logs[id(self)] = self
         self.end += 1
+        if transaction is None:
+            self.tip = self.end
+        else:
+            self._open.setdefault(transaction, record.offset)
+            transaction.logs[id(self)] = self
 
     def mark(self, transaction: Transaction) -> None:
         """End a transaction here."""
         del self._open[transaction]
+        if transaction.fate is Fate.COMMITTED:
+            last = next(each for each in reversed(self._entries) if each.transaction is transaction)
+            self.tip = max(self.tip, last.offset + 1)
         self._entries.append(Entry(self.end, 0, None, transaction))
         self.end += 1
 
@@ -87,7 +94,8 @@ class PartitionLog:
         """Yield the records from `offset` on that a read_committed reader is given."""
         stop = self.stable_end
         entries = self._entries
-        index = bisect_left(entries, offset, key=_offset)
+        # Nothing is searched for where nothing has been compacted: there the place is the offset.
+        index = offset if len(entries) == self.end else bisect_left(entries, offset, key=_offset)
         # What is appended meanwhile is seen by the next call.
         for index in range(index, len(entries)):  # noqa: B020 - it begins where it was found.
             entry = entries[index]
@@ -99,6 +107,8 @@ class PartitionLog:
     def end_for(self, offset: int) -> int:
         """Return where a reader that stands at `offset` will stand when it has read all: marks count for nothing."""
         stop = self.stable_end
+        if not self._open or self.tip <= offset:
+            return max(self.tip, offset)
         for entry in reversed(self._entries):
             if entry.offset < offset:
                 break
@@ -134,6 +144,8 @@ class PartitionLog:
                 seen.add(entry.record.key)
         kept.reverse()
         self._entries = kept
+        # A tombstone that was last is gone: nobody is to wait for it.
+        self.tip = max((entry.offset + 1 for entry in self.committed(0)), default=0)
 
 
 def _offset(entry: Entry) -> int:

@@ -172,3 +172,12 @@ def test_compacting_keeps_offsets_and_the_last_value_of_every_key():
     assert at.restore("shop.memory", [0]) == before == {0: {"a": b"a3"}}
     reader = at.reader(["shop.memory"], {("shop.memory", 0): 1})
     assert [record.offset for record in reader.poll(0, 10)] == [4]
+
+
+def test_nobody_waits_for_a_tombstone_that_was_compacted_away():
+    at = broker()
+    put(at, "shop.memory", "a1", key="a")
+    at.write([Outgoing("shop.memory", b"a", None, [], 0)])
+    assert at.reader(["shop.memory"]).ends()["shop.memory", 0] == 2
+    at.compact("shop.memory")
+    assert at.reader(["shop.memory"]).ends()["shop.memory", 0] == 0

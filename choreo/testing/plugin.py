@@ -1,0 +1,75 @@
+"""What choreo adds to pytest.
+
+The fixtures `choreo_scenario` and `choreo_kafka` and the option `--choreo-seed` live here; what they give does not.
+pytest loads this module wherever choreo is installed, so it imports nothing of choreo before a test asks for it.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from choreo.testing.scenario import Scenario
+
+SERVERS = "CHOREO_TEST_BOOTSTRAP_SERVERS"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--choreo-seed`."""
+    parser.getgroup("choreo").addoption(
+        "--choreo-seed",
+        type=int,
+        default=None,
+        metavar="N",
+        help="deliver records in the order that N stands for; the same N repeats a run exactly",
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say which seed a run has, so that it can be repeated."""
+    seed = config.getoption("--choreo-seed")
+    return None if seed is None else f"choreo: --choreo-seed={seed}"
+
+
+@pytest.fixture
+def choreo_scenario(request: pytest.FixtureRequest) -> "Iterator[Callable[..., Scenario]]":
+    """Return what makes scenarios that end with the test: it takes what `Scenario` takes.
+
+    With `--choreo-seed` records come in the order that the seed stands for.
+    """
+    seed = request.config.getoption("--choreo-seed")
+    with ExitStack() as stack:
+
+        def make(*services: Any, **options: Any) -> "Scenario":  # Scenario's own arguments.
+            # Loaded here, so that a session without scenarios never loads them.
+            scenario = import_module("choreo.testing.scenario").Scenario
+            made: Scenario = scenario(*services, **({"seed": seed} | options))
+            return stack.enter_context(made)
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def choreo_kafka() -> Iterator[str]:
+    """Return the bootstrap servers of a real Kafka, shared by the session.
+
+    It is the one that `CHOREO_TEST_BOOTSTRAP_SERVERS` names, else a container of Kafka's public image (testcontainers).
+    Without either the test is skipped with the reason, and fails where `CI=true`.
+    """
+    if servers := os.environ.get(SERVERS):
+        yield servers
+        return
+    container = import_module("choreo.testing.container")
+    with ExitStack() as stack:
+        try:
+            servers = stack.enter_context(container.kafka_container())
+        except container.NoContainer as error:
+            told = f"no real Kafka: {error}; name one by {SERVERS}"
+            if os.environ.get("CI", "").lower() == "true":
+                pytest.fail(told, pytrace=False)
+            pytest.skip(told)
+        yield servers
