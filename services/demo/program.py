@@ -153,7 +153,7 @@ class Demo:
             await on.fallen
 
     async def _snapshot(self, on: Stage, phase: str) -> Snapshot:
-        counted, behind_s, rows = await asyncio.to_thread(self._ask, on.tracker)
+        counted, rows = await asyncio.to_thread(self._ask, on.tracker)
         now = time.monotonic()
         self._at_rest = counted.get(SagaState.COMPLETED, 0) + counted.get(SagaState.FAILED, 0)
         self._rested.append((now, self._at_rest))
@@ -166,14 +166,13 @@ class Demo:
             placed=len(self._placed),
             counts=counted,
             rate=(self._at_rest - rested) / (now - since) if now > since else 0.0,
-            behind_s=behind_s,
             rows=rows,
         )
 
-    def _ask(self, tracker: Tracker) -> tuple[Mapping[SagaState, int], float | None, Sequence[Row]]:
+    def _ask(self, tracker: Tracker) -> tuple[Mapping[SagaState, int], Sequence[Row]]:
         again = [saga for key in self._feed.unsettled() if (saga := tracker.find(SAGA_TYPE, key)) is not None]
         rows = self._feed.take(tracker.sagas(type=SAGA_TYPE, limit=LATEST_SAGAS).items, again)
-        return tracker.counts().get(SAGA_TYPE, {}), tracker.lag().seconds, rows
+        return tracker.counts().get(SAGA_TYPE, {}), rows
 
     @contextlib.contextmanager
     def _showing(self) -> Iterator[Show]:

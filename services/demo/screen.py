@@ -74,7 +74,6 @@ class Snapshot:
         placed: Orders placed so far.
         counts: Sagas by state.
         rate: Orders that came to rest a second, of late.
-        behind_s: How far the tracker is behind; None until it is known.
         rows: The latest sagas, newest first.
     """
 
@@ -83,7 +82,6 @@ class Snapshot:
     placed: int = 0
     counts: Mapping[SagaState, int] = field(default_factory=dict)
     rate: float = 0.0
-    behind_s: float | None = None
     rows: Sequence[Row] = ()
 
     def count(self, state: SagaState) -> int:
@@ -180,7 +178,8 @@ def _footer(snapshot: Snapshot) -> Text:
     for name in LEGEND:
         mark, style = MARKS[name]
         legend.append(mark, style=style).append(f" {name}   ", style="dim")
-    behind = "" if snapshot.behind_s is None else f"   the tracker is {snapshot.behind_s:.1f} s behind"
+    unseen = max(0, snapshot.placed - sum(snapshot.counts.values()))
+    behind = f", the tracker has yet to hear of {unseen:,} placed" if unseen else ""
     tail = f"{snapshot.rate:.0f} orders a second come to rest{behind}"
     hint = "Ctrl-C stops placing, lets every order come to rest and adds everything up."
     return Text.assemble(legend, "\n", (tail, "dim"), "\n", (hint, "dim"))
