@@ -6,8 +6,9 @@ compaction, so it proves no exactly-once claim and says so in its guarantees; `c
 
 import ctypes
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import confluent_kafka
 
@@ -67,12 +68,16 @@ class EmbeddedCluster:
 
 
 class EmbeddedTransport(KafkaTransport):
-    """A transport on an embedded cluster of its own; `close` ends both."""
+    """A transport on an embedded cluster of its own; `close` ends both.
 
-    def __init__(self) -> None:
+    Args:
+        config: Client properties, as librdkafka names them.
+    """
+
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         self.cluster = EmbeddedCluster()
         self._created: dict[str, TopicState] = {}
-        super().__init__({"bootstrap.servers": self.cluster.bootstrap_servers})
+        super().__init__({**(config or {}), "bootstrap.servers": self.cluster.bootstrap_servers})
 
     @property
     def guarantees(self) -> Guarantees:
