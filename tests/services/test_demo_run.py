@@ -47,5 +47,5 @@ def test_ctrl_c_stops_placing_and_accounts_for_every_order():
 def test_a_demo_for_a_time_ends_by_itself():
     with demo("--rate", "40", "--seconds", "2") as process:
         output, errors = process.communicate()
-    assert (process.returncode, errors) == (0, ""), output
+    assert (process.returncode, errors) == (0, ""), output + errors
     assert account(output)[0] > 20
