@@ -1,8 +1,8 @@
 """Testing choreographies: several services as if they were one function.
 
 `Scenario` runs the very code of production on brokers in memory, with time that stands still; `context` makes a
-`Context` for the unit test of one handler. Users import both from here; nothing in production does. They are loaded at
-first use, for pytest loads this package wherever choreo is installed, for the sake of its plugin.
+`Context` for the unit test of one handler. Users import both from here; nothing in production does. They are loaded
+at first use, for pytest loads this package wherever choreo is installed, for the sake of its plugin.
 """
 
 from importlib import import_module
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from choreo.testing.broker import MemoryBroker as MemoryBroker
     from choreo.testing.context import context as context
-    from choreo.testing.scenario import SagaHandle as SagaHandle
+    from choreo.testing.handle import SagaHandle as SagaHandle
     from choreo.testing.scenario import Scenario as Scenario
 
 _HOMES = {
     "MemoryBroker": "choreo.testing.broker",
-    "SagaHandle": "choreo.testing.scenario",
+    "SagaHandle": "choreo.testing.handle",
     "Scenario": "choreo.testing.scenario",
     "context": "choreo.testing.context",
 }

@@ -1,8 +1,8 @@
 """A broker in memory that keeps Kafka's promises, but for durability.
 
 Topics, their records and what every client shares live here; groups, logs and the clients have modules of their own.
-Tests and `Scenario` use it in place of a cluster: transactions are all or nothing, nothing uncommitted is read, and the
-same calls always give the same answers.
+Tests and `Scenario` use it in place of a cluster: transactions are all or nothing, nothing uncommitted is read, and
+the same calls always give the same answers.
 """
 
 import threading

@@ -1,7 +1,7 @@
 """A real Kafka in a container, for tests that need one.
 
-Starting Kafka's public image on a port that Docker picks, and saying why that is not possible here, live here; what is
-done with it does not. The `choreo_kafka` fixture calls it, and nothing of it is loaded before.
+Starting Kafka's public image on a port that Docker picks, and saying why that is not possible here, live here; what
+is done with it does not. The `choreo_kafka` fixture calls it, and nothing of it is loaded before.
 """
 
 import os

@@ -1,7 +1,7 @@
 """One partition of a topic, as a broker keeps it.
 
-Records with their offsets, transactions with the marks they leave and compaction live here; topics, groups and clients
-do not. `broker` appends and reads, always under its own lock.
+Records with their offsets, transactions with the marks they leave and compaction live here; topics, groups and
+clients do not. `broker` appends and reads, always under its own lock.
 """
 
 from bisect import bisect_left

@@ -16,6 +16,7 @@ from choreo.service import Declaration
 from choreo.settings import Settings
 from choreo.step import Rules
 from choreo.testing.broker import MemoryBroker
+from choreo.testing.source import MemorySource
 from choreo.transport import Commit
 
 INSTANCE = "scenario"
@@ -72,18 +73,26 @@ class Member:
             refresh=catalog.refresh,
             concerns=lambda saga_type: catalog.concerns(declaration.name, saga_type),
         )
-        self.source = broker.member(
-            group=declaration.name,
-            topics=sorted({*declaration.topics_in, ENDS}),
-            memory_topic=f"{declaration.name}.memory",
-            delivery=settings.delivery,
-            instance=INSTANCE,
-        )
+        self._broker = broker
+        self._topics = sorted({*declaration.topics_in, ENDS})
+        self._delivery = settings.delivery
+        self.source = self._join()
 
     async def open(self, stack: AsyncExitStack) -> None:
-        """Open the service's resources, to be closed with `stack`."""
+        """Open the service's resources, to be closed with `stack`, and restore its memory."""
         await self._resources.open()
         stack.push_async_callback(self._resources.close)
+        await self.serve(0)
+
+    async def restart(self) -> None:
+        """Die, and begin again with what is committed."""
+        self._broker.crash(self.source)
+        await self._resources.close()
+        await self._resources.open()
+        for partition in list(self.engine.partitions):
+            self.engine.lose(partition)
+        self.source = self._join()
+        await self.serve(0)
 
     async def serve(self, records_max: int) -> list[Exception]:
         """Process what comes next and commit it; return what steps were parked with."""
@@ -102,6 +111,15 @@ class Member:
             return []
         self.engine.merge(work)
         return [_told(error) for error in work.errors]
+
+    def _join(self) -> MemorySource:
+        return self._broker.member(
+            group=self.name,
+            topics=self._topics,
+            memory_topic=f"{self.name}.memory",
+            delivery=self._delivery,
+            instance=INSTANCE,
+        )
 
 
 def _told(error: Exception) -> Exception:

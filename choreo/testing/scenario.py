@@ -1,107 +1,53 @@
 """Services, time and brokers in one block of a test.
 
-The order in which records are delivered, the publishing into it and the questions a test asks live here; the code under test is
-production's, from publisher to tracker. It is deterministic: the same calls make the same run.
+The order in which records are delivered, publishing and the questions a test asks live here; the code under test is
+production's, from publisher to tracker. Tests use it; it is deterministic: the same calls make the same run.
 """
 
-import asyncio
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+import random
+import time
+import uuid
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar, Unpack
 
 from choreo.clock import ManualClock
 from choreo.codec import Codec, Schemas
-from choreo.errors import ChoreoError, DeclarationError
+from choreo.errors import ChoreoError, DeclarationError, UndecodableRecord
 from choreo.event import Envelope, Event
 from choreo.manifest import Manifest
-from choreo.publisher import Publisher
+from choreo.publisher import Publisher, Where
 from choreo.runtime.catalog import Catalog
 from choreo.runtime.topics import needed
-from choreo.saga import SagaState
 from choreo.service import Service, declarations, not_yet
 from choreo.settings import Settings
 from choreo.testing.broker import MemoryBroker
+from choreo.testing.handle import SagaHandle
+from choreo.testing.loop import PrivateLoop
 from choreo.testing.members import Member
-from choreo.tracker import Follower, Reason, SagaView, Store, Tracker
+from choreo.tracker import Follower, Store, Tracker
+from choreo.transport import Reader
 
-ROUNDS_MAX = 100_000
+RECORDS_MAX = 100_000
 """Records that one `settle` may deliver: a choreography that needs more does not come to rest."""
-RECORDS_MAX = 1_000_000
-"""Records that are looked through for one saga's events."""
+READ_RECORDS_MAX = 10_000
+_IDS = uuid.UUID("018f0000-0000-7000-8000-000000000000")
 T = TypeVar("T")
-E = TypeVar("E", bound=Event)
-
-
-class SagaHandle:
-    """One saga of a scenario, as a test looks at it."""
-
-    def __init__(self, scenario: "Scenario", saga_id: str) -> None:
-        self._scenario = scenario
-        self.saga_id = saga_id
-
-    @property
-    def view(self) -> SagaView:
-        """The saga as the tracker shows it.
-
-        Raises:
-            ChoreoError: If the tracker has never heard of it.
-        """
-        view = self._scenario.tracker.saga(self.saga_id)
-        if view is None:
-            raise ChoreoError(f"the tracker knows no saga {self.saga_id}; call settle() after publish()")
-        return view
-
-    @property
-    def state(self) -> SagaState:
-        """Where it stands."""
-        return self.view.state
-
-    @property
-    def events(self) -> list[Envelope]:
-        """Its events as they were committed, each once, the start first."""
-        return self._scenario.events_of(self.saga_id)
-
-    @property
-    def reasons(self) -> list[Reason]:
-        """Why it failed, one a failure."""
-        return self.view.reasons
-
-    @property
-    def emitted(self) -> list[type[Event]]:
-        """The types of its events, in the same order."""
-        return [type(each.event) for each in self.events]
-
-    def event(self, kind: type[E]) -> E:
-        """Return its only event of a type.
-
-        Raises:
-            LookupError: If there is none, or more than one.
-        """
-        found = [each.event for each in self.events if isinstance(each.event, kind)]
-        if len(found) != 1:
-            told = ", ".join(each.__name__ for each in self.emitted)
-            raise LookupError(f"{len(found)} events of type {kind.__name__}; the saga has: {told}")
-        return found[0]
-
-    def __repr__(self) -> str:
-        """Return its id and its events' types."""
-        return f"<saga {self.saga_id}: {', '.join(each.__name__ for each in self.emitted)}>"
 
 
 class Scenario:
     """Runs services on brokers in memory, with virtual time; use it as a block.
 
-    Records are delivered oldest first; of several services that want one, those that own a saga type come last, else in the
-    order given. `hold` keeps a topic back, so that others overtake it.
+    Records are delivered oldest first; of several services that want one, those that own a saga type come last, else in
+    the order given. `hold` keeps a topic back, so that others overtake it; a `seed` shuffles all of them.
 
     Args:
         services: What takes part.
         park: Leave parked steps alone; otherwise `settle` raises what they were parked with.
-        settings: As in production; `delivery` among them.
+        settings: As in production, `delivery` among them; the defaults, whatever the environment says, unless given.
         clock: Time to begin with.
+        seed: Deliver in the order that this number stands for: each partition's own is kept, as on Kafka.
 
     Raises:
         DeclarationError: If the services cannot run as declared, all mistakes at once.
@@ -113,57 +59,51 @@ class Scenario:
         park: bool = False,
         settings: Settings | None = None,
         clock: ManualClock | None = None,
+        seed: int | None = None,
     ) -> None:
         self._declarations = declarations(*services)
-        waiting = not_yet(self._declarations)
-        if waiting:
+        if waiting := not_yet(self._declarations):
             raise DeclarationError(waiting)
-        self._services = services
         self._park = park
-        self._settings = settings if settings is not None else Settings()
+        self._settings = settings if settings is not None else Settings.model_construct()
         self._clock = clock if clock is not None else ManualClock()
-        self._replaced: dict[str, dict[type, object]] = {service.name: {} for service in services}
+        self._chance = random.Random(seed) if seed is not None else None  # noqa: S311 - an order, not a secret.
+        self._replaced: dict[str, dict[type, object]] = {each.name: {} for each in self._declarations}
         self._members: list[Member] = []
         self._stack = AsyncExitStack()
         self._parked: list[Exception] = []
-        self._held: set[str] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: ThreadPoolExecutor | None = None
-        self.broker = MemoryBroker(self._clock)
-        self.broker.create(needed(self._declarations, self._settings))
+        self._held: set[tuple[str, str]] = set()
+        self._published = 0
+        self._loop: PrivateLoop | None = None
+        self._reader: Reader | None = None
+        self._events: dict[str, dict[str, Envelope]] = {}
+        self._starts = {saga.starts: saga for each in self._declarations for saga in each.sagas}
         self._codec = Codec({kind for each in self._declarations for kind in each.event_types}, Schemas())
+        self.broker = MemoryBroker(self._clock, self._chance.randrange if self._chance is not None else None)
+        """The brokers: for looking at other topics, and for doing faults to."""
+        self.broker.create(needed(self._declarations, self._settings))
         self._publisher = Publisher(*services, settings=self._settings, transport=self.broker, clock=self._clock)
         self._store = Store(":memory:")
         self._follower = Follower(self._store, self.broker, self._clock)
-        self._tracker = Tracker(self._store, self._clock, nap=lambda _: self.settle())
+        self._tracker = Tracker(self._store, self._clock, nap=self._nap)
 
     def __enter__(self) -> Self:
-        """Open; services start with the first event."""
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
-            # A loop cannot run within a loop, so ours gets a thread of its own.
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="scenario")
-        self._loop = asyncio.new_event_loop()
-        self._on_thread(self._publisher.open)
+        self._loop = PrivateLoop()
+        self._loop.call(self._publisher.open)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the services' resources, in reverse."""
-        assert self._loop is not None
+        loop = self._opened()
         try:
-            self._run(self._stack.aclose())
-            self._on_thread(self._publisher.close)
+            loop.run(self._stack.aclose())
+            loop.call(self._publisher.close)
         finally:
+            self.broker.close()
             self._follower.close()
             self._store.close()
-            self._on_thread(self._loop.close)
-            if self._thread is not None:
-                self._thread.shutdown()
+            loop.close()
 
     @property
     def now(self) -> datetime:
@@ -172,7 +112,7 @@ class Scenario:
 
     @property
     def tracker(self) -> Tracker:
-        """A tracker that has read everything; for code under test."""
+        """A tracker that has read everything; for code under test. Where it waits for a saga, the services go on."""
         self._follower.catch_up()
         return self._tracker
 
@@ -190,14 +130,30 @@ class Scenario:
         if self._members:
             raise ChoreoError("replace() comes before the first publish(): the services have started")
         found = next((each for each in self._declarations if each.name == service.name), None)
-        if found is None or all(each.type is not kind for each in found.providers):
-            raise ChoreoError(f"{service.name} provides no {kind.__name__}; name the type that its provider returns")
+        if found is None:
+            raise ChoreoError(f"{service.name} takes no part in this scenario")
+        if found.provider(kind) is None:
+            told = ", ".join(each.type.__name__ for each in found.providers) or "nothing"
+            raise ChoreoError(f"{service.name} provides no {kind.__name__}; it provides {told}")
         self._replaced[service.name][kind] = instance
 
-    def publish(self, event: Event, **where: Any) -> SagaHandle:  # The keywords of Publisher.publish.
-        """Publish from outside, as `Publisher.publish` does, and return the saga."""
+    def publish(self, event: Event, **where: Unpack[Where]) -> SagaHandle:
+        """Publish from outside, as `Publisher.publish` does, and return the saga.
+
+        Ids that are random in production are counted here.
+        """
         self._start()
-        return SagaHandle(self, self._on_thread(lambda: self._publisher.publish(event, **where)))
+        saga = self._starts.get(type(event))
+        self._published += 1
+        counted = str(uuid.uuid5(_IDS, str(self._published)))
+        if saga is None:
+            where.setdefault("event_id", counted)
+        elif saga.key is None and "key" not in where:
+            where.setdefault("saga_id", counted)
+        publisher = self._publisher
+        # Code under test may have closed it; opening it again is no harm.
+        self._opened().call(publisher.open)
+        return SagaHandle(self, self._opened().call(lambda: publisher.publish(event, **where)))
 
     def saga(self, saga_id: str) -> SagaHandle:
         """Return a saga that was published elsewhere."""
@@ -207,67 +163,88 @@ class Scenario:
         """Deliver until nothing is left to do.
 
         Raises:
-            Exception: What a step was parked with, unless `park=True`.
+            Exception: What a step was parked with, unless `park=True`; all the rest has been done then.
             ChoreoError: If it does not come to rest.
         """
         self._start()
-        for _ in range(ROUNDS_MAX):
-            if not self.step():
-                break
-        else:
-            raise ChoreoError(f"no rest after {ROUNDS_MAX} records; do two handlers answer each other for ever?")
-        if self._parked and not self._park:
-            errors, self._parked = self._parked, []
-            raise errors[0]
+        if self._deliver(RECORDS_MAX) == RECORDS_MAX:
+            raise ChoreoError(f"no rest after {RECORDS_MAX} records: do two handlers answer each other for ever?")
+        self._follower.catch_up()
+        parked, self._parked = self._parked, []
+        if parked and not self._park:
+            raise parked[0]
 
-    def step(self) -> bool:
-        """Deliver the next record, and return whether there was one."""
+    def step(self, service: Service | None = None) -> bool:
+        """Deliver the next record, of all or of what one service has to read; return whether there was one.
+
+        What a step is parked with is raised by the next `settle`.
+        """
         self._start()
-        ready = [
-            (pending, each.owner, place, each)
-            for place, each in enumerate(self._members)
-            if (pending := each.source.pending) is not None
-        ]
-        if not ready:
-            return False
-        _, _, _, member = min(ready, key=lambda each: each[:3])
-        self._parked += self._run(member.serve(1))
-        return True
+        return self._deliver(1, service) == 1
 
     def advance(self, by: timedelta) -> None:
-        """Do what there is to do, move time on, and do all that falls due by then; `timedelta(0)` only drains."""
+        """Do what there is to do, move time on, and do all that falls due by then; `timedelta(0)` only drains.
+
+        Raises:
+            Exception: As `settle`.
+        """
         self.settle()
         self._clock.advance(by)
         for member in self._members:
-            self._parked += self._run(member.serve(0))
+            self._parked += self._opened().run(member.serve(0))
         self.settle()
 
-    def hold(self, *topics: str) -> None:
-        """Deliver nothing from these topics until `release`, so that others overtake them."""
+    def hold(self, *topics: str, service: Service | None = None) -> None:
+        """Deliver nothing from these topics, to any service or to one, so that others overtake them."""
+        group = service.name if service is not None else ""
         for topic in topics:
-            self.broker.hold(topic)
-            self._held.add(topic)
+            self.broker.hold(topic, group)
+            self._held.add((topic, group))
 
     def release(self, *topics: str) -> None:
         """Deliver from these topics again; from all that are held if none is named."""
-        for topic in topics or tuple(self._held):
-            self.broker.release(topic)
-            self._held.discard(topic)
+        for topic, group in [each for each in self._held if not topics or each[0] in topics]:
+            self.broker.release(topic, group)
+            self._held.discard((topic, group))
+
+    def restart(self, service: Service) -> None:
+        """Kill a service, uncommitted work and all, and start it again from what is committed.
+
+        Its resources are closed and opened anew; those that were replaced stay.
+        """
+        self._start()
+        member = next((each for each in self._members if each.name == service.name), None)
+        if member is None:
+            raise ChoreoError(f"{service.name} takes no part in this scenario")
+        self._opened().run(member.restart())
 
     def events_of(self, saga_id: str) -> list[Envelope]:
         """Return a saga's committed events, each once, in the order of their commits."""
-        topics = {kind.__choreo_topic__ for each in self._declarations for kind in each.event_types}
-        reader = self.broker.reader(sorted(topics))
-        records = [record for record in reader.poll(0, RECORDS_MAX) if record.key == saga_id.encode()]
-        found = [envelope for record in records if (envelope := self._codec.read(record)) is not None]
-        return list({each.event_id: each for each in reversed(found)}.values())[::-1]
+        if self._reader is None:
+            topics = {kind.__choreo_topic__ for each in self._declarations for kind in each.event_types}
+            self._reader = self.broker.reader(sorted(topics))
+        while records := self._reader.poll(0, READ_RECORDS_MAX):
+            for record in records:
+                try:
+                    envelope = self._codec.read(record)
+                except UndecodableRecord:
+                    # It is no event of any saga; the services that read it have dead-lettered it.
+                    continue
+                if envelope is not None:
+                    self._events.setdefault(envelope.saga_id, {}).setdefault(envelope.event_id, envelope)
+        return list(self._events.get(saga_id, {}).values())
 
-    def _start(self) -> None:
-        if self._members:
-            return
+    def _opened(self) -> PrivateLoop:
         if self._loop is None:
             raise ChoreoError("a scenario is a block: with Scenario(…) as s:")
+        return self._loop
+
+    def _start(self) -> None:
+        loop = self._opened()
+        if self._members:
+            return
         catalog = Catalog(self.broker, Schemas(), [Manifest.of(each) for each in self._declarations])
+        self._stack.callback(catalog.close)
         self._members = [
             Member(
                 each,
@@ -275,23 +252,47 @@ class Scenario:
                 catalog=catalog,
                 settings=self._settings,
                 clock=self._clock,
-                sleep=_no_sleep,
+                sleep=self._sleep,
                 replaced=self._replaced[each.name],
             )
             for each in self._declarations
         ]
         for member in self._members:
-            self._run(member.open(self._stack))
-            self._run(member.serve(0))
+            loop.run(member.open(self._stack))
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        loop = self._loop
-        assert loop is not None
-        return self._on_thread(lambda: loop.run_until_complete(work))
+    def _deliver(self, records_max: int, service: Service | None = None) -> int:
+        """Deliver so many records at most, and return how many there were."""
+        members = [each for each in self._members if service is None or each.name == service.name]
+        if not members:
+            raise ChoreoError(f"{service.name if service else 'no service'} takes no part in this scenario")
 
-    def _on_thread(self, call: Callable[[], T]) -> T:
-        return call() if self._thread is None else self._thread.submit(call).result()
+        async def deliver() -> int:
+            for done in range(records_max):
+                member = self._next(members)
+                if member is None:
+                    return done
+                self._parked += await member.serve(1)
+            return records_max
 
+        return self._opened().run(deliver())
 
-async def _no_sleep(_: float) -> None:
-    """Virtual time does not pass while a handler waits for its next attempt."""
+    def _next(self, members: list[Member]) -> Member | None:
+        ready = [
+            (pending, each.owner, place)
+            for place, each in enumerate(members)
+            if (pending := each.source.pending) is not None
+        ]
+        if not ready:
+            return None
+        return members[(self._chance.choice(ready) if self._chance is not None else min(ready))[2]]
+
+    async def _sleep(self, delay_s: float) -> None:
+        """Let the delay before a handler's next attempt pass: nobody waits for it."""
+        self._clock.advance(timedelta(seconds=delay_s))
+
+    def _nap(self, delay_s: float) -> None:
+        """Go on with the services while code under test waits for a saga; what is parked is for `settle` to raise."""
+        self._start()
+        if not self._deliver(RECORDS_MAX):
+            time.sleep(delay_s)
+        self._follower.catch_up()

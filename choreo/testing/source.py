@@ -1,7 +1,7 @@
 """One service's consumer and producer, in memory.
 
-Polling with rebalances, and committing with everything that may go wrong in between, live here; what is stored does not
-(`broker`, `log`). Workers and scenarios get one from `MemoryBroker.source`.
+Polling with rebalances, and committing with everything that may go wrong in between, live here; what is stored does
+not (`broker`, `log`). Workers and scenarios get one from `MemoryBroker.source`.
 """
 
 import time
