@@ -1,7 +1,8 @@
 """Which branch an event counts in.
 
-The arithmetic of branches lives here: a branch is the text that a fan-out gives to each of its paths, nested by `/`, and
-the root is "". No memory and no event is touched. `step` asks it whenever a rule says "in scope" (SEMANTICS rule 7).
+The arithmetic of branches lives here: a branch is the text that a fan-out gives to each of its paths, nested by `/`,
+and the root is "". No memory and no event is touched. `step` asks it whenever a rule says "in scope" (SEMANTICS rule
+7).
 """
 
 

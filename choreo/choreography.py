@@ -1,7 +1,8 @@
 """The choreography: all services together, as their manifests tell.
 
-The graph of events and handlers and the questions about it live here; no record, no saga and no service code does. The
-runtime asks which saga types concern a service; `describe`, checks and diagrams ask the rest. Pure: no I/O, no clock.
+The graph of events and handlers and the questions about it live here; no record, no saga and no service code does.
+The runtime asks which saga types concern a service; `describe`, checks and diagrams ask the rest. Pure: no I/O, no
+clock.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,7 @@
 """Where time comes from.
 
-The clock protocol, the system's clock and the one that tests move by hand live here; nothing that waits does.
-Every module that needs the time is given a clock and asks it, so that simulated time and real time run the same code.
+The clock protocol, the system's clock and the one that tests move by hand live here; nothing that waits does. Every
+module that needs the time is given a clock and asks it, so that simulated time and real time run the same code.
 """
 
 from datetime import UTC, datetime, timedelta

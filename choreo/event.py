@@ -1,8 +1,8 @@
 """Events: the domain facts that services exchange.
 
 The event classes, the envelope that carries one through the runtime and the formulas for every id live here; how an
-event becomes bytes does not (`schema` and `codec`). Users subclass `Event` and `Failure`; every module above uses the
-envelope.
+event becomes bytes does not (`schema` and `codec`). Users subclass `Event` and `Failure`; every module above uses
+the envelope.
 """
 
 import re

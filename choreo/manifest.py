@@ -1,8 +1,8 @@
 """What a service announces about itself on `choreo.manifests`.
 
 The JSON form of a declaration lives here, as Pydantic models whose JSON Schema is in docs/; putting several of them
-together does not (`choreography`). Whoever starts a service announces one; trackers, engines and `choreo describe` read
-them, and need no service's code for it.
+together does not (`choreography`). Whoever starts a service announces one; trackers, engines and `choreo describe`
+read them, and need no service's code for it.
 """
 
 from collections.abc import Iterable

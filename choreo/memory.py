@@ -1,9 +1,9 @@
 """What one service remembers of one saga, and its bytes.
 
-Fences, recorded events, the owner's view of the end and the handlers' `State` live here, with the compact binary form
-that travels on `<service>.memory`. No rule about what to do lives here; `step` decides and `runtime` keeps the bytes.
-The layout is private to choreo: a version byte, flags and the time of the end come first, so that a sweep can tell what
-may be forgotten without decoding the rest.
+Fences, recorded events, the owner's view of the end and the handlers' `State` live here, with the compact binary
+form that travels on `<service>.memory`. No rule about what to do lives here; `step` decides and `runtime` keeps the
+bytes. The layout is private to choreo: a version byte, flags and the time of the end come first, so that a sweep can
+tell what may be forgotten without decoding the rest.
 """
 
 import struct
@@ -16,7 +16,9 @@ FORMAT_VERSION = 1
 _HEAD = struct.Struct(">BBQ")
 _FENCE_TAIL = struct.Struct(">BI")
 _RECORDED_TAIL = struct.Struct(">BHqI")
-_LENGTHS = tuple(bytes((n,)) for n in range(128))
+# Lengths are written in base 128, the high bit saying that more follows (as Avro and Protocol Buffers do).
+_CONTINUES = 0x80
+_LENGTHS = tuple(bytes((n,)) for n in range(_CONTINUES))
 HOP_MAX = 0xFFFF
 
 FenceKey = tuple[str, str, str]
@@ -165,11 +167,11 @@ def peek(data: bytes) -> tuple[int, int]:
 
 
 def _length(n: int) -> bytes:
-    if n < 128:
+    if n < _CONTINUES:
         return _LENGTHS[n]
     parts = bytearray()
-    while n >= 128:
-        parts.append(n & 0x7F | 0x80)
+    while n >= _CONTINUES:
+        parts.append(n & 0x7F | _CONTINUES)
         n >>= 7
     parts.append(n)
     return bytes(parts)
@@ -187,7 +189,7 @@ def _blob(data: bytes) -> bytes:
 def _read_length(data: bytes, at: int) -> tuple[int, int]:
     value = data[at]
     at += 1
-    if value < 128:
+    if value < _CONTINUES:
         return value, at
     value &= 0x7F
     shift = 7
@@ -195,7 +197,7 @@ def _read_length(data: bytes, at: int) -> tuple[int, int]:
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
-        if byte < 128:
+        if byte < _CONTINUES:
             break
         shift += 7
     if value > len(data):

@@ -1,7 +1,7 @@
 """How bytes travel: the protocols that every transport keeps.
 
-Records, batches and the small protocols for reading, committing and sending live here; no broker, no event and no saga
-does. The runtime, the publisher and the tracker call these protocols; `kafka` and `testing` implement them, and
+Records, batches and the small protocols for reading, committing and sending live here; no broker, no event and no
+saga does. The runtime, the publisher and the tracker call these protocols; `kafka` and `testing` implement them, and
 `tests/transport_contract.py` holds every implementation to the same promises.
 """
 
@@ -60,7 +60,7 @@ class Commit:
 
     Attributes:
         token: The batch's token.
-        changelog: Records for the service's memory topic; acknowledged before `outputs` where there are no transactions.
+        changelog: Records for the memory topic; acknowledged before `outputs` where there are no transactions.
         outputs: Events, journal notes, ends and dead letters.
         offsets: The next offset to read, for each partition that the batch touched.
     """
@@ -166,9 +166,7 @@ class Transport(Protocol):
         """What these brokers can promise."""
         ...
 
-    def source(
-        self, *, group: str, topics: Sequence[str], memory_topic: str, delivery: str, instance: str
-    ) -> Source:
+    def source(self, *, group: str, topics: Sequence[str], memory_topic: str, delivery: str, instance: str) -> Source:
         """Join `group` and read `topics`.
 
         Args:

@@ -131,7 +131,7 @@ class KafkaProcess:
         fast_start: Start fast (C1 only) rather than run fast.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self, number: int, port: int, controller: int, folder: Path, voters: str, replication: int, *, fast_start: bool
     ) -> None:
         self.port = port
@@ -273,7 +273,7 @@ def wait_for(bootstrap_servers: str, brokers: int = 1) -> None:
     while time.monotonic() < deadline:
         try:
             found = admin.describe_cluster(request_timeout=2).result(3)
-        except Exception:  # noqa: S112 - not there yet; the deadline is what counts.
+        except Exception:
             continue
         if found.controller is not None and len(found.nodes) >= brokers:
             return

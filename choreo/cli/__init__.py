@@ -1,7 +1,8 @@
 """The command line: arguments and printing.
 
-The root command and the table of its sub-commands live here, one module a command group; what the commands do does not.
-`choreo` and `python -m choreo.cli` call `main`. A command's module is imported when it is run, so that help is instant.
+The root command and the table of its sub-commands live here, one module a command group; what the commands do does
+not. `choreo` and `python -m choreo.cli` call `main`. A command's module is imported when it is run, so that help is
+instant.
 """
 
 import click

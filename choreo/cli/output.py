@@ -1,7 +1,7 @@
 """Printing: tables and JSON on standard output, logs on standard error.
 
-How things look in a terminal lives here, states with their icons and colours among it; what is printed does not. Every
-command prints through this.
+How things look in a terminal lives here, states with their icons and colours among it; what is printed does not.
+Every command prints through this.
 """
 
 import json

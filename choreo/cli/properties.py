@@ -1,7 +1,7 @@
 """Java's `client.properties`, for the client that is not Java's.
 
-Reading the file and translating what librdkafka calls otherwise, JAAS logins among it, live here; connecting does not.
-`--command-config` takes such a file, so that the one for Kafka's own tools can be used.
+Reading the file and translating what librdkafka calls otherwise, JAAS logins among it, live here; connecting does
+not. `--command-config` takes such a file, so that the one for Kafka's own tools can be used.
 """
 
 import re

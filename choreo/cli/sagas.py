@@ -1,7 +1,7 @@
 """`choreo sagas list|show|watch|stats`: where sagas stand.
 
-Arguments and looking again and again live here; how sagas look is `views`', and what they are is the tracker's. Nothing
-here talks to a broker.
+Arguments and looking again and again live here; how sagas look is `views`', and what they are is the tracker's.
+Nothing here talks to a broker.
 """
 
 import sys

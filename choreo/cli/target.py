@@ -1,7 +1,7 @@
 """From a TARGET on the command line to services.
 
-Importing `module:attribute`, modules and folders, and saying what is wrong with a target, lives here; what is done with
-the services does not. Every command that takes a TARGET calls `load`.
+Importing `module:attribute`, modules and folders, and saying what is wrong with a target, lives here; what is done
+with the services does not. Every command that takes a TARGET calls `load`.
 """
 
 import re

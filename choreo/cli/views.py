@@ -1,7 +1,7 @@
 """Sagas as a terminal shows them.
 
-How one saga, a list and the counts look lives here; where they come from does not. `sagas` prints these once, or again
-and again.
+How one saga, a list and the counts look lives here; where they come from does not. `sagas` prints these once, or
+again and again.
 """
 
 import json

@@ -1,7 +1,8 @@
 """Envelopes to records and back.
 
 `Codec`, which knows one program's event classes and the writers' schemas, lives here; how bodies and headers look in
-bytes lives in the modules beside it. The runtime reads and writes every record through it, and so does the publisher.
+bytes lives in the modules beside it. The runtime reads and writes every record through it, and so does the
+publisher.
 """
 
 from collections.abc import Callable, Iterable

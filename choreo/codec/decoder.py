@@ -1,7 +1,7 @@
 """Bytes to events, by code written for each pair of writer's schema and event type.
 
-The generator of decoders lives here; whether a pair fits is decided in `schema`. The codec makes one decoder a pair and
-keeps it; the tracker, which has schemas and no classes, uses `plain_decoder`.
+The generator of decoders lives here; whether a pair fits is decided in `schema`. The codec makes one decoder a pair
+and keeps it; the tracker, which has schemas and no classes, uses `plain_decoder`.
 """
 
 from collections.abc import Callable

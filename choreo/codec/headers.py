@@ -1,7 +1,7 @@
 """CloudEvents headers: what travels around an event's body.
 
-Reading and writing the headers of one record lives here, in CloudEvents' binary mode for Kafka; the body does not. Only
-the codec calls it.
+Reading and writing the headers of one record lives here, in CloudEvents' binary mode for Kafka; the body does not.
+Only the codec calls it.
 """
 
 from collections.abc import Mapping

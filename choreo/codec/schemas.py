@@ -1,7 +1,7 @@
 """The writers' schemas that are known here.
 
-Finding a schema by its fingerprint lives here; reading them from topics and files does not. The runtime's catalog adds
-what manifests announce, and the codec asks.
+Finding a schema by its fingerprint lives here; reading them from topics and files does not. The runtime's catalog
+adds what manifests announce, and the codec asks.
 """
 
 import threading

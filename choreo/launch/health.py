@@ -41,7 +41,8 @@ async def serve_health(live: Live, host: str, port: int) -> asyncio.Server:
                 payload = json.dumps(body).encode()
                 writer.write(
                     f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n"
-                    f"content-length: {len(payload)}\r\nconnection: close\r\n\r\n".encode() + payload
+                    f"content-length: {len(payload)}\r\nconnection: close\r\n\r\n".encode()
+                    + payload
                 )
                 await writer.drain()
         except (TimeoutError, ConnectionError, ValueError):

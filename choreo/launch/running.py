@@ -1,7 +1,7 @@
 """Starting services, keeping them running and letting them go.
 
-The order of starting (check, announce, open, join) and of stopping (drain, leave, close) lives here; one service's loop
-is `runtime.Worker`. `choreo run`, `choreo dev`, `choreo demo` and users' own programs come through here.
+The order of starting (check, announce, open, join) and of stopping (drain, leave, close) lives here; one service's
+loop is `runtime.Worker`. `choreo run`, `choreo dev`, `choreo demo` and users' own programs come through here.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from choreo.codec import Codec, Schemas
 from choreo.errors import BrokerUnavailable, DeclarationError
 from choreo.kafka import KafkaTransport
 from choreo.launch.health import serve_health
-from choreo.runtime.topics import apply_topics, check_topics
 from choreo.manifest import Manifest
 from choreo.runtime import Engine, Resources, Worker
 from choreo.runtime.catalog import MANIFESTS, Catalog
 from choreo.runtime.notes import ENDS
+from choreo.runtime.topics import apply_topics, check_topics
 from choreo.service import Declaration, Service, declarations, not_yet
 from choreo.settings import Settings, claim_slot
 from choreo.step import Rules
@@ -106,7 +106,10 @@ def resolve(services: Sequence[Service]) -> list[Declaration]:
 
 @contextlib.asynccontextmanager
 async def running(
-    *services: Service, settings: Settings | None = None, transport: Transport | None = None, create_topics: bool = False
+    *services: Service,
+    settings: Settings | None = None,
+    transport: Transport | None = None,
+    create_topics: bool = False,
 ) -> AsyncIterator[Running]:
     """Run services in this process for as long as the block lasts; leaving it drains and commits.
 
@@ -136,9 +139,7 @@ async def running(
             slot = claim_slot(*sorted(each.name for each in declared))
             stack.callback(slot.release)
             instance = slot.instance
-        workers = []
-        for each in declared:
-            workers.append(await _worker(each, settings, transport, catalog, instance, stack))
+        workers = [await _worker(each, settings, transport, catalog, instance, stack) for each in declared]
         live = Running(workers)
         live.start()
         try:
@@ -148,7 +149,7 @@ async def running(
             await live.wait()
 
 
-async def _worker(  # noqa: PLR0913 - called from one place; the parts it joins are what it is for.
+async def _worker(
     declaration: Declaration,
     settings: Settings,
     transport: Transport,
@@ -191,9 +192,7 @@ async def _worker(  # noqa: PLR0913 - called from one place; the parts it joins 
         delivery=delivery,
         instance=instance,
     )
-    return Worker(
-        declaration.name, engine, source, batch_max=settings.batch_max, batch_s_max=settings.batch_timeout_s
-    )
+    return Worker(declaration.name, engine, source, batch_max=settings.batch_max, batch_s_max=settings.batch_timeout_s)
 
 
 def _announce(declared: Sequence[Declaration], transport: Transport) -> Catalog:

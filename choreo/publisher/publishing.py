@@ -1,7 +1,7 @@
 """The publisher itself: opening, publishing, closing, from threads and from event loops.
 
-Its life and its two ways of waiting live here; identities are `address`'s and counting is `acknowledgement`'s. Beside
-`launch` it is the only place that wires a codec to brokers.
+Its life and its two ways of waiting live here; identities are `address`'s and counting is `acknowledgement`'s.
+Beside `launch` it is the only place that wires a codec to brokers.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """What the services around us have announced.
 
-Reading `choreo.manifests` into schemas and a graph lives here; announcing does not (`launch`, `publisher`). Engines ask for a
-second look when a record has a type or fingerprint that nobody here knows yet.
+Reading `choreo.manifests` into schemas and a graph lives here; announcing does not (`launch`, `publisher`). Engines
+ask for a second look when a record has a type or fingerprint that nobody here knows yet.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """One batch in, one commit out.
 
-Reading records, grouping them by saga, running the pure core around each call and assembling what is to be committed live
-here; polling, committing and threads do not. The worker drives it against brokers and `testing.Scenario` against memory:
-`gain` and `lose` on rebalance, then `process`, and `merge` or `drop` once the commit is known.
+Reading records, grouping them by saga, running the pure core around each call and assembling what is to be committed
+live here; polling, committing and threads do not. The worker drives it against brokers and `testing.Scenario`
+against memory: `gain` and `lose` on rebalance, then `process`, and `merge` or `drop` once the commit is known.
 """
 
 import asyncio
@@ -190,25 +190,30 @@ class Engine:
                 continue
             if envelope is not None:
                 found.append((record, envelope))
-        if not failed:
-            return found
+        return await self._read_again(found, failed, work) if failed else found
+
+    async def _read_again(
+        self,
+        found: list[tuple[Record, Envelope | None]],
+        failed: list[tuple[int, Record, UndecodableRecord]],
+        work: Work,
+    ) -> list[tuple[Record, Envelope | None]]:
+        """Give what is unknown its second chance, and everything else to the dead letters."""
         if self._refresh is not None and any(error.reason in _WORTH_A_LOOK for _, _, error in failed):
             await self._refresh()
         dropped: set[int] = set()
-        for index, record, error in failed:
-            final: UndecodableRecord | None = error
-            if error.reason in _WORTH_A_LOOK:
-                try:
-                    envelope = read(record)
-                    final = None
-                except UndecodableRecord as again:
-                    final = again
-                if final is None and envelope is not None:
-                    found[index] = (record, envelope)
-                    continue
-            dropped.add(index)
-            if final is not None:
+        for index, record, reason in failed:
+            try:
+                if reason.reason not in _WORTH_A_LOOK:
+                    raise reason
+                envelope = self._codec.read(record)
+            except UndecodableRecord as final:
                 self._dead_letter(record, final, work.outputs, work)
+                envelope = None
+            if envelope is None:
+                dropped.add(index)
+            else:
+                found[index] = (record, envelope)
         return [item for index, item in enumerate(found) if index not in dropped]
 
     def _chains(self, read: list[tuple[Record, Envelope | None]], work: Work) -> list[_Chain]:
@@ -261,9 +266,7 @@ class Engine:
         after = memory.encode()
         if after != before:
             work.memories[chain.partition, chain.saga_id] = after
-            work.changelog.append(
-                Outgoing(self._memory_topic, chain.saga_id.encode(), after, [], chain.partition)
-            )
+            work.changelog.append(Outgoing(self._memory_topic, chain.saga_id.encode(), after, [], chain.partition))
         work.counts["events"] += len(chain.items)
 
     async def _arrive(self, memory: Memory, envelope: Envelope, outputs: list[Outgoing], work: Work) -> None:
@@ -274,8 +277,7 @@ class Engine:
             work.counts[note.kind] += 1
         for call in calls:
             outcome = await self._outcome(memory, call)
-            for emitted in outcome.events:
-                outputs.append(self._codec.outgoing(emitted))
+            outputs += [self._codec.outgoing(emitted) for emitted in outcome.events]
             if outcome.ended is not None:
                 completed = bool(memory.flags & Flag.COMPLETED)
                 outputs.append(

@@ -1,7 +1,7 @@
 """When a saga may be forgotten.
 
-One heap a partition of sagas that have ended lives here; the rule is SEMANTICS 5: `remember_for` after the end was read,
-never by age alone, and not while a step of it is parked. The engine asks once a batch for what is due.
+One heap a partition of sagas that have ended lives here; the rule is SEMANTICS 5: `remember_for` after the end was
+read, never by age alone, and not while a step of it is parked. The engine asks once a batch for what is due.
 """
 
 import heapq
@@ -25,9 +25,7 @@ class Forgetting:
     def restore(self, memories: dict[str, bytes]) -> None:
         """Take up every ended saga of a restored partition."""
         self._heap = [
-            (ended_ms + self._remember_ms, saga_id)
-            for saga_id, data in memories.items()
-            if (ended_ms := peek(data)[1])
+            (ended_ms + self._remember_ms, saga_id) for saga_id, data in memories.items() if (ended_ms := peek(data)[1])
         ]
         heapq.heapify(self._heap)
 

@@ -1,7 +1,8 @@
 """Calling one handler: its arguments, its attempts, its result.
 
-How a call becomes Python arguments, how often it is tried and how what it returns becomes a list of events live here;
-which calls are made does not. The engine makes one `Invoker` a handler and awaits it for every call that `plan` allows.
+How a call becomes Python arguments, how often it is tried and how what it returns becomes a list of events live
+here; which calls are made does not. The engine makes one `Invoker` a handler and awaits it for every call that
+`plan` allows.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """The records that are not events: journal notes, ends and dead letters.
 
-Their JSON bodies and headers are made and read here; when one is written is decided elsewhere. The engine writes them;
-the tracker and programs in other languages read them by the JSON Schemas in docs/.
+Their JSON bodies and headers are made and read here; when one is written is decided elsewhere. The engine writes
+them; the tracker and programs in other languages read them by the JSON Schemas in docs/.
 """
 
 import json

@@ -124,7 +124,7 @@ def _misfits(specs: Sequence[TopicSpec], found: dict[str, TopicState], settings:
             problems.append(
                 Problem(
                     "CH083",
-                    f"topic {spec.name} takes records of {largest} bytes, and event_bytes_max={settings.event_bytes_max}",
+                    f"topic {spec.name} takes {largest} bytes a record, and event_bytes_max={settings.event_bytes_max}",
                     "",
                     f"raise max.message.bytes of {spec.name}, or lower event_bytes_max",
                 )
@@ -136,7 +136,7 @@ def _misfits(specs: Sequence[TopicSpec], found: dict[str, TopicState], settings:
                 "CH081",
                 f"partition counts differ ({told}), so one saga would be spread over several consumers",
                 "",
-                f"bring all to {max(counts)}: kafka-topics.sh --alter --partitions {max(counts)} --topic … while no saga runs",
+                f"while no saga runs: kafka-topics.sh --alter --topic … --partitions {max(counts)}",
             )
         )
     return problems

@@ -1,7 +1,7 @@
 """Poll, process, commit, again: one service on one transport until it is told to stop.
 
-The loop, its two threads (every transport call is made from one of them) and the watchdog live here; what a batch comes
-to does not (`engine`). `launch` runs one worker a service and process.
+The loop, its two threads (every transport call is made from one of them) and the watchdog live here; what a batch
+comes to does not (`engine`). `launch` runs one worker a service and process.
 """
 
 import asyncio
@@ -135,9 +135,8 @@ class Worker:
             since = self._since
             if since is not None and time.monotonic() - since > self._batch_s_max:
                 _log.critical(
-                    "%s: a batch is in flight for over %.0f s (batch_s_max); a handler does not return. Ending the process.",
+                    "%s: a batch is in flight for over %.0f s (batch_timeout_s): a handler hangs. Ending the process.",
                     self.name,
                     self._batch_s_max,
                 )
                 os._exit(EXIT_STUCK)
-

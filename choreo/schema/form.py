@@ -1,7 +1,8 @@
 """The forms a value can take, on the Python side and on the wire at once.
 
 `Form` and what can be read off one live here: its Avro type, its JSON schema, its defaults. How a Pydantic model is
-read into forms lives in `model`, and how bytes are made of them in the codec, which is the other user of this module.
+read into forms lives in `model`, and how bytes are made of them in the codec, which is the other user of this
+module.
 """
 
 import enum

@@ -1,7 +1,8 @@
 """Avro schemas with their names resolved.
 
-Schemas refer to named types by name, relative to the namespace around them; here a schema becomes a graph of nodes in
-which every reference is the node itself. The resolver of compatibility and the codec's generators walk that graph.
+Schemas refer to named types by name, relative to the namespace around them; here a schema becomes a graph of nodes
+in which every reference is the node itself. The resolver of compatibility and the codec's generators walk that
+graph.
 """
 
 from dataclasses import dataclass, field

@@ -1,7 +1,8 @@
 """The mark for fields that are nobody's business.
 
 `Sensitive` and finding it again, in a model and in a schema, live here; who keeps such fields out of sight does not.
-Users annotate event fields with it, and it travels in the Avro schema, where the tracker and the command line find it.
+Users annotate event fields with it, and it travels in the Avro schema, where the tracker and the command line find
+it.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """What is wrong, or looks wrong, between services.
 
 Checks that need several services live here: names used twice, owners, events that nobody emits or handles. `reading`
-raises for `problems_between` and only tells `warnings_between`: the service on the other end may be run elsewhere. No
-check of a single service lives here.
+raises for `problems_between` and only tells `warnings_between`: the service on the other end may be run elsewhere.
+No check of a single service lives here.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,7 @@
 """Every code that a mistake in a declaration can have.
 
-The codes and their titles live here, one line each; finding the mistakes does not. docs/errors has a page for each, and
-the modules beside this one name them.
+The codes and their titles live here, one line each; finding the mistakes does not. docs/errors has a page for each,
+and the modules beside this one name them.
 """
 
 from types import MappingProxyType

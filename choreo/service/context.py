@@ -1,7 +1,7 @@
 """What handlers meet besides events.
 
-The `Context` they may ask for, the `State` they may keep and the `Later` they may return live here; who fills, stores
-or acts on them does not. Users name them in handlers; the runtime makes and reads them.
+The `Context` they may ask for, the `State` they may keep and the `Later` they may return live here; who fills,
+stores or acts on them does not. Users name them in handlers; the runtime makes and reads them.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """Type hints, taken apart.
 
-Resolving annotations and splitting them into unions, tuples, lists, generators and `Later` live here; what a hint means
-in a handler or provider does not. `signature` and `provision` call it.
+Resolving annotations and splitting them into unions, tuples, lists, generators and `Later` live here; what a hint
+means in a handler or provider does not. `signature` and `provision` call it.
 """
 
 import collections.abc

@@ -1,7 +1,7 @@
 """From what people wrote to declarations, with every mistake told at once.
 
-The order of reading and the version digest live here; the checks themselves do not (`signature`, `provision`, `wiring`,
-`between`). Everything that runs, publishes or describes services begins with `declarations`.
+The order of reading and the version digest live here; the checks themselves do not (`signature`, `provision`,
+`wiring`, `between`). Everything that runs, publishes or describes services begins with `declarations`.
 """
 
 import json

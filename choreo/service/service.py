@@ -1,7 +1,7 @@
 """The decorators.
 
-What people write about a service is collected here as it is written; nothing is read from it, judged or refused. Users
-call it when their modules are imported; `declaration` reads it at first use.
+What people write about a service is collected here as it is written; nothing is read from it, judged or refused.
+Users call it when their modules are imported; `declaration` reads it at first use.
 """
 
 import inspect

@@ -1,8 +1,8 @@
 """What an event makes ready: (memory, envelope) → calls.
 
 The rules for forward steps, joins, `unless`, cancelled steps, compensations, duplicates and held events live here
-(SEMANTICS 2, 5-8, 14-17, 20); making the calls and recording their results do not. The runtime calls `arrivals`, then
-`plan` for each arrival, on a memory that it alone holds.
+(SEMANTICS 2, 5-8, 14-17, 20); making the calls and recording their results do not. The runtime calls `arrivals`,
+then `plan` for each arrival, on a memory that it alone holds.
 """
 
 from collections.abc import Iterator
@@ -74,8 +74,8 @@ def recall(rules: Rules, recorded: Recorded, near: Envelope) -> Envelope:
 def arrivals(rules: Rules, memory: Memory, envelope: Envelope) -> list[Envelope]:
     """Return what arrives with this envelope, in order.
 
-    The owner of a saga waits for its start: topics have no order between them, and an owner ends only a saga whose start
-    it remembers (rule 5). What comes before is held in memory and arrives behind the start.
+    The owner of a saga waits for its start: topics have no order between them, and an owner ends only a saga whose
+    start it remembers (rule 5). What comes before is held in memory and arrives behind the start.
 
     Raises:
         UndecodableRecord: If too much waits already (rule 6); the record belongs into the dead letters.
@@ -160,9 +160,7 @@ def _spent(memory: Memory, reaction: Reaction) -> bool:
     """Whether only joins want it and all of them have run at the root, where they never run again."""
     if not reaction.joins or reaction.undoes or reaction.undone_by:
         return False
-    return all(
-        reaction.type in join.alone and (join.handler.name, "", "") in memory.fences for join in reaction.joins
-    )
+    return all(reaction.type in join.alone and (join.handler.name, "", "") in memory.fences for join in reaction.joins)
 
 
 def _room_for_one(rules: Rules, memory: Memory) -> None:
@@ -187,7 +185,7 @@ def _differs(handler: str, envelope: Envelope) -> Note:
 def _again(
     rules: Rules, memory: Memory, handler: Handler, envelope: Envelope, trigger: str, branch: str | None = None
 ) -> Iterator[Call]:
-    """Yield a step that has run before, and its null compensation, so that what they emitted is emitted again (rule 10)."""
+    """Yield a step that has run before, and its null compensation, to be emitted again (rule 10)."""
     where = envelope.branch if branch is None else branch
     yield Call(handler, where, trigger, envelope, (), (envelope,), again=True)
     for undo in rules.guards.get(handler.name, ()):
@@ -212,8 +210,8 @@ def _allowed(rules: Rules, memory: Memory, call: Call) -> list[Call]:
                 call.skip = f"unless {before.type}, which came first"
     if not call.skip and call.ready.hop >= rules.hops_max:
         call.error = (
-            f"{rules.service}.{handler.name}: hop {call.ready.hop + 1} of this saga is beyond hops_max={rules.hops_max}; "
-            "break the cycle of events, or raise the setting"
+            f"{rules.service}.{handler.name}: hop {call.ready.hop + 1} of this saga is beyond "
+            f"hops_max={rules.hops_max}; break the cycle of events, or raise the setting"
         )
     return calls
 

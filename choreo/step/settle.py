@@ -1,8 +1,8 @@
 """What came of a call: (memory, call, result) → events and notes.
 
-The rules for what a step may emit, the identity of what it emits, the owner's end of a saga, skipping and parking live
-here (SEMANTICS 2, 3, 8, 9, 10, 15, 19, 27); deciding what to call does not. The runtime calls one of these functions for
-every call that `plan` gave, on the same memory.
+The rules for what a step may emit, the identity of what it emits, the owner's end of a saga, skipping and parking
+live here (SEMANTICS 2, 3, 8, 9, 10, 15, 19, 27); deciding what to call does not. The runtime calls one of these
+functions for every call that `plan` gave, on the same memory.
 """
 
 from collections.abc import Sequence
@@ -31,23 +31,13 @@ def settle(rules: Rules, memory: Memory, call: Call, emitted: Sequence[Event], n
     Returns:
         The events to publish; or, where the handler returned what it may not, a parked step and nothing to publish.
     """
-    handler = call.handler
-    allowed = rules.emits[handler.name]
-    for event in emitted:
-        if type(event) not in allowed:
-            return park(rules, memory, call, _undeclared(rules, call, event))
-    ready = call.ready
+    bodies = _bodies(rules, call, emitted)
+    if isinstance(bodies, Exception):
+        return park(rules, memory, call, bodies)
+    handler, ready = call.handler, call.ready
     step = f"{rules.service}.{handler.name}"
     path = _path(call, step)
     outcome = Outcome()
-    try:
-        bodies = [rules.codec.encode(event) for event in emitted]
-    except (SchemaError, ValueError) as error:
-        return park(rules, memory, call, error)
-    for event, body in zip(emitted, bodies, strict=True):
-        if len(body) > rules.event_bytes_max:
-            text = f"{type(event).__name__} has {len(body)} bytes, more than event_bytes_max={rules.event_bytes_max}"
-            return park(rules, memory, call, _failed(rules, call, text))
     memory.fences[handler.name, call.branch, call.trigger] = Fence(Status.DONE, call.check)
     hop = min(max([each.hop for each in call.causes], default=ready.hop) + 1, HOP_MAX)
     for index, (event, body) in enumerate(zip(emitted, bodies, strict=True)):
@@ -143,6 +133,23 @@ def note(rules: Rules, call: Call, kind: str, *, reason: str = "", error: str = 
         call.ready.type,
         call.ready.event_id,
     )
+
+
+def _bodies(rules: Rules, call: Call, emitted: Sequence[Event]) -> list[bytes] | Exception:
+    """Return what is to be published, encoded; or why none of it may be (rule 9)."""
+    allowed = rules.emits[call.handler.name]
+    for event in emitted:
+        if type(event) not in allowed:
+            return _undeclared(rules, call, event)
+    try:
+        bodies = [rules.codec.encode(event) for event in emitted]
+    except (SchemaError, ValueError) as error:
+        return error
+    for event, body in zip(emitted, bodies, strict=True):
+        if len(body) > rules.event_bytes_max:
+            text = f"{type(event).__name__} has {len(body)} bytes, more than event_bytes_max={rules.event_bytes_max}"
+            return _failed(rules, call, text)
+    return bodies
 
 
 def _path(call: Call, step: str) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """From records to rows.
 
-Events, journal notes and ends are read here as the projection takes them: bodies by their writers' schemas, sensitive
-fields masked before anything else sees them. No service code is imported and nothing is kept but schemas. `follower`
-calls this for every record it reads.
+Events, journal notes and ends are read here as the projection takes them: bodies by their writers' schemas,
+sensitive fields masked before anything else sees them. No service code is imported and nothing is kept but schemas.
+`follower` calls this for every record it reads.
 """
 
 import io

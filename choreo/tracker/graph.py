@@ -1,8 +1,8 @@
 """The choreography as the projection asks it.
 
-Manifests compiled into tables by event type live here; no record and no saga does. `follower` and `reading` build one
-graph whenever manifests change, and `projection` reads it. The newest manifest of a service says what it does; older
-ones still say what it was allowed to emit, because their events are in the topics for good.
+Manifests compiled into tables by event type live here; no record and no saga does. `follower` and `reading` build
+one graph whenever manifests change, and `projection` reads it. The newest manifest of a service says what it does;
+older ones still say what it was allowed to emit, because their events are in the topics for good.
 """
 
 from collections.abc import Iterable

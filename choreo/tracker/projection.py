@@ -1,8 +1,9 @@
 """What the records of one saga say about it.
 
-The states, flags, reasons and violations of SEMANTICS 30 and 35 are worked out here, from nothing but a set of records
-and the graph: any order, any duplication and any restart give the same answer. Pure: no I/O, no clock. `follower` keeps
-the summary of every saga whose records changed, and `reading` makes the whole view of those that are asked for.
+The states, flags, reasons and violations of SEMANTICS 30 and 35 are worked out here, from nothing but a set of
+records and the graph: any order, any duplication and any restart give the same answer. Pure: no I/O, no clock.
+`follower` keeps the summary of every saga whose records changed, and `reading` makes the whole view of those that
+are asked for.
 """
 
 import json

@@ -1,8 +1,8 @@
 """The tracker, as programs ask it.
 
 `Tracker` and `AsyncTracker` live here: finding, listing, counting and waiting for sagas in a store that a follower
-keeps up, in this process or another. Nothing is written and no broker is asked. Applications, the command line and the
-tracker's pages call it.
+keeps up, in this process or another. Nothing is written and no broker is asked. Applications, the command line and
+the tracker's pages call it.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """The steps of one saga, worked out from its events and notes.
 
-Which step each record belongs to, what made it ready, what came of it and what undoes it are found here; what that says
-about the saga as a whole is not (`projection`). Pure: no I/O, no clock. The rules mirror those by which services act
-(SEMANTICS 6, 7, 14-18), so that the tracker's answer is theirs.
+Which step each record belongs to, what made it ready, what came of it and what undoes it are found here; what that
+says about the saga as a whole is not (`projection`). Pure: no I/O, no clock. The rules mirror those by which
+services act (SEMANTICS 6, 7, 14-18), so that the tracker's answer is theirs.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,7 @@
 """The store's tables, as SQLite has them.
 
-Only statements live here; `store` runs them. Events, views and offsets are in one database, so that they change in one
-transaction.
+Only statements live here; `store` runs them. Events, views and offsets are in one database, so that they change in
+one transaction.
 """
 
 from choreo.tracker.seen import Noted, Seen

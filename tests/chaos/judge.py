@@ -189,7 +189,7 @@ def world(found: Mapping[str, list[Seen]], rows: Mapping[int, Mapping[str, str]]
     sent = balance(data / "shipping.db", "1", "parcels", "cancellations")
     for order, want in wants.items():
         on_the_road = sent.get(order, 0)
-        if on_the_road > 0 and want.outcome != COMPLETED or on_the_road != 1 and want.outcome == COMPLETED:
+        if (on_the_road > 0 and want.outcome != COMPLETED) or (on_the_road != 1 and want.outcome == COMPLETED):
             breaches.append(f"I6: order {order} has {on_the_road} parcels on the road, and {want.outcome}")
     return breaches
 

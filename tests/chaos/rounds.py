@@ -31,7 +31,7 @@ from services.order.purchases import order, read_purchases
 from services.payment import payments
 from services.shipping import shipping
 from tests.brokers import KafkaCluster
-from tests.chaos.judge import Evidence, gather, judge, purchases, repeats
+from tests.chaos.judge import Evidence, consume, gather, judge, purchases, repeats
 from tests.chaos.memories import disagreements
 from tests.chaos.workers import SERVICES, Workers
 
@@ -111,8 +111,8 @@ class Chaos:
         thread.start()
         return thread
 
-    def fault(self) -> str:
-        """Do one thing that must not matter, and return its name."""
+    def fault(self, only: Sequence[str] = ()) -> str:
+        """Do one thing that must not matter, one of `only` if any are named, and return its name."""
         faults: dict[str, Callable[[], None]] = {
             "SIGKILL": lambda: self.workers.kill(self.random.choice(SERVICES)),
             "SIGTERM": lambda: self.workers.terminate(self.random.choice(SERVICES)),
@@ -123,6 +123,7 @@ class Chaos:
             faults["brokers in turn"] = self._brokers_in_turn
         else:
             faults["broker kill -9"] = self._broker
+        faults = {name: act for name, act in faults.items() if not only or name in only}
         # Every kind of fault comes before any comes again.
         fewest = min(self.done[name] for name in faults)
         name = self.random.choice([each for each in faults if self.done[each] == fewest])
@@ -151,6 +152,15 @@ class Chaos:
             time.sleep(self.random.uniform(0.5, 2))
             broker.start()
             time.sleep(self.random.uniform(2, 4))
+
+    def flowing(self) -> None:
+        """Wait until orders are confirmed: faults before that hit nothing."""
+        deadline = time.monotonic() + REST_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if any(True for _ in consume(self.cluster.bootstrap_servers, ("notifications",))):
+                return
+            time.sleep(0.2)
+        raise AssertionError("no order was ever confirmed")
 
     def rest(self) -> Evidence:
         """Wait until every placed order has ended and told its customer, and return the evidence."""
@@ -191,7 +201,15 @@ def _caught_up(tracker: Tracker) -> bool:
     return lag.checked_at is not None and lag.records == 0
 
 
-def run(rounds: int, *, brokers: int = 1, seed: int | None = None, rate: float = 150.0, module: str = "choreo.cli") -> tuple[list[str], dict[str, int]]:
+def run(
+    rounds: int,
+    *,
+    brokers: int = 1,
+    seed: int | None = None,
+    rate: float = 150.0,
+    module: str = "choreo.cli",
+    only: Sequence[str] = (),
+) -> tuple[list[str], dict[str, int]]:
     """Run rounds of faults and return (breaches, what happened).
 
     Args:
@@ -200,6 +218,7 @@ def run(rounds: int, *, brokers: int = 1, seed: int | None = None, rate: float =
         seed: For a run again; drawn and printed otherwise.
         rate: Orders a second; after all 6,919 purchases their repeats follow.
         module: What the workers run; see `Workers`.
+        only: Kinds of fault, all unless named.
     """
     seed = seed if seed is not None else random.SystemRandom().randrange(10**6)
     print(f"chaos: {rounds} rounds on {brokers} brokers, seed {seed}", flush=True)
@@ -207,11 +226,14 @@ def run(rounds: int, *, brokers: int = 1, seed: int | None = None, rate: float =
     source = (order(n, row, again) for again in itertools.count(1) for n, row in enumerate(rows, start=1))
     with tempfile.TemporaryDirectory(prefix="choreo-chaos-") as name, Chaos(brokers, seed, Path(name), module) as chaos:
         thread = chaos.place(source, rate)
+        chaos.flowing()
         for number in range(1, rounds + 1):
             time.sleep(chaos.random.uniform(*ROUND_S))
             began = time.monotonic()
-            fault = chaos.fault()
-            print(f"  round {number}: {fault}, {time.monotonic() - began:.1f} s; {len(chaos.placed)} placed", flush=True)
+            fault = chaos.fault(only)
+            print(
+                f"  round {number}: {fault}, {time.monotonic() - began:.1f} s; {len(chaos.placed)} placed", flush=True
+            )
         while len(chaos.placed) < len(rows) and thread.is_alive():
             time.sleep(0.5)
         chaos._stop.set()
@@ -245,9 +267,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--rate", type=float, default=150.0)
     parser.add_argument("--module", default="choreo.cli")
+    parser.add_argument("--only", action="append", default=[])
     chosen = parser.parse_args()
     breaches, _ = run(
-        chosen.rounds, brokers=chosen.brokers, seed=chosen.seed, rate=chosen.rate, module=chosen.module
+        chosen.rounds,
+        brokers=chosen.brokers,
+        seed=chosen.seed,
+        rate=chosen.rate,
+        module=chosen.module,
+        only=chosen.only,
     )
     for breach in breaches[:20]:
         print(breach)

@@ -150,7 +150,7 @@ class TestReading:
         try:
             CODEC.read(Record("t", 0, 0, key, value, given_headers, -1))
         except UndecodableRecord as error:
-            assert error.reason  # noqa: PT017
+            assert error.reason
 
 
 CODEC = codec()

@@ -65,7 +65,7 @@ def survives(decode, value):
     try:
         return decode(value)
     except UndecodableRecord as error:
-        assert error.reason == "undecodable"  # noqa: PT017
+        assert error.reason == "undecodable"
         return None
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import fastavro
-from choreo.manifest import Manifest
 
 from choreo.event import emitted_id, saga_id_for
+from choreo.manifest import Manifest
 from choreo.schema.canonical import fingerprint
 from choreo.tracker.decoding import Decoder, end, note
 from choreo.tracker.graph import Graph
