@@ -21,14 +21,16 @@ PORT = 9092
 # The broker must advertise the port that Docker chose, so it waits for a file that says it.
 _WAIT_FOR_ADDRESS = (
     "while [ ! -s /tmp/address ]; do sleep 0.1; done; "
-    "export KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://$(cat /tmp/address); exec /etc/kafka/docker/run"
+    "export KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://$(cat /tmp/address),INSIDE://127.0.0.1:9094; exec /etc/kafka/docker/run"
 )
 # Any variable of this family drops all defaults of the image.
 _ENVIRONMENT = {
     "KAFKA_NODE_ID": "1",
     "KAFKA_PROCESS_ROLES": "broker,controller",
-    "KAFKA_LISTENERS": f"PLAINTEXT://0.0.0.0:{PORT},CONTROLLER://127.0.0.1:9093",
-    "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "KAFKA_LISTENERS": f"PLAINTEXT://0.0.0.0:{PORT},CONTROLLER://127.0.0.1:9093,INSIDE://127.0.0.1:9094",
+    "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,INSIDE:PLAINTEXT",
+    # The broker writes its transactions' marks to itself, and cannot reach the port that Docker chose from within.
+    "KAFKA_INTER_BROKER_LISTENER_NAME": "INSIDE",
     "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
     "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@127.0.0.1:9093",
     "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
