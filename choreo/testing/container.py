@@ -21,7 +21,8 @@ PORT = 9092
 # The broker must advertise the port that Docker chose, so it waits for a file that says it.
 _WAIT_FOR_ADDRESS = (
     "while [ ! -s /tmp/address ]; do sleep 0.1; done; "
-    "export KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://$(cat /tmp/address),INSIDE://127.0.0.1:9094; exec /etc/kafka/docker/run"
+    "export KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://$(cat /tmp/address),INSIDE://127.0.0.1:9094; "
+    "exec /etc/kafka/docker/run"
 )
 # Any variable of this family drops all defaults of the image.
 _ENVIRONMENT = {

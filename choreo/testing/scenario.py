@@ -64,6 +64,8 @@ class Scenario:
         self._declarations = declarations(*services)
         if waiting := not_yet(self._declarations):
             raise DeclarationError(waiting)
+        self.seed = seed
+        """What the order of delivery stands for; None for the oldest first."""
         self._park = park
         self._settings = settings if settings is not None else Settings.model_construct()
         self._clock = clock if clock is not None else ManualClock()
@@ -112,7 +114,7 @@ class Scenario:
 
     @property
     def tracker(self) -> Tracker:
-        """A tracker that has read everything; for code under test. Where it waits for a saga, the services go on."""
+        """A tracker that has read everything; for code under test. While its `wait` waits, the services go on."""
         self._follower.catch_up()
         return self._tracker
 
