@@ -1,7 +1,7 @@
 """How brokers are reached, and what they last said went wrong.
 
-Client properties common to all clients and the errors that reach callbacks only live here; what each client is for does not.
-Every module of this package builds its clients from a `Connection`.
+Client properties common to all clients and the errors that reach callbacks only live here; what each client is for
+does not. Every module of this package builds its clients from a `Connection`.
 """
 
 import logging
@@ -56,6 +56,10 @@ class Connection:
             # Without a logger of ours, fatal errors go to stderr whatever the log level.
             "logger": _client_log,
         }
+
+    def setting(self, name: str, default: str | int) -> str:
+        """Return what the user says of a property, or `default`."""
+        return str(self._config.get(name, default))
 
     @property
     def servers(self) -> str:

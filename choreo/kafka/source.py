@@ -1,27 +1,49 @@
 """One service's consumer with its producer: poll, commit, and everything that may go wrong between them.
 
-Assignment, own offsets, restoring and seeking back live here; writing lives in `transaction`, reading memory in `restore`. The
-worker calls it from one thread. The loop it is part of is told, step by step, in docs/explanation/architecture.md.
+Assignment, own offsets, restoring and seeking back live here; writing lives in `transaction`, reading memory in `restore`.
+The worker calls it from one thread. The loop it is part of is told, step by step, in docs/explanation/architecture.md.
 """
 
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from choreo.errors import BrokerUnavailable, Fenced, Problem, TopicProblem, TransactionAborted
-from choreo.kafka.connection import CALL_TIMEOUT_S, Connection
-from choreo.kafka.failures import error_of, fences_consumer
+from choreo.errors import BrokerUnavailable, Fenced, Problem, TopicProblem, TransactionAborted, TransportError
+from choreo.kafka.connection import Connection
+from choreo.kafka.failures import error_of, fences_consumer, permanent
 from choreo.kafka.reader import as_record
 from choreo.kafka.restore import restore
-from choreo.kafka.transaction import OutcomeUnknown, PlainProducer, Transaction, positions_of
-from choreo.transport import Batch, Commit, Position
+from choreo.kafka.transaction import NotWritten, PlainProducer, Transaction, positions_of
+from choreo.transport import Batch, Commit, Position, Record
 
-REWIND_TIMEOUT_S = 120.0
+# Longer than the brokers take to end a transaction that a crash left open.
+COMMITTED_TIMEOUT_S = 60.0
+COMMITTED_CALL_S = 10.0
+RENEW_TIMEOUT_S = 10.0
+OFFSETS_TIMEOUT_S = 20.0
+PAUSE_S = 0.1
+SESSION_MS = 8000
+HEARTBEATS_A_SESSION = 8
+REFUSALS_MAX = 5
 _log = logging.getLogger("choreo.kafka")
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """What a poll knew of its place in the group.
+
+    Attributes:
+        turn: Which assignment it was, counted.
+        metadata: The group's own token, by which brokers refuse older generations; untyped by the library.
+    """
+
+    turn: int
+    metadata: Any
 
 
 class KafkaSource:
@@ -36,7 +58,7 @@ class KafkaSource:
         instance: Stable identity within the group; two equal ones fence each other.
     """
 
-    def __init__(  # noqa: PLR0913 - the transport calls it once, by keyword.
+    def __init__(
         self,
         connection: Connection,
         *,
@@ -48,25 +70,39 @@ class KafkaSource:
     ) -> None:
         self._connection = connection
         self._group = group
+        self._instance = instance
         self._topics = frozenset(topics)
         self._memory_topic = memory_topic
         # Step 1: a producer with a stable id ends what its predecessor left open.
-        self._transaction = Transaction(connection, f"{group}-{instance}") if exactly_once else None
-        self._plain = None if exactly_once else PlainProducer(connection)
+        self._producer: Transaction | PlainProducer = (
+            Transaction(connection, f"{group}-{instance}") if exactly_once else PlainProducer(connection)
+        )
         self._offsets: dict[Position, int] = {}
         self._lost: set[int] = set()
         self._gained: dict[int, dict[str, bytes]] = {}
-        self._failure: Exception | None = None
+        self._failure: TransportError | None = None
+        # Assigned by the group, but not read yet: the brokers did not tell offsets or memory.
+        self._waiting: list[Position] = []
+        self._turn = 0
+        # After a commit of which nobody knows what became, the next poll renews and rewinds before it reads.
+        self._torn = False
+        self._closing = False
+        self._doubts = 0
+        self._refusals = 0
+        session_ms = int(connection.setting("session.timeout.ms", SESSION_MS))
+        heartbeat_ms = int(connection.setting("heartbeat.interval.ms", session_ms // HEARTBEATS_A_SESSION))
+        self._heartbeat_s = heartbeat_ms / 1000
         chosen = {
-            "session.timeout.ms": 10_000,
-            "heartbeat.interval.ms": 2000,
+            "session.timeout.ms": session_ms,
+            "heartbeat.interval.ms": heartbeat_ms,
             "max.poll.interval.ms": 300_000,
             "fetch.queue.backoff.ms": 10,
-            "partition.assignment.strategy": "range",
         }
         forced = {
             "group.id": group,
             "group.instance.id": instance,
+            # Range gives a process the same numbers of every topic; a saga's memory lives with its number.
+            "partition.assignment.strategy": "range",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "earliest",
@@ -80,146 +116,277 @@ class KafkaSource:
     def poll(self, timeout_s: float, records_max: int) -> Batch:
         """Return what has come; see `Source.poll`.
 
+        While the brokers are away it returns empty batches and says so in the log: they usually come back.
+
         Raises:
             Fenced: If another process took this one's instance.
-            BrokerUnavailable: If partitions were gained and their memory cannot be read.
+            TopicProblem: If partitions of different topics do not fit together.
+            TransportError: If the brokers refuse us; retrying does not help.
         """
+        self._check()
+        if self._torn and not self._mend():
+            return self._batch([])
+        if self._waiting:
+            self._place(list(self._waiting))
         # Step 3: consume(n, t) would wait all of t unless n records come.
         message = self._consumer.poll(timeout_s)
         messages = [] if message is None else [message]
         if message is not None and records_max > 1:
+            turn = self._turn
             messages += self._consumer.consume(records_max - 1, 0)
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
-        batch = Batch(gained=self._gained, lost=frozenset(self._lost))
-        self._gained, self._lost = {}, set()
-        for each in messages:
-            error = each.error()
-            if error is not None:
-                if fences_consumer(error):
-                    raise Fenced(f"{self._group}: {error.str()}")
-                _log.debug("%s: %s", self._group, error.str())
-                continue
-            record = as_record(each)
-            # A record fetched before a seek, or of a partition that has gone, is not ours to process.
-            expected = self._offsets.get((record.topic, record.partition))
-            if expected is not None and record.offset >= expected:
-                batch.records.append(record)
+            if turn != self._turn:
+                # Which of them were read before the assignment changed, nobody can tell: all are read again.
+                messages = []
+                self._seek()
+        records = [record for each in messages if (record := self._record(each)) is not None]
+        self._check()
+        return self._batch(records)
+
+    def _record(self, message: Any) -> Record | None:  # The client's messages are untyped.
+        error = message.error()
+        if error is not None:
+            self._note(error, message.topic() or "")
+            return None
+        record = as_record(message)
+        # A record fetched before a seek, or of a partition that has gone, is not ours to process.
+        expected = self._offsets.get((record.topic, record.partition))
+        return record if expected is not None and record.offset >= expected else None
+
+    def _note(self, error: KafkaError, topic: str) -> None:
+        if fences_consumer(error):
+            self._failure = self._fenced(error.str())
+        elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            # The topics were checked at the start; a broker that has just come back may not know them yet.
+            _log.warning("%s: the brokers do not know topic %s", self._group, topic)
+        elif (refused := permanent(error, topic)) is not None:
+            self._failure = refused
+        else:
+            _log.debug("%s: %s", self._group, error.str())
+
+    def _batch(self, records: list[Record]) -> Batch:
         # Ownership as of now: asked for at commit time instead, it would vouch for whoever owns the partitions then.
-        batch.token = self._consumer.consumer_group_metadata()
+        token = Ownership(self._turn, self._consumer.consumer_group_metadata())
+        batch = Batch(records, self._gained, frozenset(self._lost), token)
+        self._gained, self._lost = {}, set()
         return batch
 
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
     def commit(self, commit: Commit) -> None:
-        """Make a batch durable; see `Source.commit`."""
+        """Make a batch durable; see `Source.commit`.
+
+        Raises:
+            TransactionAborted: The same records come again; where the outcome is unknown, so does memory.
+            Fenced: Another process took this one's instance.
+            TransportError: If the brokers refuse it again and again, for a record that is too large, say.
+        """
+        ownership = commit.token
+        if not isinstance(ownership, Ownership):
+            raise TypeError("a commit carries its batch's token")
+        if self._torn or ownership.turn != self._turn:
+            self._back(restoring=self._torn)
+            raise TransactionAborted(f"{self._group}: partitions changed hands since the poll")
         try:
-            if self._transaction is not None:
-                self._transaction.commit(commit)
+            if isinstance(self._producer, Transaction):
+                # Without offsets nothing would fence it, so a transaction that moves none says again where we are.
+                offsets = commit.offsets or self._offsets
+                self._producer.commit(Commit(ownership.metadata, commit.changelog, commit.outputs, offsets))
             else:
-                self._write_plainly(commit)
-        except OutcomeUnknown:
-            self._rewind(restoring=True)
-            raise
-        except TransactionAborted:
-            self._rewind(restoring=False)
-            raise
+                self._write_plainly(self._producer, commit)
+        except NotWritten as failure:
+            self._retreat(failure)
+        self._doubts = self._refusals = 0
         for position, offset in commit.offsets.items():
             if position in self._offsets:
                 self._offsets[position] = offset
 
-    def close(self) -> None:
-        """Leave: with a static identity the partitions wait for it until the session times out."""
-        self._consumer.close()
-        if self._transaction is not None:
-            self._transaction.close()
+    def _retreat(self, failure: NotWritten) -> None:
+        """Step 5: go back to what is committed, so that what was not is read again; then raise."""
+        if failure.fenced:
+            # Step 7: it may be no more than a coordinator's time-out. Who still owns partitions may go on, once.
+            self._doubts += 1
+            if self._doubts > 1 or not self._still_owner():
+                raise self._fenced(str(failure)) from failure
+        self._back(restoring=failure.unknown)
+        self._refusals = self._refusals + 1 if failure.refused is not None else 0
+        if failure.refused is not None and self._refusals >= REFUSALS_MAX:
+            # It would come again for ever: whoever runs the service has to mend something.
+            raise failure.refused from failure
+        raise failure
 
-    def _write_plainly(self, commit: Commit) -> None:
-        assert self._plain is not None
-        self._plain.write(commit.changelog, commit.outputs)
-        if not commit.offsets:
+    def _back(self, *, restoring: bool) -> None:
+        """Go back now, or at the next poll where the producer is beyond use or the brokers do not answer."""
+        if restoring:
+            self._torn = True
             return
         try:
-            self._consumer.commit(offsets=positions_of(commit.offsets), asynchronous=False)
-        except KafkaException as error:
-            raise OutcomeUnknown(error_of(error).str()) from error
+            self._rewind(restoring=False)
+        except BrokerUnavailable as error:
+            _log.warning("%s: %s", self._group, error)
+            self._torn = True
 
-    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Step 2. An exception raised in a callback would lose records, so it is kept for `poll` to raise."""
+    def _mend(self) -> bool:
+        """Start anew after a commit whose outcome nobody knows; return whether the brokers let us."""
         try:
-            numbers = self._numbers(partitions)
-            committed = self._committed(consumer, partitions)
-            for number, memory in restore(self._connection, self._memory_topic, numbers).items():
-                self._gained[number] = memory
-            consumer.assign(committed)
-            self._offsets = {(each.topic, each.partition): max(each.offset, 0) for each in committed}
+            # The new producer ends what the old one left open, so that what is read next is decided.
+            self._producer.renew(RENEW_TIMEOUT_S)
+            self._rewind(restoring=True)
+        except BrokerUnavailable as error:
+            _log.warning("%s: %s", self._group, error)
+            return False
+        self._torn = False
+        return True
+
+    def _still_owner(self) -> bool:
+        """Listen for longer than a heartbeat takes to tell; what is read meanwhile is read again."""
+        deadline = time.monotonic() + 2 * self._heartbeat_s
+        while time.monotonic() < deadline and self._failure is None:
+            message = self._consumer.poll(self._heartbeat_s / 4)
+            if message is not None and (error := message.error()) is not None:
+                self._note(error, message.topic() or "")
+        return self._failure is None and bool(self._offsets)
+
+    def _fenced(self, text: str) -> Fenced:
+        return Fenced(
+            f"another process took the place of {self._group}, instance {self._instance}: {text}. "
+            "Each process needs an instance of its own: CHOREO_INSTANCE"
+        )
+
+    def close(self) -> None:
+        """Leave: with a static identity the partitions wait for it until the session times out."""
+        self._closing = True
+        self._consumer.close()
+        self._producer.close()
+
+    def _write_plainly(self, producer: PlainProducer, commit: Commit) -> None:
+        producer.write(commit.changelog, commit.outputs)
+        if not commit.offsets:
+            return
+        positions = positions_of(commit.offsets)
+        deadline = time.monotonic() + OFFSETS_TIMEOUT_S
+        while True:
+            error: KafkaError | None
+            try:
+                committed = self._consumer.commit(offsets=positions, asynchronous=False)
+                # One partition's refusal raises nothing.
+                error = next((each.error for each in committed or () if each.error is not None), None)
+            except KafkaException as raised:
+                error = error_of(raised)
+            if error is None:
+                return
+            if fences_consumer(error):
+                raise self._fenced(error.str())
+            if not error.retriable() or time.monotonic() > deadline:
+                raise NotWritten(error.str(), refused=permanent(error), unknown=True)
+            time.sleep(PAUSE_S)
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:  # noqa: ARG002 - the client's form.
+        """Step 2. An exception raised in a callback would lose records, so it is kept for `poll` to raise."""
+        self._turn += 1
+        if self._closing:
+            # A consumer that is being closed answers nothing any more; to ask it would wait out every time-out.
+            self._hold()
+            return
+        try:
+            self._place([(each.topic, each.partition) for each in partitions])
         except Exception as error:  # noqa: BLE001 - raised by `poll`.
-            self._failure = error
+            self._failure = error if isinstance(error, TransportError) else TransportError(f"not assigned: {error!r}")
+            self._hold()
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Step 6. No commit is in flight: polls and commits are made by one thread."""
-        try:
-            for each in partitions:
-                self._offsets.pop((each.topic, each.partition), None)
-                self._lost.add(each.partition)
-                self._gained.pop(each.partition, None)
-            consumer.unassign()
-        except Exception as error:  # noqa: BLE001 - raised by `poll`.
-            self._failure = error
-
-    def _numbers(self, partitions: Sequence[TopicPartition]) -> list[int]:
-        topics: dict[int, set[str]] = defaultdict(set)
+        self._turn += 1
+        self._waiting = []
         for each in partitions:
-            topics[each.partition].add(each.topic)
+            self._offsets.pop((each.topic, each.partition), None)
+            self._lost.add(each.partition)
+            self._gained.pop(each.partition, None)
+        try:
+            consumer.unassign()
+        except KafkaException as error:
+            _log.debug("%s: %s", self._group, error)
+
+    def _place(self, positions: list[Position]) -> None:
+        """Read on where the group stands, with memory restored; where the brokers do not answer, at a later poll."""
+        numbers = self._numbers(positions)
+        try:
+            offsets = self._committed(positions)
+            memories = restore(self._connection, self._memory_topic, numbers)
+        except BrokerUnavailable as error:
+            _log.warning("%s: partitions %s wait for the brokers: %s", self._group, numbers, error)
+            self._waiting = positions
+            self._hold()
+            return
+        self._waiting = []
+        self._offsets = offsets
+        self._gained.update(memories)
+        self._consumer.assign(self._places())
+
+    def _hold(self) -> None:
+        """Answer the group without reading anything; otherwise the client would begin to read by itself."""
+        try:
+            self._consumer.assign([])
+        except KafkaException as error:
+            _log.debug("%s: %s", self._group, error)
+
+    def _numbers(self, positions: Iterable[Position]) -> list[int]:
+        topics: dict[int, set[str]] = defaultdict(set)
+        for topic, number in positions:
+            topics[number].add(topic)
         if any(found != self._topics for found in topics.values()):
             raise TopicProblem(
                 [
                     Problem(
                         "CH081",
-                        f"{self._group} was given different partitions of its topics, so partition counts differ",
+                        f"{self._group} was given different partitions of its topics, so partition counts differ, or a "
+                        "process that reads other topics runs beside this one",
                         "",
-                        "bring all topics of the service to one partition count",
+                        "bring all topics of the service to one partition count, and stop its older processes",
                     )
                 ]
             )
         return sorted(topics)
 
-    def _committed(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
-        """Return partitions with the offsets to go on from; retried, for an open transaction must end first."""
-        deadline = time.monotonic() + REWIND_TIMEOUT_S
-        wanted = [TopicPartition(each.topic, each.partition) for each in partitions]
+    def _committed(self, positions: Iterable[Position]) -> dict[Position, int]:
+        """Return the offsets to go on from; retried, for an open transaction must end first."""
+        deadline = time.monotonic() + COMMITTED_TIMEOUT_S
+        wanted = [TopicPartition(*position) for position in positions]
         while wanted:
+            error: KafkaError | None
             try:
-                found = consumer.committed(wanted, timeout=CALL_TIMEOUT_S)
-            except KafkaException as error:
-                if time.monotonic() > deadline:
-                    raise BrokerUnavailable(self._connection.reason(error_of(error).str())) from error
-                continue
-            if all(each.error is None for each in found):
-                return [
-                    TopicPartition(each.topic, each.partition, each.offset if each.offset >= 0 else OFFSET_BEGINNING)
-                    for each in found
-                ]
+                found = self._consumer.committed(wanted, timeout=COMMITTED_CALL_S)
+                error = next((each.error for each in found if each.error is not None), None)
+            except KafkaException as raised:
+                found, error = [], error_of(raised)
+            if error is None:
+                return {(each.topic, each.partition): max(each.offset, 0) for each in found}
+            if (refused := permanent(error)) is not None:
+                raise refused
             if time.monotonic() > deadline:
-                raise BrokerUnavailable(self._connection.reason(next(each.error for each in found if each.error)))
-        return []
+                raise BrokerUnavailable(self._connection.reason(error.str()))
+            time.sleep(PAUSE_S)
+        return {}
 
     def _rewind(self, *, restoring: bool) -> None:
         """Step 5: go back to what is committed, so that what was not is read again."""
-        owned = [TopicPartition(*position) for position in self._offsets]
-        if not owned:
-            return
-        committed = self._committed(self._consumer, owned)
+        positions = list(self._offsets)
+        offsets = self._committed(positions)
         if restoring:
-            numbers = sorted({each.partition for each in owned})
-            self._gained.update(restore(self._connection, self._memory_topic, numbers))
-        for each in committed:
-            self._seek(each)
-            self._offsets[each.topic, each.partition] = max(each.offset, 0)
+            self._gained.update(restore(self._connection, self._memory_topic, {number for _, number in positions}))
+        self._offsets = offsets
+        self._seek()
 
-    def _seek(self, position: Any) -> None:
-        """Seek one partition; one whose fetcher has not started yet is assigned anew instead."""
+    def _places(self) -> list[TopicPartition]:
+        # Where nobody has committed yet, the first record there is, which need not be the first ever.
+        return [TopicPartition(*position, offset or OFFSET_BEGINNING) for position, offset in self._offsets.items()]
+
+    def _seek(self) -> None:
         try:
-            self._consumer.seek(position)
+            for each in self._places():
+                self._consumer.seek(each)
         except KafkaException:
-            self._consumer.incremental_unassign([TopicPartition(position.topic, position.partition)])
-            self._consumer.incremental_assign([position])
+            # A partition whose fetcher has not started yet cannot be sought in; assigned anew, all begin there. (Range is
+            # an eager protocol: the client refuses to change single partitions of an assignment.)
+            self._consumer.assign(self._places())

@@ -1,20 +1,21 @@
 """Writing a batch: all of it or nothing.
 
-The transactional producer, with every way it can fail, and the plain one for at-least-once live here; seeking back does not
-(`source`). Steps 4 and 5 of docs/explanation/architecture.md's loop are this module.
+The transactional producer, with every way it can fail, and the plain one for at-least-once live here; seeking back does
+not (`source`). Steps 4 and 5 of docs/explanation/architecture.md's loop are this module.
 """
 
+import contextlib
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from choreo.errors import BrokerUnavailable, Fenced, TransactionAborted
+from choreo.errors import BrokerUnavailable, Fenced, TransactionAborted, TransportError
 from choreo.kafka.connection import Connection
-from choreo.kafka.failures import Meaning, error_of, meaning
+from choreo.kafka.failures import Meaning, error_of, meaning, permanent
 from choreo.transport import Commit, Outgoing, Position
 
 INIT_TIMEOUT_S = 90.0
@@ -26,14 +27,32 @@ BUFFER_WAIT_S = 60.0
 RECORD_BYTES_MAX = 50_000_000
 _CHOSEN: Mapping[str, Any] = {
     "linger.ms": 2,
-    "partitioner": "murmur2_random",
     "queue.buffering.max.messages": 1_000_000,
     "message.max.bytes": RECORD_BYTES_MAX,
 }
 
 
-class OutcomeUnknown(TransactionAborted):
-    """The commit may have happened: memory must be restored before anything is processed again."""
+# A saga's key goes to the partition that its memory lives in, whoever writes: nobody overrides this.
+_FORCED: Mapping[str, Any] = {"partitioner": "murmur2_random", "enable.idempotence": True}
+
+
+class NotWritten(TransactionAborted):
+    """The batch was not committed, or may not have been.
+
+    Args:
+        text: What the client said.
+        refused: What no retry mends, if that is why.
+        unknown: The commit may have happened, or the producer is of no use: renew it, then restore memory.
+        fenced: Somebody may have this one's identity.
+    """
+
+    def __init__(
+        self, text: str, *, refused: TransportError | None = None, unknown: bool = False, fenced: bool = False
+    ) -> None:
+        self.refused = refused
+        self.unknown = unknown
+        self.fenced = fenced
+        super().__init__(text)
 
 
 class Transaction:
@@ -51,17 +70,18 @@ class Transaction:
     def __init__(self, connection: Connection, transactional_id: str) -> None:
         self._connection = connection
         self._id = transactional_id
-        self._renewals = 0
         self._helper = _Helper()
         self._producer = self._new()
 
     def commit(self, commit: Commit) -> None:
         """Write a batch and the offsets that it consumed, as one transaction.
 
+        Args:
+            commit: Its token is the group's metadata, taken at the poll.
+
         Raises:
-            TransactionAborted: Nothing was written.
-            OutcomeUnknown: It may have been written; the producer is a new one.
-            Fenced: Nothing was written, and another process has this id.
+            NotWritten: It was not committed, or nobody knows.
+            Fenced: Nothing was written, and another process is this member of the group.
         """
         try:
             self._producer.begin_transaction()
@@ -71,62 +91,64 @@ class Transaction:
         except KafkaException as error:
             self._recover(error)
         except (_Hung, BufferError) as error:
+            # The thread that hangs keeps its producer; both are left behind.
             self._helper = _Helper()
-            self.renew()
-            raise OutcomeUnknown(f"a call to the brokers did not return: {error}") from error
-        else:
-            self._renewals = 0
+            raise NotWritten(f"a call to the brokers did not return: {error}", unknown=True) from error
 
-    def renew(self) -> None:
+    def renew(self, timeout_s: float = INIT_TIMEOUT_S) -> None:
         """Replace the producer by a new one of the same id, which ends whatever the old one left open.
 
         Raises:
-            BrokerUnavailable: If no broker answers in time.
-            Fenced: If this had to be done before without any commit in between: somebody else has the id.
+            BrokerUnavailable: If no broker answers within `timeout_s` seconds; retrying is safe.
+            TransportError: If the brokers refuse us.
+            Fenced: If somebody newer has the id.
         """
-        self._producer = self._new()
+        self._producer = self._new(timeout_s)
 
     def close(self) -> None:
         """Nothing is left open: a transaction that was not committed ends with the id's next producer, or by itself."""
         self._helper.close()
 
-    def _new(self) -> Producer:
+    def _new(self, timeout_s: float = INIT_TIMEOUT_S) -> Producer:
         forced = {
+            **_FORCED,
             "transactional.id": self._id,
             # A connection to a coordinator that went away is given up soon (librdkafka #5511).
             "connections.max.idle.ms": 5000,
-            # A transaction lives from the first write to the commit alone; what a crash left open blocks readers so long.
+            # A transaction lives from the first write to the commit alone; what a crash left open blocks readers as long.
             "transaction.timeout.ms": 20_000,
         }
         producer = Producer(self._connection.config(_CHOSEN, forced))
-        deadline = time.monotonic() + INIT_TIMEOUT_S
+        deadline = time.monotonic() + timeout_s
         while True:
             try:
-                producer.init_transactions(CALL_TIMEOUT_S)
+                producer.init_transactions(min(CALL_TIMEOUT_S, timeout_s))
             except KafkaException as error:
+                # Why the brokers cannot be reached comes to a callback, which is called when the client is polled.
+                producer.poll(0)
                 told = error_of(error)
                 if meaning(error) is Meaning.FENCED:
                     raise Fenced(f"{self._id}: {told.str()}") from error
                 if not told.retriable() or time.monotonic() > deadline:
-                    raise BrokerUnavailable(self._connection.reason(told.str())) from error
+                    raise permanent(told) or BrokerUnavailable(self._connection.reason(told.str())) from error
             else:
                 return producer
 
     def _send_offsets(self, commit: Commit) -> None:
-        if not commit.offsets:
-            return
         positions = positions_of(commit.offsets)
         producer = self._producer
+        deadline = time.monotonic() + OFFSETS_TIMEOUT_S
 
         def send() -> None:
-            producer.send_offsets_to_transaction(positions, commit.token, OFFSETS_TIMEOUT_S)
+            remaining = max(deadline - time.monotonic(), 0.1)
+            producer.send_offsets_to_transaction(positions, commit.token, remaining)
 
         while True:
             try:
                 # It may hang for ever when a coordinating broker goes away (librdkafka #5511, #5456).
-                self._helper.run(send, OFFSETS_TIMEOUT_S + 2)
+                self._helper.run(send, OFFSETS_TIMEOUT_S + 1)
             except KafkaException as error:
-                if meaning(error) is not Meaning.AGAIN:
+                if meaning(error) is not Meaning.AGAIN or time.monotonic() > deadline:
                     raise
             else:
                 return
@@ -144,22 +166,25 @@ class Transaction:
                 return
 
     def _recover(self, error: KafkaException) -> None:
-        """Leave the producer able to begin again, and raise what the batch came to."""
-        what, told = meaning(error), error_of(error).str()
-        if what is Meaning.ABORT:
+        """Abort where that is possible, and raise what the batch came to."""
+        what, told = meaning(error), error_of(error)
+        refused = permanent(told)
+        if what is Meaning.ABORT or told.txn_requires_abort():
             try:
                 self._producer.abort_transaction(CALL_TIMEOUT_S)
-            except KafkaException:
-                self.renew()
-                raise OutcomeUnknown(f"the transaction could not be aborted: {told}") from error
-            raise TransactionAborted(told) from error
-        if what is Meaning.FENCED:
-            # It may be no more than a coordinator's time-out: one new producer finds out.
-            self._renewals += 1
-            if self._renewals > 1:
-                raise Fenced(f"{self._id}: {told}") from error
-        self.renew()
-        raise OutcomeUnknown(told) from error
+            except KafkaException as second:
+                fenced = meaning(second) is Meaning.FENCED
+                text = f"the transaction could not be aborted: {told.str()}"
+                raise NotWritten(text, refused=refused, unknown=True, fenced=fenced) from error
+            if told.code() == KafkaError.FENCED_INSTANCE_ID:
+                # The group itself says so: there is nothing to find out.
+                raise Fenced(f"{self._id}: {told.str()}") from error
+            raise NotWritten(told.str(), refused=refused) from error
+        # Refused by produce() itself, before a broker heard of it: the transaction is open still.
+        if refused is not None and not told.fatal():
+            with contextlib.suppress(KafkaException):
+                self._producer.abort_transaction(CALL_TIMEOUT_S)
+        raise NotWritten(told.str(), refused=refused, unknown=True, fenced=what is Meaning.FENCED) from error
 
 
 class PlainProducer:
@@ -167,35 +192,50 @@ class PlainProducer:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.renew()
+
+    def renew(self, timeout_s: float = INIT_TIMEOUT_S) -> None:  # noqa: ARG002 - the transaction's takes it too.
+        """Replace the producer: one that met a fatal error takes no record any more. Connects to nothing yet."""
         chosen = {**_CHOSEN, "message.timeout.ms": 30_000}
-        self._producer = Producer(connection.config(chosen, {"enable.idempotence": True}))
+        self._producer = Producer(self._connection.config(chosen, _FORCED))
 
     def write(self, changelog: Iterable[Outgoing], outputs: Iterable[Outgoing]) -> None:
         """Write both, in this order, each acknowledged.
 
         Raises:
-            OutcomeUnknown: If some of it was not acknowledged; it may have been written all the same.
+            NotWritten: If some of it was not acknowledged; it may have been written all the same.
         """
         for records in (changelog, outputs):
-            failures: list[str] = []
+            failures: list[tuple[KafkaError, str]] = []
 
-            def told(error: object, _message: object, failures: list[str] = failures) -> None:
+            def told(
+                error: KafkaError | None, message: Any, failures: list[tuple[KafkaError, str]] = failures
+            ) -> None:  # The client's messages are untyped.
                 if error is not None:
-                    failures.append(str(error))
+                    failures.append((error, message.topic()))
 
             try:
                 _produce(self._producer, records, told)
-            except (KafkaException, BufferError) as error:
-                raise OutcomeUnknown(self._connection.reason(error)) from error
-            left = self._producer.flush(FLUSH_TIMEOUT_S)
-            if left or failures:
-                raise OutcomeUnknown(self._connection.reason(failures[0] if failures else f"{left} records wait"))
+            except KafkaException as error:
+                first = error_of(error)
+                raise NotWritten(
+                    self._connection.reason(first.str()), refused=permanent(first), unknown=True
+                ) from error
+            except BufferError as error:
+                raise NotWritten(self._connection.reason(error), unknown=True) from error
+            if left := self._producer.flush(FLUSH_TIMEOUT_S):
+                # Sent late, an older memory would stand behind a newer one.
+                self._producer.purge()
+                raise NotWritten(self._connection.reason(f"{left} records wait"), unknown=True)
+            if failures:
+                refused = permanent(*failures[0])
+                raise NotWritten(self._connection.reason(failures[0][0].str()), refused=refused, unknown=True)
 
     def close(self) -> None:
         """Nothing waits: every write was flushed."""
 
 
-class _Hung(Exception):  # noqa: N818 - names the condition, like all errors here.
+class _Hung(Exception):
     """A call did not return in time."""
 
 
@@ -237,16 +277,13 @@ class _Helper:
 
 
 def _produce(producer: Producer, records: Iterable[Outgoing], told: Callable[..., None] | None) -> None:
-    produce = producer.produce
+    produce: Callable[..., None] = producer.produce
     options: dict[str, Any] = {} if told is None else {"on_delivery": told}
     deadline = time.monotonic() + BUFFER_WAIT_S
     for topic, key, value, headers, partition in records:
         while True:
             try:
-                if partition < 0:
-                    produce(topic, value, key, headers=headers, **options)
-                else:
-                    produce(topic, value, key, partition, headers=headers, **options)
+                produce(topic, value, key, partition, headers=headers, **options)
             except BufferError:
                 # The buffer is bounded; the brokers take what is in it.
                 if time.monotonic() > deadline:
