@@ -1,23 +1,25 @@
-"""Filling topics before a measurement, and reading what came out."""
+"""Filling topics before a measurement, emptying them after it, and reading what came out."""
 
+import contextlib
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from bench.events import OrderPlaced, order
 from choreo.codec import encoder
 
 PARTITIONS = 6
+CLEAN_TIMEOUT_S = 60.0
 
 
 def create_topics(bootstrap: str, *names: str, compact: bool = False) -> None:
     """Create topics that do not exist yet."""
     config = {"cleanup.policy": "compact" if compact else "delete"}
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    existing = admin.list_topics(timeout=30).topics
+    existing = _topics(admin)
     wanted = [NewTopic(name, PARTITIONS, 1, config=config) for name in names if name not in existing]
     if wanted:
         for future in admin.create_topics(wanted).values():
@@ -63,8 +65,25 @@ def fill(bootstrap: str, count: int) -> None:
         raise RuntimeError(f"{left} records were not written")
 
 
-def committed(bootstrap: str, topic: str) -> Iterator[tuple[bytes | None, float]]:
-    """Yield (key, perf_counter) of each record committed to `topic` from now on; (None, now) while there is none."""
+def clean(bootstrap: str, *, keep: Collection[str] = (), beginnings: tuple[str, ...] = ("bench", "choreo.")) -> None:
+    """Delete the topics whose names begin so, and wait until the broker has forgotten them.
+
+    A run must not read what an earlier one wrote: events on the topics downstream, ends, manifests, memories.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    deadline = time.monotonic() + CLEAN_TIMEOUT_S
+    while found := [name for name in _topics(admin) if name.startswith(beginnings) and name not in keep]:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"topics remain: {found}")
+        for future in admin.delete_topics(found).values():
+            # One that is on its way out already is refused; the look after this one decides.
+            with contextlib.suppress(KafkaException):
+                future.result(30)
+        time.sleep(0.1)
+
+
+def at_the_end(bootstrap: str, topic: str) -> Consumer:
+    """Return a read_committed consumer of what is committed to `topic` from now on."""
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -78,9 +97,8 @@ def committed(bootstrap: str, topic: str) -> Iterator[tuple[bytes | None, float]
         _, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
         ends.append(TopicPartition(topic, partition, high))
     consumer.assign(ends)
-    while True:
-        message = consumer.poll(0.5)
-        if message is None:
-            yield None, time.perf_counter()
-        elif not message.error():
-            yield message.key(), time.perf_counter()
+    return consumer
+
+
+def _topics(admin: AdminClient) -> list[str]:
+    return list(admin.list_topics(timeout=30).topics)

@@ -11,12 +11,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer
 
 from bench import raw, services
 from bench.events import HANDLERS, OrderPlaced, StockReserved, order, reserve
-from bench.load import PARTITIONS, committed, create_topics, fill, headers_for
+from bench.load import PARTITIONS, at_the_end, create_topics, fill, headers_for
 from choreo import Settings
 from choreo.codec import encoder
 from choreo.kafka import KafkaTransport
@@ -24,12 +25,21 @@ from choreo.launch import running
 from choreo.memory import Fence, Memory, Status
 from choreo.runtime.forgetting import Forgetting
 
+MEMORY_TOPIC = "bench.memory"
+LATENCY_TIMEOUT_S = 120.0
 Result = dict[str, float]
 
 
 def settings_for(bootstrap: str, batch_max: int) -> Settings:
     """Return production defaults: exactly once, with fence memory and changelog."""
     return Settings(bootstrap_servers=bootstrap, batch_max=batch_max, partitions=PARTITIONS)
+
+
+def fill_starts(bootstrap: str, total: int) -> Result:
+    """Write the starts that the next measurements read."""
+    create_topics(bootstrap, OrderPlaced.__choreo_topic__)
+    fill(bootstrap, total)
+    return {"events": total}
 
 
 def raw_hop(bootstrap: str, total: int, batch_max: int) -> Result:
@@ -62,20 +72,25 @@ def latency(bootstrap: str, total: int, per_s: int) -> Result:
 async def _latency(bootstrap: str, total: int, per_s: int) -> Result:
     [service] = services.one_hop()
     acknowledged: dict[bytes, float] = {}
-    seen: list[float] = []
+    seen: dict[bytes, float] = {}
     async with running(service, settings=settings_for(bootstrap, 1000), create_topics=True) as live:
         await live.wait_ready()
-        reading = threading.Thread(target=_collect, args=(bootstrap, acknowledged, seen, total), daemon=True)
+        consumer = at_the_end(bootstrap, StockReserved.__choreo_topic__)
+        reading = threading.Thread(target=_collect, args=(consumer, seen, total), daemon=True)
         reading.start()
         await asyncio.to_thread(_place, bootstrap, acknowledged, total, per_s)
-        await asyncio.to_thread(reading.join, 60)
-    seen.sort()
-    warm = seen[: max(1, len(seen))]
+        await asyncio.to_thread(reading.join)
+    # The first second warms connections and caches up; a service at a steady rate has that behind it.
+    steady = list(acknowledged)[min(per_s, total // 2) :]
+    # An acknowledgement's callback may run after the reader has the answer; such a hop took no time that we can see.
+    took = sorted(max(0.0, seen[key] - acknowledged[key]) for key in steady if key in seen)
+    if len(took) < len(steady):
+        raise RuntimeError(f"{len(steady) - len(took)} of {len(steady)} hops did not end")
     return {
-        "count": len(warm),
-        "p50_ms": 1000 * warm[len(warm) // 2],
-        "p99_ms": 1000 * warm[int(len(warm) * 0.99) - 1],
-        "max_ms": 1000 * warm[-1],
+        "count": len(took),
+        "p50_ms": 1000 * took[len(took) // 2],
+        "p99_ms": 1000 * took[int(len(took) * 0.99) - 1],
+        "max_ms": 1000 * took[-1],
     }
 
 
@@ -89,7 +104,7 @@ def _place(bootstrap: str, acknowledged: dict[bytes, float], total: int, per_s: 
             producer.poll(left)
         saga_id = str(uuid.uuid4())
 
-        def note(error: object, message: object, key: bytes = saga_id.encode()) -> None:
+        def note(_error: object, _message: object, key: bytes = saga_id.encode()) -> None:
             acknowledged[key] = time.perf_counter()
 
         producer.produce(
@@ -103,52 +118,65 @@ def _place(bootstrap: str, acknowledged: dict[bytes, float], total: int, per_s: 
     producer.flush(30)
 
 
-def _collect(bootstrap: str, acknowledged: dict[bytes, float], seen: list[float], total: int) -> None:
-    idle_since = time.perf_counter()
-    for key, at in committed(bootstrap, StockReserved.__choreo_topic__):
-        if key is None:
-            if time.perf_counter() - idle_since > 30:
-                return
-            continue
-        idle_since = time.perf_counter()
-        sent = acknowledged.get(key)
-        # The acknowledgement's callback may run after the reader has the answer; such a hop took no time we can see.
-        seen.append(max(0.0, at - sent) if sent is not None else 0.0)
-        if len(seen) >= total:
-            return
+def _collect(consumer: Consumer, seen: dict[bytes, float], total: int) -> None:
+    deadline = time.monotonic() + LATENCY_TIMEOUT_S
+    while len(seen) < total and time.monotonic() < deadline:
+        message = consumer.poll(0.5)
+        if message is not None and not message.error():
+            seen[message.key()] = time.perf_counter()
+    consumer.close()
 
 
-def memory(bootstrap: str, total: int) -> Result:
-    """A million sagas at rest: growth of resident memory, and seconds to restore them."""
-    topic = f"bench-memory-{uuid.uuid4().hex[:8]}.memory"
-    create_topics(bootstrap, topic, compact=True)
-    producer = Producer(
-        {"bootstrap.servers": bootstrap, "linger.ms": 50, "queue.buffering.max.messages": 2_000_000}
-    )
+def fill_memory(bootstrap: str, total: int) -> Result:
+    """Write what one service remembers of `total` sagas that have ended, as its commits would."""
+    create_topics(bootstrap, MEMORY_TOPIC, compact=True)
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 50, "queue.buffering.max.messages": 2_000_000})
+    now_ms = int(time.time() * 1000)
     for n in range(total):
         saga_id = str(uuid.uuid4())
         remembered = Memory()
+        remembered.ended_ms = now_ms
         remembered.fences["reserve", "", str(uuid.uuid5(uuid.UUID(saga_id), "start"))] = Fence(Status.DONE, n)
-        producer.produce(topic, key=saga_id, value=remembered.encode(), partition=n % PARTITIONS)
+        producer.produce(MEMORY_TOPIC, key=saga_id, value=remembered.encode(), partition=n % PARTITIONS)
         if n % 10_000 == 0:
             producer.poll(0)
-    producer.flush(120)
-    del producer
+    if left := producer.flush(120):
+        raise RuntimeError(f"{left} memories were not written")
+    return {"sagas": total}
+
+
+def memory(bootstrap: str, total: int) -> Result:
+    """Sagas at rest, ended and not forgotten yet: growth of resident memory, and seconds to restore them."""
+    transport = KafkaTransport({"bootstrap.servers": bootstrap})
     before = _rss_mb()
     begin = time.perf_counter()
-    transport = KafkaTransport({"bootstrap.servers": bootstrap})
-    restored = transport.restore(topic, range(PARTITIONS))
-    sweeps = [Forgetting(1) for _ in restored]
+    restored = transport.restore(MEMORY_TOPIC, range(PARTITIONS))
+    sweeps = [Forgetting(7 * 86_400_000) for _ in restored]
     for sweep, memories in zip(sweeps, restored.values(), strict=True):
         sweep.restore(memories)
     elapsed = time.perf_counter() - begin
     count = sum(len(memories) for memories in restored.values())
-    return {"sagas": count, "seconds": elapsed, "growth_mb": _rss_mb() - before}
+    if count != total:
+        raise RuntimeError(f"{count} of {total} sagas were restored")
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000 - before
+    return {"sagas": count, "seconds": elapsed, "growth_mb": _rss_mb() - before, "peak_mb": peak_mb}
+
+
+def join(bootstrap: str) -> Result:
+    """What a bare client needs from its start until the broker has assigned partitions to it."""
+    create_topics(bootstrap, OrderPlaced.__choreo_topic__)
+    assigned: list[float] = []
+    begin = time.perf_counter()
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"bare-{uuid.uuid4().hex}"})
+    consumer.subscribe([OrderPlaced.__choreo_topic__], on_assign=lambda *_: assigned.append(time.perf_counter()))
+    while not assigned:
+        consumer.poll(0.1)
+    consumer.close()
+    return {"seconds": assigned[0] - begin}
 
 
 def _rss_mb() -> float:
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize() / 1e6
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize() / 1e6
 
 
 def _rate(events: int, elapsed: float) -> Result:
@@ -161,17 +189,16 @@ MEASUREMENTS: dict[str, Callable[..., Result]] = {
     "raw-four": raw_four,
     "choreo-four": choreo_four,
     "latency": latency,
+    "fill-memory": fill_memory,
     "memory": memory,
+    "join": join,
+    "fill": fill_starts,
 }
 
 
 def main() -> None:
     """Run one measurement."""
     name, bootstrap, *numbers = sys.argv[1:]
-    if name == "fill":
-        create_topics(bootstrap, OrderPlaced.__choreo_topic__)
-        fill(bootstrap, int(numbers[0]))
-        return
     print(json.dumps(MEASUREMENTS[name](bootstrap, *map(int, numbers))))
 
 

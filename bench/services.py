@@ -3,11 +3,15 @@
 import asyncio
 import time
 import uuid
+from collections.abc import Sequence
 
 from bench.events import HANDLERS, OrderConfirmed, OrderPlaced, reserve
 from choreo import Saga, Service, Settings
 from choreo.launch import running
-from choreo.runtime import Work
+from choreo.runtime import Engine, Work
+from choreo.transport import Record
+
+EVENT_TOPICS = frozenset(each.__choreo_topic__ for each in (*HANDLERS, OrderConfirmed))
 
 
 def one_hop() -> list[Service]:
@@ -35,18 +39,39 @@ def run(services: list[Service], settings: Settings, total: int) -> float:
 
 
 async def _run(services: list[Service], settings: Settings, total: int) -> float:
-    started = 0.0
     async with running(*services, settings=settings, create_topics=True) as live:
+        stopwatch = Stopwatch(total)
         for worker in live.workers:
-            process = worker.engine.process
+            stopwatch.watch(worker.engine)
+        return await stopwatch.elapsed()
 
-            async def timed(records, process=process) -> Work:
-                nonlocal started
-                if records and not started:
-                    started = time.perf_counter()
-                return await process(records)
 
-            worker.engine.process = timed
-        while sum(worker.engine.counts["events"] for worker in live.workers) < total:
-            await asyncio.sleep(0.01)
-        return time.perf_counter() - started
+class Stopwatch:
+    """Measures from the first batch that any engine gets to the commit that makes the steps `total`.
+
+    Steps are counted by the events they emit: an owner also reads starts, and every service reads ends.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._left = total
+        self._started = 0.0
+        self._done: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+
+    def watch(self, engine: Engine) -> None:
+        process, merge = engine.process, engine.merge
+
+        async def processing(records: Sequence[Record]) -> Work:
+            if records and not self._started:
+                self._started = time.perf_counter()
+            return await process(records)
+
+        def merging(work: Work) -> None:
+            merge(work)
+            self._left -= sum(outgoing.topic in EVENT_TOPICS for outgoing in work.outputs)
+            if self._left <= 0 and not self._done.done():
+                self._done.set_result(time.perf_counter() - self._started)
+
+        engine.process, engine.merge = processing, merging  # type: ignore[method-assign]
+
+    async def elapsed(self) -> float:
+        return await self._done

@@ -1,0 +1,130 @@
+"""`python -m bench`: every measurement on one real Kafka of its own, beside the bars it is held to.
+
+Raw loop and choreo run alternately, each run in a process of its own and on topics that nobody has written to but the
+fill; medians are printed. Other work on the machine slows both, so the ratio is the figure to trust.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from bench import startup
+from bench.events import OrderPlaced
+from bench.load import clean
+from bench.report import Figure, facts, table, write
+from tests.brokers import KafkaCluster
+
+BATCH_MAX = 1000
+PER_S = 50
+BARS = {"hop": 1.0, "four": 0.6}
+TITLES = {"hop": "one hop, {:,} sagas", "four": "four steps, {:,} sagas"}
+
+
+class Bench:
+    """One cluster and how much is asked of it."""
+
+    def __init__(self, bootstrap: str, *, runs: int, quick: bool) -> None:
+        self._bootstrap = bootstrap
+        self._runs = runs
+        self._quick = quick
+
+    def beside(self, kind: str, sagas: int) -> list[Figure]:
+        """The hand-written loop and choreo, alternately, on the same starts."""
+        sagas = sagas // 10 if self._quick else sagas
+        clean(self._bootstrap)
+        self._measure("fill", sagas)
+        rates: dict[str, list[float]] = {"raw": [], "choreo": []}
+        for run in range(self._runs):
+            for who, found in rates.items():
+                clean(self._bootstrap, keep=[OrderPlaced.__choreo_topic__])
+                found.append(self._measure(f"{who}-{kind}", sagas, BATCH_MAX)["events_per_s"])
+                tell(f"{kind} {run + 1}/{self._runs}: {who} {found[-1]:,.0f} events/s")
+        raw, choreo = statistics.median(rates["raw"]), statistics.median(rates["choreo"])
+        ratio, bar = choreo / raw, BARS[kind]
+        said = f"{choreo:,.0f} events/s, {ratio:.0%} of the hand-written loop's {raw:,.0f}"
+        return [Figure(TITLES[kind].format(sagas), said, f"≥ {bar:.0%}", met=ratio >= bar)]
+
+    def hop(self) -> list[Figure]:
+        return self.beside("hop", 200_000)
+
+    def four(self) -> list[Figure]:
+        return self.beside("four", 50_000)
+
+    def latency(self) -> list[Figure]:
+        clean(self._bootstrap)
+        found = self._measure("latency", PER_S * (4 if self._quick else 20), PER_S)
+        title = f"one hop at {PER_S} events/s, {{}}"
+        return [
+            Figure(title.format("median"), f"{found['p50_ms']:.1f} ms", "≤ 10 ms", met=found["p50_ms"] <= 10),
+            Figure(title.format("99th percentile"), f"{found['p99_ms']:.1f} ms", "≤ 40 ms", met=found["p99_ms"] <= 40),
+        ]
+
+    def memory(self) -> list[Figure]:
+        sagas = 100_000 if self._quick else 1_000_000
+        clean(self._bootstrap)
+        self._measure("fill-memory", sagas)
+        found = self._measure("memory", sagas)
+        title = f"{sagas:,} sagas at rest, {{}}"
+        grown = f"{found['growth_mb']:.0f} MB (peak {found['peak_mb']:.0f})"
+        return [
+            Figure(title.format("growth of RSS"), grown, "≤ 600 MB", met=found["growth_mb"] <= 600),
+            Figure(title.format("restored in"), f"{found['seconds']:.1f} s", "≤ 10 s", met=found["seconds"] <= 10),
+        ]
+
+    def startup(self) -> list[Figure]:
+        clean(self._bootstrap)
+        beyond = []
+        for _ in range(self._runs):
+            bare = self._measure("join")["seconds"]
+            ours = startup.run_to_ready(self._bootstrap)
+            tell(f"startup: ready after {ours:.2f} s, a bare client joins in {bare:.2f} s")
+            beyond.append(ours - bare)
+        over, helped = statistics.median(beyond), startup.helped()
+        return [
+            Figure("`choreo run`, exec to assigned, beyond the join", f"{over:.2f} s", "≤ 2 s", met=over <= 2),
+            Figure("`choreo --help`", f"{helped:.2f} s", "≤ 0.2 s", met=helped <= 0.2),
+        ]
+
+    def _measure(self, name: str, *numbers: int) -> dict[str, float]:
+        command = [sys.executable, "-m", "bench.measure", name, self._bootstrap, *map(str, numbers)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        result: dict[str, float] = json.loads(done.stdout)
+        return result
+
+
+def tell(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--runs", type=int, default=5, help="runs of each, alternating (5)")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the load, to see that it works")
+    parser.add_argument("--only", default="hop,four,latency,memory,startup", help="which measurements, by comma")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    chosen = parser.parse_args()
+    with KafkaCluster(1, fast_start=False) as cluster:
+        bench = Bench(cluster.bootstrap_servers, runs=chosen.runs, quick=chosen.quick)
+        known: dict[str, Callable[[], list[Figure]]] = {
+            "hop": bench.hop,
+            "four": bench.four,
+            "latency": bench.latency,
+            "memory": bench.memory,
+            "startup": bench.startup,
+        }
+        wanted = chosen.only.split(",")
+        if unknown := set(wanted) - set(known):
+            parser.error(f"--only knows {', '.join(known)}, not {', '.join(sorted(unknown))}")
+        figures = [figure for name in wanted for figure in known[name]()]
+    text = f"{facts(runs=chosen.runs)}\n\n{table(figures)}"
+    print(text)
+    if chosen.write:
+        write("figures", text)
+
+
+if __name__ == "__main__":
+    main()
