@@ -75,7 +75,9 @@ class MemoryBroker:
             self._require([*topics, memory_topic])
             counts = {self.partitions(topic) for topic in (*topics, memory_topic)}
             if len(counts) > 1:
-                raise TopicProblem([Problem("CH081", f"{group}: partition counts of {', '.join(topics)} differ")])
+                told = ", ".join(f"{topic} has {self.partitions(topic)}" for topic in (*topics, memory_topic))
+                fix = f"bring all of them to {max(counts)}"
+                raise TopicProblem([Problem("CH081", f"{group}: partition counts differ: {told}", "", fix)])
             made = MemorySource(
                 self,
                 number=len(self._sources),

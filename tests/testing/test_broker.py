@@ -7,8 +7,13 @@ import pytest
 
 from choreo.clock import ManualClock
 from choreo.errors import Fenced, TopicProblem
+from choreo.runtime.topics import check_topics, needed
+from choreo.service import declarations
+from choreo.settings import Settings
+from choreo.testing import MemoryBroker
 from choreo.transport import Commit, Outgoing, TopicSpec
 from tests.testing.brokers import broker, member, outcome, put, texts
+from tests.testing.shop import ALL
 
 
 def test_a_topic_that_does_not_exist_is_nobodys():
@@ -33,11 +38,21 @@ def test_topics_are_created_once_and_described():
         at.create([TopicSpec("none", 0)])
 
 
-def test_topics_of_one_source_have_one_partition_count():
+def test_r39_a_source_on_topics_of_different_widths_is_refused_with_what_to_do():
     at = broker()
     at.create([TopicSpec("wide", 5)])
-    with pytest.raises(TopicProblem, match="CH081"):
+    with pytest.raises(TopicProblem, match="orders has 4, wide has 5, out has 4  bring all of them to 5"):
         at.source(group="g", topics=["orders", "wide"], memory_topic="out", delivery="exactly_once", instance="a")
+
+
+def test_r39_a_service_does_not_start_on_topics_of_different_widths():
+    at = MemoryBroker()
+    found = declarations(*ALL)
+    settings = Settings.model_construct(partitions=3)
+    at.create([TopicSpec("orders", 5)])
+    at.create([each for each in needed(found, settings) if each.name != "orders"])
+    with pytest.raises(TopicProblem, match=r"3: .*payments.*5: orders.*--partitions 5"):
+        check_topics(found, at, settings)
 
 
 def test_a_commit_to_a_topic_that_does_not_exist_writes_nothing():
