@@ -30,7 +30,7 @@ def kafka() -> Iterator[str]:
 @pytest.fixture
 def prefix() -> str:
     """Return a beginning for the names of topics, groups and services that no other test has."""
-    return f"t{uuid.uuid4().hex[:8]}_{next(_numbers)}_"
+    return f"t{uuid.uuid4().hex[:8]}-{next(_numbers)}-"
 
 
 def _started(stack: contextlib.ExitStack) -> str:
