@@ -37,7 +37,10 @@ from tests.chaos.workers import SERVICES, Workers
 
 ALL = (orders, inventory, payments, shipping, notifications)
 REST_TIMEOUT_S = 240.0
-ROUND_S = (1.0, 3.0)
+SHORT_REST_TIMEOUT_S = 75.0
+ROUND_S = (0.5, 2.0)
+LOAD = 150
+LOAD_TIMEOUT_S = 30.0
 
 
 class Chaos:
@@ -162,9 +165,16 @@ class Chaos:
             time.sleep(0.2)
         raise AssertionError("no order was ever confirmed")
 
-    def rest(self) -> Evidence:
+    def under_load(self) -> None:
+        """Wait until orders have come in since the last fault: one that hits an idle system proves little."""
+        enough = len(self.placed) + LOAD
+        deadline = time.monotonic() + LOAD_TIMEOUT_S
+        while len(self.placed) < enough and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def rest(self, patience_s: float) -> Evidence:
         """Wait until every placed order has ended and told its customer, and return the evidence."""
-        deadline = time.monotonic() + REST_TIMEOUT_S
+        deadline = time.monotonic() + patience_s
         while True:
             self.revived += self.workers.revive()
             evidence = gather(self.cluster.bootstrap_servers)
@@ -209,6 +219,7 @@ def run(
     rate: float = 150.0,
     module: str = "choreo.cli",
     only: Sequence[str] = (),
+    whole: bool = True,
 ) -> tuple[list[str], dict[str, int]]:
     """Run rounds of faults and return (breaches, what happened).
 
@@ -219,6 +230,7 @@ def run(
         rate: Orders a second; after all 6,919 purchases their repeats follow.
         module: What the workers run; see `Workers`.
         only: Kinds of fault, all unless named.
+        whole: Go on until every purchase of the file has been placed, and wait for rest as long as it takes.
     """
     seed = seed if seed is not None else random.SystemRandom().randrange(10**6)
     print(f"chaos: {rounds} rounds on {brokers} brokers, seed {seed}", flush=True)
@@ -229,16 +241,17 @@ def run(
         chaos.flowing()
         for number in range(1, rounds + 1):
             time.sleep(chaos.random.uniform(*ROUND_S))
+            chaos.under_load()
             began = time.monotonic()
             fault = chaos.fault(only)
             print(
                 f"  round {number}: {fault}, {time.monotonic() - began:.1f} s; {len(chaos.placed)} placed", flush=True
             )
-        while len(chaos.placed) < len(rows) and thread.is_alive():
+        while len(chaos.placed) < (len(rows) if whole else 0) and thread.is_alive():
             time.sleep(0.5)
         chaos._stop.set()
         thread.join(180)
-        evidence = chaos.rest()
+        evidence = chaos.rest(REST_TIMEOUT_S if whole else SHORT_REST_TIMEOUT_S)
         breaches = judge(evidence, chaos.placed, chaos.folder)
         if not breaches:
             breaches = chaos.tracked()
@@ -268,6 +281,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=150.0)
     parser.add_argument("--module", default="choreo.cli")
     parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--short", action="store_true", help="stop placing after the last round")
     chosen = parser.parse_args()
     breaches, _ = run(
         chosen.rounds,
@@ -276,6 +290,7 @@ def main() -> int:
         rate=chosen.rate,
         module=chosen.module,
         only=chosen.only,
+        whole=not chosen.short,
     )
     for breach in breaches[:20]:
         print(breach)
