@@ -6,6 +6,7 @@ The session's fixtures use the search; chaos and benchmarks start brokers of the
 
 import ctypes
 import functools
+import logging
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from filelock import FileLock
 
@@ -175,7 +177,7 @@ class KafkaProcess:
         shutil.copytree(template, self._folder / "data")
 
     def start(self) -> None:
-        """Start, or start again, without waiting."""
+        """Start, or start again, without waiting; from a thread that lasts, since the broker dies with it."""
         archive = CACHE / f"kafka-{KAFKA_VERSION}.jsa"
         shared = _archive()
         making = archive.with_suffix(f".{os.getpid()}")
@@ -264,11 +266,7 @@ class KafkaCluster:
 
 def wait_for(bootstrap_servers: str, brokers: int = 1) -> None:
     """Wait until a cluster names a controller and this many brokers."""
-    import logging
-
-    quiet = logging.getLogger("tests.kafka.client")
-    quiet.setLevel(logging.CRITICAL + 1)
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "reconnect.backoff.max.ms": 200, "logger": quiet})
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "reconnect.backoff.max.ms": 200, "logger": _quiet()})
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         try:
@@ -278,6 +276,26 @@ def wait_for(bootstrap_servers: str, brokers: int = 1) -> None:
         if found.controller is not None and len(found.nodes) >= brokers:
             return
     raise NoKafka(f"Kafka at {bootstrap_servers} does not answer")
+
+
+def wait_in_sync(bootstrap_servers: str) -> None:
+    """Wait until every partition has all of its replicas in sync, as after a rolling restart."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "reconnect.backoff.max.ms": 200, "logger": _quiet()})
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            topics = admin.list_topics(timeout=5).topics.values()
+        except KafkaException:
+            continue
+        if all(len(each.isrs) == len(each.replicas) for topic in topics for each in topic.partitions.values()):
+            return
+    raise NoKafka(f"the replicas at {bootstrap_servers} do not come in sync")
+
+
+def _quiet() -> logging.Logger:
+    logger = logging.getLogger("tests.kafka.client")
+    logger.setLevel(logging.CRITICAL + 1)
+    return logger
 
 
 def _die_with_parent() -> None:

@@ -30,7 +30,7 @@ from services.order.place import place
 from services.order.purchases import order, read_purchases
 from services.payment import payments
 from services.shipping import shipping
-from tests.brokers import KafkaCluster
+from tests.brokers import KafkaCluster, wait_for, wait_in_sync
 from tests.chaos.judge import Evidence, consume, gather, judge, purchases, repeats
 from tests.chaos.memories import disagreements
 from tests.chaos.workers import SERVICES, Workers
@@ -154,7 +154,9 @@ class Chaos:
             broker.kill()
             time.sleep(self.random.uniform(0.5, 2))
             broker.start()
-            time.sleep(self.random.uniform(2, 4))
+            # With two of three away at once the cluster itself may refuse to write; that is Kafka's promise, not ours.
+            wait_for(self.cluster.bootstrap_servers, len(self.cluster.brokers))
+            wait_in_sync(self.cluster.bootstrap_servers)
 
     def flowing(self) -> None:
         """Wait until orders are confirmed: faults before that hit nothing."""
