@@ -16,9 +16,9 @@ QUICK = {"session.timeout.ms": "2000", "heartbeat.interval.ms": "300"}
 JOURNAL, ENDS = "choreo.journal", "choreo.ends"
 
 
-def settings(kafka: str, prefix: str, **chosen: Any) -> Settings:
+def settings(servers: str, prefix: str, **chosen: Any) -> Settings:
     chosen = {"partitions": 3, "instance": f"{prefix}0", "kafka": QUICK, **chosen}
-    return Settings(bootstrap_servers=kafka, **chosen)
+    return Settings(bootstrap_servers=servers, **chosen)
 
 
 class Seen(NamedTuple):
@@ -72,12 +72,15 @@ class Log:
         """Return the event types of a saga, sorted; notes and ends are no events."""
         return sorted(each.kind for each in self.of(saga_id) if not each.topic.startswith("choreo."))
 
+    def count(self, kind: str) -> int:
+        return sum(each.kind == kind for each in self.records)
+
     def notes(self, saga_id: str) -> list[str]:
         return sorted(each.note["note"] for each in self.of(saga_id, JOURNAL))
 
-    async def until(self, fulfilled: Callable[[], Any]) -> None:
+    async def until(self, fulfilled: Callable[[], Any], deadline_s: float = DEADLINE_S) -> None:
         """Read until something holds; fail where it does not in time."""
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + deadline_s
         while True:
             await asyncio.to_thread(self._poll)
             if fulfilled():
