@@ -158,7 +158,7 @@ def memory(bootstrap: str, total: int) -> Result:
     count = sum(len(memories) for memories in restored.values())
     if count != total:
         raise RuntimeError(f"{count} of {total} sagas were restored")
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000 - before
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6 - before
     return {"sagas": count, "seconds": elapsed, "growth_mb": _rss_mb() - before, "peak_mb": peak_mb}
 
 
@@ -179,8 +179,9 @@ def _rss_mb() -> float:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize() / 1e6
 
 
-def _rate(events: int, elapsed: float) -> Result:
-    return {"events": events, "seconds": elapsed, "events_per_s": events / elapsed}
+def _rate(events: int, elapsed: tuple[float, float]) -> Result:
+    seconds, own = elapsed
+    return {"events": events, "seconds": seconds, "events_per_s": events / seconds, "cpu_us": 1e6 * own / events}
 
 
 MEASUREMENTS: dict[str, Callable[..., Result]] = {

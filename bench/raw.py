@@ -21,12 +21,14 @@ from choreo.schema import avro_schema, fingerprint
 Handler = Callable[[Any], Awaitable[Event]]
 
 
-def run(bootstrap: str, handlers: Mapping[type[Event], Handler], total: int, batch_max: int) -> float:
-    """Process `total` events and return seconds from the first record to the last commit."""
+def run(bootstrap: str, handlers: Mapping[type[Event], Handler], total: int, batch_max: int) -> tuple[float, float]:
+    """Process `total` events; return seconds from the first record to the last commit, and processor seconds."""
     return asyncio.run(_run(bootstrap, handlers, total, batch_max))
 
 
-async def _run(bootstrap: str, handlers: Mapping[type[Event], Handler], total: int, batch_max: int) -> float:
+async def _run(
+    bootstrap: str, handlers: Mapping[type[Event], Handler], total: int, batch_max: int
+) -> tuple[float, float]:
     run_id = uuid.uuid4().hex[:8]
     consumer = Consumer(
         {
@@ -45,13 +47,13 @@ async def _run(bootstrap: str, handlers: Mapping[type[Event], Handler], total: i
     consumer.subscribe([each.__choreo_topic__ for each in handlers])
     readers = {each.__choreo_type__: (fastavro.parse_schema(_schema(each)), each, handlers[each]) for each in handlers}
     writers: dict[type[Event], tuple[Any, bytes]] = {}
-    done, started = 0, 0.0
+    done, started, worked = 0, 0.0, 0.0
     offsets: dict[tuple[str, int], int] = {}
     while done < total:
         message = consumer.poll(1.0)
         if message is None:
             continue
-        started = started or time.perf_counter()
+        started, worked = started or time.perf_counter(), worked or time.process_time()
         batch = [message, *consumer.consume(batch_max - 1, 0)]
         producer.begin_transaction()
         for each in batch:
@@ -87,7 +89,7 @@ async def _run(bootstrap: str, handlers: Mapping[type[Event], Handler], total: i
         positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
         producer.send_offsets_to_transaction(positions, consumer.consumer_group_metadata())
         producer.commit_transaction()
-    elapsed = time.perf_counter() - started
+    elapsed = time.perf_counter() - started, time.process_time() - worked
     consumer.close()
     return elapsed
 

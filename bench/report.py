@@ -22,18 +22,19 @@ class Figure(NamedTuple):
         what: What was measured.
         found: What came out.
         bar: What it is held to.
-        met: Whether it holds.
+        met: Whether it holds; None where no bar is set.
     """
 
     what: str
     found: str
     bar: str
-    met: bool
+    met: bool | None
 
 
 def table(figures: Iterable[Figure]) -> str:
     """Return the figures beside their bars."""
-    rows = [f"| {each.what} | {each.found} | {each.bar} | {'yes' if each.met else 'no'} |" for each in figures]
+    said = {True: "yes", False: "no", None: ""}
+    rows = [f"| {each.what} | {each.found} | {each.bar} | {said[each.met]} |" for each in figures]
     return "\n".join(["| measured | figure | bar | met |", "|---|---|---|---|", *rows])
 
 
