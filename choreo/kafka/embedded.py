@@ -1,7 +1,8 @@
 """A broker inside the process: librdkafka's mock cluster, reached over real sockets by the same client code.
 
-Starting it, and creating topics on it, lives here. It keeps 5 MiB a partition in memory and ignores transactions' isolation and
-compaction, so it proves no exactly-once claim and says so in its guarantees; `choreo demo` and `choreo dev` run on it.
+Starting it, and creating topics on it, lives here. It keeps 5 MiB a partition in memory and ignores transactions'
+isolation and compaction, so it proves no exactly-once claim and says so in its guarantees; `choreo demo` and `choreo
+dev` run on it.
 """
 
 import ctypes

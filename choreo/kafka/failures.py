@@ -1,7 +1,7 @@
 """What a client error means for us.
 
-The reading of librdkafka's error flags lives here; acting on it does not. The transaction and the source ask it after every
-call that failed.
+The reading of librdkafka's error flags lives here; acting on it does not. The transaction and the source ask it
+after every call that failed.
 """
 
 from enum import Enum

@@ -1,7 +1,7 @@
 """Reading whole topics without a group.
 
-A read_committed consumer of every partition lives here; what is made of the records does not. The tracker's follower, the
-catalog of manifests and `choreo events tail` read through it.
+A read_committed consumer of every partition lives here; what is made of the records does not. The tracker's
+follower, the catalog of manifests and `choreo events tail` read through it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from choreo.errors import BrokerUnavailable
 from choreo.kafka.connection import CALL_TIMEOUT_S, Connection
-from choreo.kafka.failures import error_of
+from choreo.kafka.failures import error_of, permanent
 from choreo.transport import Position, Record
 
 
@@ -26,6 +26,9 @@ def as_record(message: Any) -> Record:  # The client's messages are untyped.
         message.headers() or [],
         message.timestamp()[1],
     )
+
+
+_NOT_OURS = frozenset({KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART})
 
 
 class KafkaReader:
@@ -65,7 +68,11 @@ class KafkaReader:
             self._consumer.assign([TopicPartition(*position, offset) for position, offset in self._next.items()])
 
     def poll(self, timeout_s: float, records_max: int) -> list[Record]:
-        """Return what has come; see `Reader.poll`."""
+        """Return what has come; see `Reader.poll`.
+
+        Raises:
+            TransportError: If the brokers refuse us; retrying does not help.
+        """
         if not self._next:
             return []
         message = self._consumer.poll(timeout_s)
@@ -79,6 +86,9 @@ class KafkaReader:
                 self._next[each.topic(), each.partition()] = each.offset() + 1
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code.
                 self._passed[each.topic(), each.partition()] = each.offset()
+            # Who reads outside a group needs no right to one; a broker that just came back may not know a topic yet.
+            elif error.code() not in _NOT_OURS and (refused := permanent(error, each.topic() or "")) is not None:
+                raise refused
         return records
 
     def ends(self) -> dict[Position, int]:

@@ -1,7 +1,7 @@
 """Reading memory back when partitions are gained.
 
-The read of a compacted topic to its end lives here; what the values mean does not. The source calls it on assignment, and
-again after a commit whose outcome is unknown.
+The read of a compacted topic to its end lives here; what the values mean does not. The source calls it on
+assignment, and again after a commit whose outcome is unknown.
 """
 
 import time
@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from choreo.errors import BrokerUnavailable
 from choreo.kafka.connection import CALL_TIMEOUT_S, Connection
-from choreo.kafka.failures import error_of
+from choreo.kafka.failures import error_of, permanent
 
 RESTORE_TIMEOUT_S = 300.0
 POLL_S = 1.0
@@ -23,8 +23,8 @@ _GROUP = "choreo-restore"
 def restore(connection: Connection, topic: str, partitions: Iterable[int]) -> dict[int, dict[str, bytes]]:
     """Return the latest committed value of every key, a partition.
 
-    It reads to where the partition ends for an uncommitted reader: up to the committed end alone, values of a transaction
-    that commits right after would be missed. An open transaction that a crash left behind is waited out.
+    It reads to where the partition ends for an uncommitted reader: up to the committed end alone, values of a
+    transaction that commits right after would be missed. An open transaction that a crash left behind is waited out.
 
     Raises:
         BrokerUnavailable: If the end is not reached within `RESTORE_TIMEOUT_S`; retrying helps once brokers are back.
@@ -61,19 +61,25 @@ def restore(connection: Connection, topic: str, partitions: Iterable[int]) -> di
 
 
 def _take(message: Any, memories: dict[int, dict[str, bytes]], ends: dict[int, int], left: set[int]) -> None:
-    """Take one record in, or note that a partition has been read far enough. (The client's messages are untyped.)"""
+    """Take one record in, or note that a partition has been read far enough; the client's messages are untyped."""
     number = message.partition()
     error = message.error()
     if error is not None:
         # Control records are no messages: only the end-of-partition mark tells that they have been passed.
-        if error.code() == KafkaError._PARTITION_EOF and message.offset() >= ends[number]:  # noqa: SLF001
-            left.discard(number)
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code.
+            if message.offset() >= ends[number]:
+                left.discard(number)
+        # The group is named for form alone, so no right to it is needed.
+        elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED and (refused := permanent(error, message.topic())):
+            raise refused
         return
     value, key = message.value(), message.key()
+    # A foreign key is nobody's saga; it must not keep the others' memory from being read.
+    saga_id = (key or b"").decode(errors="replace")
     if value is None:
-        memories[number].pop(key.decode(), None)
+        memories[number].pop(saga_id, None)
     else:
-        memories[number][key.decode()] = value
+        memories[number][saga_id] = value
     if message.offset() + 1 >= ends[number]:
         left.discard(number)
 
@@ -93,6 +99,8 @@ def _uncommitted_ends(connection: Connection, topic: str, numbers: list[int]) ->
                     # A partition that was emptied has its end where it begins: there is nothing to wait for.
                     ends[number] = high if high > low else 0
                 except KafkaException as error:
+                    if (refused := permanent(error_of(error), topic)) is not None:
+                        raise refused from error
                     if time.monotonic() > deadline:
                         raise BrokerUnavailable(connection.reason(error_of(error).str())) from error
     finally:

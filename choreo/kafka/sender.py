@@ -1,7 +1,7 @@
 """Writing from outside a handler.
 
-An idempotent producer with a bounded buffer and a thread that serves its acknowledgements lives here; what is written does
-not. The publisher and the announcement of manifests use it.
+An idempotent producer with a bounded buffer and a thread that serves its acknowledgements lives here; what is
+written does not. The publisher and the announcement of manifests use it.
 """
 
 import logging
@@ -53,14 +53,15 @@ class KafkaSender:
         def told(error: KafkaError | None, _message: Any) -> None:  # The client's messages are untyped.
             try:
                 done(None if error is None else self._failure(error, outgoing.topic))
-            except Exception:
+            except Exception:  # noqa: BLE001 - told in the log.
                 # Raised further, it would end the thread that serves everybody else's acknowledgements.
                 _log.exception("what waited for a record of %s raised", outgoing.topic)
 
-        where = {} if outgoing.partition < 0 else {"partition": outgoing.partition}
+        # The library's own type of headers is narrower than what it takes.
+        headers: Any = outgoing.headers
         try:
             self._producer.produce(
-                outgoing.topic, outgoing.value, outgoing.key, headers=outgoing.headers, on_delivery=told, **where
+                outgoing.topic, outgoing.value, outgoing.key, outgoing.partition, headers=headers, on_delivery=told
             )
         except BufferError as error:
             raise BufferFull("the buffer of records that the brokers have not taken yet is full") from error

@@ -1,7 +1,7 @@
 """One service's consumer with its producer: poll, commit, and everything that may go wrong between them.
 
-Assignment, own offsets, restoring and seeking back live here; writing lives in `transaction`, reading memory in `restore`.
-The worker calls it from one thread. The loop it is part of is told, step by step, in docs/explanation/architecture.md.
+Assignment, own offsets, restoring and seeking back live here; writing lives in `transaction`, reading memory in
+`restore`. The worker calls it from one thread. docs/explanation/architecture.md tells the loop, step by step.
 """
 
 import logging
@@ -387,6 +387,6 @@ class KafkaSource:
             for each in self._places():
                 self._consumer.seek(each)
         except KafkaException:
-            # A partition whose fetcher has not started yet cannot be sought in; assigned anew, all begin there. (Range is
-            # an eager protocol: the client refuses to change single partitions of an assignment.)
+            # A partition whose fetcher has not started yet cannot be sought in; assigned anew, all begin there. Under
+            # range, an eager protocol, the client refuses to change single partitions of an assignment.
             self._consumer.assign(self._places())

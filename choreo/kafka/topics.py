@@ -1,13 +1,15 @@
 """Topics: what exists, and making what does not.
 
-The admin calls live here; which topics are needed does not (`launch`). A fresh admin client is made for each call, because one
-that outlives a broker's restart answers with stale leader epochs.
+The admin calls live here; which topics are needed does not (`launch`). A fresh admin client is made for each call,
+because one that outlives a broker's restart answers with stale leader epochs.
 """
 
 from collections.abc import Sequence
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+
+# The library does not mark what it hands on from its own modules.
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type: ignore[attr-defined]
 
 from choreo.errors import BrokerUnavailable, Problem, TopicProblem
 from choreo.kafka.connection import CALL_TIMEOUT_S, Connection

@@ -115,7 +115,7 @@ class Transaction:
             "transactional.id": self._id,
             # A connection to a coordinator that went away is given up soon (librdkafka #5511).
             "connections.max.idle.ms": 5000,
-            # A transaction lives from the first write to the commit alone; what a crash left open blocks readers as long.
+            # A transaction lives from the first write to the commit; what a crash left open blocks readers so long.
             "transaction.timeout.ms": 20_000,
         }
         producer = Producer(self._connection.config(_CHOSEN, forced))

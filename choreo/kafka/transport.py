@@ -1,7 +1,7 @@
 """A cluster of brokers as a `Transport`.
 
-Opening sources, senders, readers and topic calls on one connection lives here; each of them is a module of its own. `launch`
-and the publisher make one from settings, and close it when all that it opened is closed.
+Opening sources, senders, readers and topic calls on one connection lives here; each of them is a module of its own.
+`launch` and the publisher make one from settings, and close it when all that it opened is closed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,9 +32,7 @@ class KafkaTransport:
         """What real brokers promise."""
         return Guarantees(exactly_once=True, isolation=True, compaction=True, durable=True)
 
-    def source(
-        self, *, group: str, topics: Sequence[str], memory_topic: str, delivery: str, instance: str
-    ) -> Source:
+    def source(self, *, group: str, topics: Sequence[str], memory_topic: str, delivery: str, instance: str) -> Source:
         """Join a group; see `Transport.source`.
 
         Raises:
