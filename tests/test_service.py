@@ -343,7 +343,9 @@ def test_what_is_no_resource_is_refused(hint):
     assert told(service) == ["CH050"]
 
 
-@pytest.mark.parametrize("decorated", [print, len, 5, "capture", object(), functools.partial(print)], ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize(
+    "decorated", [print, len, 5, "capture", object(), functools.partial(print)], ids=lambda each: type(each).__name__
+)
 def test_decorators_never_raise_whatever_they_decorate(decorated):
     service = Service("payments")
     for decorate in (service.handles, service.compensates, service.otherwise(decorated), service.provides):

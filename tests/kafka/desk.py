@@ -17,7 +17,7 @@ JOURNAL, ENDS = "choreo.journal", "choreo.ends"
 
 
 def settings(servers: str, prefix: str, **chosen: Any) -> Settings:
-    chosen = {"partitions": 3, "instance": f"{prefix}0", "kafka": QUICK, **chosen}
+    chosen = {"partitions": 6, "instance": f"{prefix}0", "kafka": QUICK, **chosen}
     return Settings(bootstrap_servers=servers, **chosen)
 
 

@@ -13,7 +13,7 @@ from choreo.errors import Fenced
 from tests.kafka.desk import ENDS, JOURNAL, Log, settings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(90)]
-PARTITIONS = 3
+PARTITIONS = 6
 Logs = Callable[..., Log]
 
 

@@ -64,7 +64,7 @@ def run(pytester, monkeypatch):
         pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
         pytester.makepyfile(code)
         options = ["-p", "no:choreo", "-p", "choreo.testing.plugin", "-p", "no:cacheprovider", "-rs", "-s"]
-        return pytester.runpytest(*options, *arguments)
+        return pytester.runpytest_subprocess(*options, *arguments)
 
     return run
 
