@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bench.events import HANDLERS, OrderConfirmed, OrderPlaced, reserve
 from choreo import Saga, Service, Settings
-from choreo.launch import running
+from choreo.launch import running, tune_garbage_collection
 from choreo.runtime import Engine, Work
 from choreo.transport import Record
 
@@ -39,6 +39,7 @@ def run(services: list[Service], settings: Settings, total: int) -> tuple[float,
 
 
 async def _run(services: list[Service], settings: Settings, total: int) -> tuple[float, float]:
+    tune_garbage_collection()
     async with running(*services, settings=settings, create_topics=True) as live:
         stopwatch = Stopwatch(total)
         for worker in live.workers:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from choreo.errors import UndecodableRecord
-from choreo.memory import Fence, Flag, Memory, Recorded, Status, peek
+from choreo.memory import Fence, Flag, Memory, Recorded, Status, peek, with_end
 
 texts = st.text(max_size=40)
 names = st.text(st.characters(exclude_characters=",", exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -79,6 +79,14 @@ def test_r29_random_bytes_never_crash(noise: bytes):
     except UndecodableRecord as error:
         assert error.reason == "memory-unreadable"
     peek(noise)
+
+
+@given(memories(), st.integers(1, 2**63))
+def test_an_end_is_stamped_without_touching_the_rest(memory: Memory, ended_ms: int):
+    stamped = with_end(memory.encode(), ended_ms)
+    memory.ended_ms = ended_ms
+    assert stamped == memory.encode()
+    assert with_end(b"\x02" + stamped[1:], 1) is None
 
 
 def test_a_one_hop_memory_is_small():

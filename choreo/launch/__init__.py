@@ -5,7 +5,16 @@ Only this package and the publisher wire things together; what they wire lives b
 """
 
 from choreo.launch.health import serve_health
-from choreo.launch.running import Running, run, running
+from choreo.launch.running import Running, run, running, tune_garbage_collection
 from choreo.runtime.topics import apply_topics, check_topics, plan_topics
 
-__all__ = ["Running", "apply_topics", "check_topics", "plan_topics", "run", "running", "serve_health"]
+__all__ = [
+    "Running",
+    "apply_topics",
+    "check_topics",
+    "plan_topics",
+    "run",
+    "running",
+    "serve_health",
+    "tune_garbage_collection",
+]

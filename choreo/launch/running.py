@@ -6,6 +6,7 @@ loop is `runtime.Worker`. `choreo run`, `choreo dev`, `choreo demo` and users' o
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import threading
@@ -28,6 +29,7 @@ from choreo.step import Rules
 from choreo.transport import Outgoing, Transport
 
 ANNOUNCE_TIMEOUT_S = 30.0
+GC_THRESHOLD = 50_000
 _log = logging.getLogger("choreo")
 
 
@@ -228,7 +230,19 @@ def run(*services: Service, settings: Settings | None = None, health: tuple[str,
         ChoreoError: As `running`; and whatever stopped a service that nobody told to stop.
     """
     settings = settings if settings is not None else Settings()
+    tune_garbage_collection()
     asyncio.run(_until_told(services, settings, health))
+
+
+def tune_garbage_collection() -> None:
+    """Let the collector run less often; for a process that does nothing but run services.
+
+    A batch makes tens of thousands of objects that all die by reference counts, in no cycles. Collections in the middle
+    of it cost about a sixth of the time of a hop. What was imported by now is never looked at again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 50)
 
 
 async def _until_told(services: Sequence[Service], settings: Settings, health: tuple[str, int] | None) -> None:

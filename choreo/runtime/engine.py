@@ -14,7 +14,7 @@ from datetime import timedelta
 from choreo.clock import Clock
 from choreo.errors import RetriesExhausted, UndecodableRecord
 from choreo.event import Envelope
-from choreo.memory import Flag, Memory
+from choreo.memory import Flag, Memory, peek, with_end
 from choreo.runtime import notes
 from choreo.runtime.forgetting import Forgetting
 from choreo.runtime.invoke import Invoker, Sleep
@@ -248,6 +248,9 @@ class Engine:
 
     async def _chain(self, chain: _Chain, work: Work) -> None:
         before = self._partitions[chain.partition].get(chain.saga_id)
+        only_end = len(chain.items) == 1 and chain.items[0][1] is None
+        if before is not None and only_end and self._only_ended(chain, before, work):
+            return
         try:
             memory = Memory() if before is None else Memory.decode(before)
         except UndecodableRecord as error:
@@ -265,8 +268,7 @@ class Engine:
                 self._dead_letter(record, error, chain.outputs, work)
         after = memory.encode()
         if after != before:
-            work.memories[chain.partition, chain.saga_id] = after
-            work.changelog.append(Outgoing(self._memory_topic, chain.saga_id.encode(), after, [], chain.partition))
+            self._remember(chain, after, work)
         work.counts["events"] += len(chain.items)
 
     async def _arrive(self, memory: Memory, envelope: Envelope, outputs: list[Outgoing], work: Work) -> None:
@@ -302,6 +304,25 @@ class Engine:
         except RetriesExhausted as error:
             return park(rules, memory, call, error)
         return settle(rules, memory, call, emitted, self._clock.now())
+
+    def _only_ended(self, chain: _Chain, before: bytes, work: Work) -> bool:
+        """Stamp a memory where the saga's end is all that came, which is the commonest change: nothing is decoded.
+
+        Returns:
+            Whether that was possible; what cannot be read goes the long way, to be told as such.
+        """
+        now_ms = max(self._now_ms(), 1)
+        after = with_end(before, now_ms)
+        if after is None:
+            return False
+        if not peek(before)[1]:
+            self._remember(chain, after, work)
+            work.ended.append((chain.partition, chain.saga_id, now_ms))
+        return True
+
+    def _remember(self, chain: _Chain, memory: bytes, work: Work) -> None:
+        work.memories[chain.partition, chain.saga_id] = memory
+        work.changelog.append(Outgoing(self._memory_topic, chain.saga_id.encode(), memory, [], chain.partition))
 
     def _end(self, chain: _Chain, memory: Memory, work: Work) -> None:
         if not memory.ended_ms:

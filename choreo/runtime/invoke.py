@@ -47,7 +47,7 @@ class Invoker:
         self._now = now
         roles = [parameter.role for parameter in handler.parameters]
         wanted = [parameter.types[0] for parameter in handler.parameters if parameter.role is Role.RESOURCE]
-        self._events_only = all(role in _EVENTS for role in roles)
+        self._plain = all(role in _EVENTS for role in roles) and not handler.generator
         self._state_type = next(
             (parameter.types[0] for parameter in handler.parameters if parameter.role is Role.STATE), None
         )
@@ -63,7 +63,11 @@ class Invoker:
         attempt = 1
         while True:
             try:
-                return await self._attempt(memory, call, attempt)
+                if not self._plain:
+                    return await self._attempt(memory, call, attempt)
+                # The common case, kept short: events in, one value out.
+                returned = self._handler.function(*[None if each is None else each.event for each in call.events])
+                return self._listed(await returned if self._handler.asynchronous else returned)
             except (Exception, SystemExit) as error:
                 delay = self._delay(call, attempt, error)
                 if delay is None:
@@ -91,9 +95,6 @@ class Invoker:
         return retry.delay_after(attempt, f"{call.ready.saga_id}:{call.trigger}")
 
     async def _attempt(self, memory: Memory, call: Call, attempt: int) -> Sequence[Event]:
-        if self._events_only:
-            events = [None if envelope is None else envelope.event for envelope in call.events]
-            return await self._result(self._handler.function(*events))
         async with AsyncExitStack() as stack:
             found = await self._resources.for_step(stack) if self._per_step else None
             state = self._state(memory)
@@ -150,8 +151,10 @@ class Invoker:
             if self._handler.asynchronous:
                 return [event async for event in cast("AsyncIterator[Event]", returned)]
             return list(cast("Iterator[Event]", returned))
-        if self._handler.asynchronous:
-            returned = await returned
+        return self._listed(await returned if self._handler.asynchronous else returned)
+
+    def _listed(self, returned: object) -> Sequence[Event]:
+        """Return what a handler returned as a list of events."""
         if returned is None:
             return ()
         if isinstance(returned, Event):

@@ -80,7 +80,7 @@ def arrivals(rules: Rules, memory: Memory, envelope: Envelope) -> list[Envelope]
     Raises:
         UndecodableRecord: If too much waits already (rule 6); the record belongs into the dead letters.
     """
-    if memory.flags & Flag.STARTED or not rules.owned:
+    if not rules.owned or memory.flags & Flag.STARTED:
         return [envelope]
     reaction = rules.reactions[envelope.type]
     if reaction.starts:

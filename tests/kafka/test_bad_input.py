@@ -32,7 +32,7 @@ async def test_r29_each_bad_input_lands_in_the_dead_letters_and_later_records_go
         return Answered(text=asked.text)
 
     transport = KafkaTransport({"bootstrap.servers": kafka})
-    transport.create([TopicSpec(f"{prefix}questions", 3, 1, {"max.message.bytes": str(LARGE)})])
+    transport.create([TopicSpec(f"{prefix}questions", 6, 1, {"max.message.bytes": str(LARGE)})])
     chosen = settings(kafka, prefix)
     async with running(service, settings=chosen, create_topics=True) as live:
         await live.wait_ready()
