@@ -54,6 +54,7 @@ class Log:
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
+            "log_level": 0,
         }
         self._consumer = Consumer(config)
         self._asking = Consumer(config)
