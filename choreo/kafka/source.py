@@ -27,6 +27,7 @@ COMMITTED_CALL_S = 10.0
 RENEW_TIMEOUT_S = 10.0
 OFFSETS_TIMEOUT_S = 20.0
 PAUSE_S = 0.1
+SETTLE_TIMEOUT_S = 5.0
 SESSION_MS = 8000
 HEARTBEATS_A_SESSION = 8
 REFUSALS_MAX = 5
@@ -86,7 +87,7 @@ class KafkaSource:
         self._turn = 0
         # After a commit of which nobody knows what became, the next poll renews and rewinds before it reads.
         self._torn = False
-        self._closing = False
+        self._closing = self._settled = False
         self._doubts = 0
         self._refusals = 0
         session_ms = int(connection.setting("session.timeout.ms", SESSION_MS))
@@ -256,7 +257,11 @@ class KafkaSource:
 
     def close(self) -> None:
         """Leave: with a static identity the partitions wait for it until the session times out."""
+        # An assignment that meets a closing consumer can block for ever, Python's lock held: await it first.
         self._closing = True
+        deadline = time.monotonic() + SETTLE_TIMEOUT_S
+        while not self._settled and self._failure is None and time.monotonic() < deadline:
+            self._consumer.poll(PAUSE_S)
         self._consumer.close()
         self._producer.close()
 
@@ -285,6 +290,7 @@ class KafkaSource:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:  # noqa: ARG002 - the client's form.
         """Step 2. An exception raised in a callback would lose records, so it is kept for `poll` to raise."""
         self._turn += 1
+        self._settled = True
         if self._closing:
             # A consumer that is being closed answers nothing any more; to ask it would wait out every time-out.
             self._hold()
@@ -298,6 +304,7 @@ class KafkaSource:
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Step 6. No commit is in flight: polls and commits are made by one thread."""
         self._turn += 1
+        self._settled = False
         self._waiting = []
         for each in partitions:
             self._offsets.pop((each.topic, each.partition), None)
