@@ -37,7 +37,7 @@ from tests.chaos.workers import SERVICES, Workers
 
 ALL = (orders, inventory, payments, shipping, notifications)
 REST_TIMEOUT_S = 240.0
-SHORT_REST_TIMEOUT_S = 75.0
+SHORT_REST_TIMEOUT_S = 60.0
 ROUND_S = (0.5, 2.0)
 LOAD = 150
 LOAD_TIMEOUT_S = 30.0

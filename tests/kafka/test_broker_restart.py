@@ -16,9 +16,9 @@ from choreo.errors import TransportError
 from tests.brokers import KafkaCluster, NoKafka, wait_in_sync
 from tests.kafka.desk import Log, settings
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240), pytest.mark.xdist_group("broker")]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(480), pytest.mark.xdist_group("chaos")]
 KILLS = 2
-AT_REST_S = 100.0
+AT_REST_S = 200.0
 
 
 @pytest.fixture

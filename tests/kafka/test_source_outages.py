@@ -15,7 +15,7 @@ from choreo.transport import Outgoing, TopicSpec
 from tests.brokers import KafkaCluster, NoKafka, free_port
 from tests.transport_contract import Member, World, wait_until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240), pytest.mark.xdist_group("chaos")]
 QUICK = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 300}
 TOO_LARGE = b"x" * 2_000_000
 KILLS = 3
