@@ -16,7 +16,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NoReturn
 
+import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from filelock import FileLock
@@ -54,6 +56,13 @@ FAST = {
 
 class NoKafka(Exception):
     """This machine has neither Java with Maven nor anything else to run a Kafka with."""
+
+
+def without_kafka(told: str) -> NoReturn:
+    """Skip what needs a real Kafka, and say so loudly; where everything must be proved (`CI=true`), fail instead."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(told)
+    pytest.skip(told)
 
 
 def free_port() -> int:

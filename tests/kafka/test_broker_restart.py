@@ -13,7 +13,7 @@ import pytest
 
 from choreo import Event, Publisher, Saga, Service, Settings, running
 from choreo.errors import TransportError
-from tests.brokers import KafkaCluster, NoKafka, wait_in_sync
+from tests.brokers import KafkaCluster, NoKafka, wait_in_sync, without_kafka
 from tests.kafka.desk import Log, settings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(480), pytest.mark.xdist_group("chaos")]
@@ -26,7 +26,7 @@ def cluster() -> Iterator[KafkaCluster]:
     try:
         made = KafkaCluster(3)
     except NoKafka as error:
-        pytest.skip(f"a broker to kill needs Java: {error}")
+        without_kafka(f"a broker to kill needs Java: {error}")
     with made:
         yield made
         # The last to leave in good order would wait for a quorum that has gone.

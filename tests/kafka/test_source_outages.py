@@ -12,7 +12,7 @@ from choreo.errors import BrokerUnavailable, Fenced, TopicProblem, TransactionAb
 from choreo.kafka import KafkaTransport
 from choreo.kafka.source import REFUSALS_MAX, KafkaSource
 from choreo.transport import Outgoing, TopicSpec
-from tests.brokers import KafkaCluster, NoKafka, free_port
+from tests.brokers import KafkaCluster, NoKafka, free_port, without_kafka
 from tests.transport_contract import Member, World, wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240), pytest.mark.xdist_group("chaos")]
@@ -29,7 +29,7 @@ def cluster() -> Iterator[KafkaCluster]:
     try:
         cluster = KafkaCluster()
     except NoKafka as error:
-        pytest.skip(f"NO KAFKA THAT CAN BE KILLED: {error}")
+        without_kafka(f"NO KAFKA THAT CAN BE KILLED: {error}")
     with cluster:
         yield cluster
 
