@@ -4,8 +4,10 @@ Starting Kafka's public image on a port that Docker picks, and saying why that i
 is done with it does not. The `choreo_kafka` fixture calls it, and nothing of it is loaded before.
 """
 
+import gc
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -39,6 +41,7 @@ _ENVIRONMENT = {
     "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
     "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
     "KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS": "4",
+    "KAFKA_TRANSACTION_ABORT_TIMED_OUT_TRANSACTION_CLEANUP_INTERVAL_MS": "500",
     "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
     "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "500",
     "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
@@ -59,12 +62,10 @@ def kafka_container(image: str = IMAGE) -> Iterator[str]:
     Raises:
         NoContainer: If testcontainers is not installed, there is no Docker, or the broker does not answer in time.
     """
-    container = _container(image)
-    try:
-        container.start()
-    except Exception as error:
-        # Whatever Docker's client is led into: no daemon, no image, no rights.
-        raise NoContainer(f"{image} cannot be started: {error}") from error
+    container, reason = _started(image)
+    if reason:
+        _sweep()
+        raise NoContainer(reason)
     try:
         address = f"127.0.0.1:{container.get_exposed_port(PORT)}"
         container.exec(["sh", "-c", f"echo {address} > /tmp/address"])
@@ -74,21 +75,35 @@ def kafka_container(image: str = IMAGE) -> Iterator[str]:
         container.stop()
 
 
-def _container(image: str) -> Any:  # testcontainers is there or not, and has no types that could be known here.
+def _started(image: str) -> tuple[Any, str]:  # testcontainers is there or not, and has no types to be known here.
+    """Return a container that runs, or why there is none; an exception would keep what Docker's client left open."""
     # Its helper that removes containers is an image of its own, which may be out of reach; ours are removed above.
     os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
     try:
         core = import_module("testcontainers.core.container")
     except ImportError as error:
-        raise NoContainer(f"testcontainers is not installed: {error}") from error
+        return None, f"testcontainers is not installed: {error}"
     try:
         made = core.DockerContainer(image)
-    except Exception as error:
-        raise NoContainer(f"there is no Docker: {error}") from error
+    except Exception as error:  # noqa: BLE001 - whatever Docker's client is led into.
+        return None, f"there is no Docker: {error}"
     made = made.with_exposed_ports(PORT).with_command(["sh", "-c", _WAIT_FOR_ADDRESS])
     for name, value in _ENVIRONMENT.items():
         made = made.with_env(name, value)
-    return made
+    try:
+        return made.start(), ""
+    except Exception as error:  # noqa: BLE001 - no daemon, no image, no rights.
+        return None, f"{image} cannot be started: {error}"
+
+
+def _sweep() -> None:
+    """Collect the socket that Docker's client leaves open where nobody listens.
+
+    Collected later, it would be a ResourceWarning within somebody's test, which fails where warnings are errors.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def _wait_for(address: str) -> None:
