@@ -16,6 +16,18 @@ from choreo.transport import Headers, Record
 ID_BYTES_MAX = 64
 HOP_DIGITS_MAX = 9
 CONTENT_TYPE = b"application/avro"
+_OPTIONAL = (
+    "ce_subject",
+    "ce_sagatype",
+    "ce_causationid",
+    "ce_causes",
+    "ce_compensatesid",
+    "ce_branch",
+    "ce_hop",
+    "ce_path",
+    "traceparent",
+    "tracestate",
+)
 
 
 class Around(NamedTuple):
@@ -146,20 +158,19 @@ class HeaderWriter:
             ("ce_time", time if occurred_at is moment else self._time(occurred_at)),
             ("ce_sagaid", saga_id.encode()),
         ]
-        for name, value in (
-            ("ce_subject", business_key),
-            ("ce_sagatype", saga_type),
-            ("ce_causationid", causation_id),
-            ("ce_causes", ",".join(causes)),
-            ("ce_compensatesid", compensates_id),
-            ("ce_branch", branch),
-            ("ce_hop", str(hop) if hop else ""),
-            ("ce_path", ",".join(path)),
-            ("traceparent", traceparent),
-            ("tracestate", tracestate),
-        ):
-            if value:
-                headers.append((name, value.encode()))
+        told = (
+            business_key,
+            saga_type,
+            causation_id,
+            ",".join(causes) if causes else "",
+            compensates_id,
+            branch,
+            str(hop) if hop else "",
+            ",".join(path) if path else "",
+            traceparent,
+            tracestate,
+        )
+        headers += [(name, text.encode()) for name, text in zip(_OPTIONAL, told, strict=True) if text]
         return headers
 
     def _time(self, moment: datetime) -> bytes:

@@ -39,7 +39,11 @@ def settle(rules: Rules, memory: Memory, call: Call, emitted: Sequence[Event], n
     path = _path(call, step)
     outcome = Outcome()
     memory.fences[handler.name, call.branch, call.trigger] = Fence(Status.DONE, call.check)
-    hop = min(max([each.hop for each in call.causes], default=ready.hop) + 1, HOP_MAX)
+    causes = call.causes
+    hop = causes[0].hop if len(causes) == 1 else max((each.hop for each in causes), default=ready.hop)
+    hop = hop + 1 if hop < HOP_MAX else HOP_MAX
+    source = f"/{rules.service}/{handler.name}"
+    cause_ids = tuple(each.event_id for each in causes) if len(causes) > 1 else ()
     for index, (event, body) in enumerate(zip(emitted, bodies, strict=True)):
         envelope = Envelope(
             event,
@@ -49,10 +53,10 @@ def settle(rules: Rules, memory: Memory, call: Call, emitted: Sequence[Event], n
             ready.saga_id,
             ready.saga_type,
             ready.business_key,
-            f"/{rules.service}/{handler.name}",
+            source,
             now,
             ready.event_id,
-            tuple(each.event_id for each in call.causes) if len(call.causes) > 1 else (),
+            cause_ids,
             call.compensates_id,
             call.branch,
             hop,
