@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bench.events import HANDLERS, OrderConfirmed, OrderPlaced, reserve
 from choreo import Saga, Service, Settings
 from choreo.launch import running, tune_garbage_collection
-from choreo.runtime import Engine, Work
+from choreo.runtime import Engine, Stage, Work
 from choreo.transport import Record
 
 EVENT_TOPICS = frozenset(each.__choreo_topic__ for each in (*HANDLERS, OrderConfirmed))
@@ -61,10 +61,10 @@ class Stopwatch:
     def watch(self, engine: Engine) -> None:
         process, merge = engine.process, engine.merge
 
-        async def processing(records: Sequence[Record]) -> Work:
+        async def processing(records: Sequence[Record], stage: Stage | None = None) -> Work:
             if records and not self._started:
                 self._started, self._worked = time.perf_counter(), time.process_time()
-            return await process(records)
+            return await process(records, stage)
 
         def merging(work: Work) -> None:
             merge(work)

@@ -55,7 +55,7 @@ def test_four_steps_bring_every_saga_to_its_end(bootstrap: str, run):
 
 
 def test_latency_counts_every_hop(bootstrap: str):
-    result = measure.latency(bootstrap, 40, 50)
+    result = measure.latency(bootstrap, 20, 50, 1)
 
     assert result["count"] == 20
     assert result["p50_ms"] <= result["p99_ms"] <= result["max_ms"]
