@@ -82,8 +82,19 @@ class Source(Protocol):
         """
         ...
 
+    def stage(self, token: object, records: Sequence[Outgoing], offsets: Mapping[Position, int]) -> bool:
+        """Take some of what a batch comes to, and its offsets, while the rest of it is worked out.
+
+        It takes effect with the batch's commit, which then brings the rest, or not at all. What goes wrong here is
+        told by that commit.
+
+        Returns:
+            Whether it was taken, the same for all of one batch; what was not comes with the commit.
+        """
+        ...
+
     def commit(self, commit: Commit) -> None:
-        """Make a batch's outcome durable: outputs, memory and offsets.
+        """Make a batch's outcome durable: outputs, memory and offsets, with all that was staged of it.
 
         Raises:
             TransactionAborted: Nothing happened; the source has sought back and the same records come again.

@@ -306,6 +306,40 @@ class TransportContract:
             assert outputs[-1:] == [b"once"]
             assert memories[-1:] == [b"2"]
 
+    def test_what_is_staged_takes_effect_with_the_commit_and_once(self, world: World):
+        world.send_numbers(3)
+        member = world.owner()
+        wait_until(member, fulfilled=lambda: len(member.records) == 3)
+        records = member.take()
+        early, late = [world.output(b"early"), world.remember("s", b"1", 0)], [world.output(b"late")]
+        offsets = commit_of(member.token, records).offsets
+        taken = member.source.stage(member.token, early, offsets)
+        assert world.values(world.outputs) == world.values(world.memories) == []
+        if taken:
+            member.commit(records, late)
+        else:
+            member.commit(records, [early[0], *late], early[1:])
+        assert sorted(world.values(world.outputs)) == [b"early", b"late"]
+        assert world.values(world.memories) == [b"1"]
+        assert member.poll(0.5).records == []
+
+    def test_what_is_staged_and_not_committed_never_was(self, world: World):
+        world.send_numbers(3)
+        member = world.owner()
+        wait_until(member, fulfilled=lambda: len(member.records) == 3)
+        records = member.take()
+        offsets = commit_of(member.token, records).offsets
+        member.source.stage(member.token, [world.output(b"never")], offsets)
+        with pytest.raises(TransactionAborted):
+            member.source.commit(self.spoil(world, commit_of(member.token, records)))
+        wait_until(member, fulfilled=lambda: len(member.records) == 3)
+        member.source.stage(member.token, [world.output(b"never")], offsets)
+        world.close_member(member)
+        successor = world.owner()
+        wait_until(successor, fulfilled=lambda: len(successor.records) == 3)
+        successor.commit(successor.take(), [world.output(b"once")])
+        assert world.values(world.outputs) == [b"once"]
+
     def test_after_a_refused_commit_records_still_come_in_order(self, world: World):
         world.send_numbers(30)
         member = world.owner()

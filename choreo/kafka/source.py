@@ -1,32 +1,28 @@
 """One service's consumer with its producer: poll, commit, and everything that may go wrong between them.
 
-Assignment, own offsets, restoring and seeking back live here; writing lives in `transaction`, reading memory in
-`restore`. The worker calls it from one thread. docs/explanation/architecture.md tells the loop, step by step.
+Reading batches, committing them and what to do when that fails live here; what is owned, and from where it is read on,
+is `assignment`'s, and writing is `transaction`'s. The worker calls it from one thread. docs/explanation/architecture.md
+tells the loop, step by step.
 """
 
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
-from choreo.errors import BrokerUnavailable, Fenced, Problem, TopicProblem, TransactionAborted, TransportError
+from choreo.errors import BrokerUnavailable, Fenced, TransactionAborted
+from choreo.kafka.assignment import PAUSE_S, Assignment
 from choreo.kafka.connection import Connection
 from choreo.kafka.failures import error_of, fences_consumer, permanent
 from choreo.kafka.reader import as_record
-from choreo.kafka.restore import restore
 from choreo.kafka.transaction import NotWritten, PlainProducer, Transaction, positions_of
-from choreo.transport import Batch, Commit, Position, Record
+from choreo.transport import Batch, Commit, Outgoing, Position, Record
 
-# Longer than the brokers take to end a transaction that a crash left open.
-COMMITTED_TIMEOUT_S = 60.0
-COMMITTED_CALL_S = 10.0
 RENEW_TIMEOUT_S = 10.0
 OFFSETS_TIMEOUT_S = 20.0
-PAUSE_S = 0.1
 SETTLE_TIMEOUT_S = 5.0
 SESSION_MS = 8000
 HEARTBEATS_A_SESSION = 8
@@ -72,22 +68,12 @@ class KafkaSource:
         self._connection = connection
         self._group = group
         self._instance = instance
-        self._topics = frozenset(topics)
-        self._memory_topic = memory_topic
         # Step 1: a producer with a stable id ends what its predecessor left open.
         self._producer: Transaction | PlainProducer = (
             Transaction(connection, f"{group}-{instance}") if exactly_once else PlainProducer(connection)
         )
-        self._offsets: dict[Position, int] = {}
-        self._lost: set[int] = set()
-        self._gained: dict[int, dict[str, bytes]] = {}
-        self._failure: TransportError | None = None
-        # Assigned by the group, but not read yet: the brokers did not tell offsets or memory.
-        self._waiting: list[Position] = []
-        self._turn = 0
         # After a commit of which nobody knows what became, the next poll renews and rewinds before it reads.
         self._torn = False
-        self._closing = self._settled = False
         self._doubts = 0
         self._refusals = 0
         session_ms = int(connection.setting("session.timeout.ms", SESSION_MS))
@@ -110,9 +96,7 @@ class KafkaSource:
             "isolation.level": "read_committed",
         }
         self._consumer = Consumer(connection.config(chosen, forced))
-        self._consumer.subscribe(
-            sorted(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
-        )
+        self._assignment = Assignment(connection, self._consumer, group=group, topics=topics, memory_topic=memory_topic)
 
     def poll(self, timeout_s: float, records_max: int) -> Batch:
         """Return what has come; see `Source.poll`.
@@ -127,18 +111,17 @@ class KafkaSource:
         self._check()
         if self._torn and not self._mend():
             return self._batch([])
-        if self._waiting:
-            self._place(list(self._waiting))
+        self._assignment.place_waiting()
         # Step 3: consume(n, t) would wait all of t unless n records come.
         message = self._consumer.poll(timeout_s)
         messages = [] if message is None else [message]
         if message is not None and records_max > 1:
-            turn = self._turn
+            turn = self._assignment.turn
             messages += self._consumer.consume(records_max - 1, 0)
-            if turn != self._turn:
+            if turn != self._assignment.turn:
                 # Which of them were read before the assignment changed, nobody can tell: all are read again.
                 messages = []
-                self._seek()
+                self._assignment.seek()
         records = [record for each in messages if (record := self._record(each)) is not None]
         self._check()
         return self._batch(records)
@@ -149,31 +132,35 @@ class KafkaSource:
             self._note(error, message.topic() or "")
             return None
         record = as_record(message)
-        # A record fetched before a seek, or of a partition that has gone, is not ours to process.
-        expected = self._offsets.get((record.topic, record.partition))
-        return record if expected is not None and record.offset >= expected else None
+        return record if self._assignment.expects((record.topic, record.partition), record.offset) else None
 
     def _note(self, error: KafkaError, topic: str) -> None:
         if fences_consumer(error):
-            self._failure = self._fenced(error.str())
+            self._assignment.failure = self._fenced(error.str())
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             # The topics were checked at the start; a broker that has just come back may not know them yet.
             _log.warning("%s: the brokers do not know topic %s", self._group, topic)
         elif (refused := permanent(error, topic)) is not None:
-            self._failure = refused
+            self._assignment.failure = refused
         else:
             _log.debug("%s: %s", self._group, error.str())
 
     def _batch(self, records: list[Record]) -> Batch:
         # Ownership as of now: asked for at commit time instead, it would vouch for whoever owns the partitions then.
-        token = Ownership(self._turn, self._consumer.consumer_group_metadata())
-        batch = Batch(records, self._gained, frozenset(self._lost), token)
-        self._gained, self._lost = {}, set()
-        return batch
+        token = Ownership(self._assignment.turn, self._consumer.consumer_group_metadata())
+        return Batch(records, *self._assignment.take(), token)
 
     def _check(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        if self._assignment.failure is not None:
+            raise self._assignment.failure
+
+    def stage(self, token: object, records: Sequence[Outgoing], offsets: Mapping[Position, int]) -> bool:
+        """Write a part of what a batch comes to; see `Source.stage`."""
+        # Without transactions all of memory is acknowledged before any output is written.
+        if not isinstance(self._producer, Transaction) or not isinstance(token, Ownership) or not self._vouches(token):
+            return False
+        self._producer.stage(Commit(token.metadata, (), records, offsets))
+        return True
 
     def commit(self, commit: Commit) -> None:
         """Make a batch durable; see `Source.commit`.
@@ -186,22 +173,24 @@ class KafkaSource:
         ownership = commit.token
         if not isinstance(ownership, Ownership):
             raise TypeError("a commit carries its batch's token")
-        if self._torn or ownership.turn != self._turn:
+        if not self._vouches(ownership):
             self._back(restoring=self._torn)
             raise TransactionAborted(f"{self._group}: partitions changed hands since the poll")
         try:
             if isinstance(self._producer, Transaction):
                 # Without offsets nothing would fence it, so a transaction that moves none says again where we are.
-                offsets = commit.offsets or self._offsets
+                offsets = commit.offsets or self._assignment.offsets
                 self._producer.commit(Commit(ownership.metadata, commit.changelog, commit.outputs, offsets))
             else:
                 self._write_plainly(self._producer, commit)
         except NotWritten as failure:
             self._retreat(failure)
         self._doubts = self._refusals = 0
-        for position, offset in commit.offsets.items():
-            if position in self._offsets:
-                self._offsets[position] = offset
+        self._assignment.move(commit.offsets)
+
+    def _vouches(self, token: Ownership) -> bool:
+        """Return whether what a poll knew of its place in the group still holds, as far as we know."""
+        return token.turn == self._assignment.turn and not self._torn
 
     def _retreat(self, failure: NotWritten) -> None:
         """Step 5: go back to what is committed, so that what was not is read again; then raise."""
@@ -223,7 +212,7 @@ class KafkaSource:
             self._torn = True
             return
         try:
-            self._rewind(restoring=False)
+            self._assignment.rewind(restoring=False)
         except BrokerUnavailable as error:
             _log.warning("%s: %s", self._group, error)
             self._torn = True
@@ -233,7 +222,7 @@ class KafkaSource:
         try:
             # The new producer ends what the old one left open, so that what is read next is decided.
             self._producer.renew(RENEW_TIMEOUT_S)
-            self._rewind(restoring=True)
+            self._assignment.rewind(restoring=True)
         except BrokerUnavailable as error:
             _log.warning("%s: %s", self._group, error)
             return False
@@ -243,11 +232,11 @@ class KafkaSource:
     def _still_owner(self) -> bool:
         """Listen for longer than a heartbeat takes to tell; what is read meanwhile is read again."""
         deadline = time.monotonic() + 2 * self._heartbeat_s
-        while time.monotonic() < deadline and self._failure is None:
+        while time.monotonic() < deadline and self._assignment.failure is None:
             message = self._consumer.poll(self._heartbeat_s / 4)
             if message is not None and (error := message.error()) is not None:
                 self._note(error, message.topic() or "")
-        return self._failure is None and bool(self._offsets)
+        return self._assignment.failure is None and bool(self._assignment.offsets)
 
     def _fenced(self, text: str) -> Fenced:
         return Fenced(
@@ -258,9 +247,10 @@ class KafkaSource:
     def close(self) -> None:
         """Leave: with a static identity the partitions wait for it until the session times out."""
         # An assignment that meets a closing consumer can block for ever, Python's lock held: await it first.
-        self._closing = True
+        found = self._assignment
+        found.closing = True
         deadline = time.monotonic() + SETTLE_TIMEOUT_S
-        while not self._settled and self._failure is None and time.monotonic() < deadline:
+        while not found.settled and found.failure is None and time.monotonic() < deadline:
             self._consumer.poll(PAUSE_S)
         self._consumer.close()
         self._producer.close()
@@ -286,114 +276,3 @@ class KafkaSource:
             if not error.retriable() or time.monotonic() > deadline:
                 raise NotWritten(error.str(), refused=permanent(error), unknown=True)
             time.sleep(PAUSE_S)
-
-    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:  # noqa: ARG002 - the client's form.
-        """Step 2. An exception raised in a callback would lose records, so it is kept for `poll` to raise."""
-        self._turn += 1
-        self._settled = True
-        if self._closing:
-            # A consumer that is being closed answers nothing any more; to ask it would wait out every time-out.
-            self._hold()
-            return
-        try:
-            self._place([(each.topic, each.partition) for each in partitions])
-        except Exception as error:  # noqa: BLE001 - raised by `poll`.
-            self._failure = error if isinstance(error, TransportError) else TransportError(f"not assigned: {error!r}")
-            self._hold()
-
-    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Step 6. No commit is in flight: polls and commits are made by one thread."""
-        self._turn += 1
-        self._settled = False
-        self._waiting = []
-        for each in partitions:
-            self._offsets.pop((each.topic, each.partition), None)
-            self._lost.add(each.partition)
-            self._gained.pop(each.partition, None)
-        try:
-            consumer.unassign()
-        except KafkaException as error:
-            _log.debug("%s: %s", self._group, error)
-
-    def _place(self, positions: list[Position]) -> None:
-        """Read on where the group stands, with memory restored; where the brokers do not answer, at a later poll."""
-        numbers = self._numbers(positions)
-        try:
-            offsets = self._committed(positions)
-            memories = restore(self._connection, self._memory_topic, numbers)
-        except BrokerUnavailable as error:
-            _log.warning("%s: partitions %s wait for the brokers: %s", self._group, numbers, error)
-            self._waiting = positions
-            self._hold()
-            return
-        self._waiting = []
-        self._offsets = offsets
-        self._gained.update(memories)
-        self._consumer.assign(self._places())
-
-    def _hold(self) -> None:
-        """Answer the group without reading anything; otherwise the client would begin to read by itself."""
-        try:
-            self._consumer.assign([])
-        except KafkaException as error:
-            _log.debug("%s: %s", self._group, error)
-
-    def _numbers(self, positions: Iterable[Position]) -> list[int]:
-        topics: dict[int, set[str]] = defaultdict(set)
-        for topic, number in positions:
-            topics[number].add(topic)
-        if any(found != self._topics for found in topics.values()):
-            raise TopicProblem(
-                [
-                    Problem(
-                        "CH081",
-                        f"{self._group} was given different partitions of its topics, so partition counts differ, or a "
-                        "process that reads other topics runs beside this one",
-                        "",
-                        "bring all topics of the service to one partition count, and stop its older processes",
-                    )
-                ]
-            )
-        return sorted(topics)
-
-    def _committed(self, positions: Iterable[Position]) -> dict[Position, int]:
-        """Return the offsets to go on from; retried, for an open transaction must end first."""
-        deadline = time.monotonic() + COMMITTED_TIMEOUT_S
-        wanted = [TopicPartition(*position) for position in positions]
-        while wanted:
-            error: KafkaError | None
-            try:
-                found = self._consumer.committed(wanted, timeout=COMMITTED_CALL_S)
-                error = next((each.error for each in found if each.error is not None), None)
-            except KafkaException as raised:
-                found, error = [], error_of(raised)
-            if error is None:
-                return {(each.topic, each.partition): max(each.offset, 0) for each in found}
-            if (refused := permanent(error)) is not None:
-                raise refused
-            if time.monotonic() > deadline:
-                raise BrokerUnavailable(self._connection.reason(error.str()))
-            time.sleep(PAUSE_S)
-        return {}
-
-    def _rewind(self, *, restoring: bool) -> None:
-        """Step 5: go back to what is committed, so that what was not is read again."""
-        positions = list(self._offsets)
-        offsets = self._committed(positions)
-        if restoring:
-            self._gained.update(restore(self._connection, self._memory_topic, {number for _, number in positions}))
-        self._offsets = offsets
-        self._seek()
-
-    def _places(self) -> list[TopicPartition]:
-        # Where nobody has committed yet, the first record there is, which need not be the first ever.
-        return [TopicPartition(*position, offset or OFFSET_BEGINNING) for position, offset in self._offsets.items()]
-
-    def _seek(self) -> None:
-        try:
-            for each in self._places():
-                self._consumer.seek(each)
-        except KafkaException:
-            # A partition whose fetcher has not started yet cannot be sought in; assigned anew, all begin there. Under
-            # range, an eager protocol, the client refuses to change single partitions of an assignment.
-            self._consumer.assign(self._places())

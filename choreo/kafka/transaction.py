@@ -71,10 +71,21 @@ class Transaction:
         self._connection = connection
         self._id = transactional_id
         self._helper = _Helper()
+        self._open = False
+        self._sent: dict[Position, int] = {}
+        self._failed: KafkaException | _Hung | BufferError | None = None
         self._producer = self._new()
 
+    def stage(self, part: Commit) -> None:
+        """Write a part of the next commit, and its offsets. What goes wrong is kept for that commit to raise."""
+        if self._failed is None:
+            try:
+                self._write(part)
+            except (KafkaException, _Hung, BufferError) as error:
+                self._failed = error
+
     def commit(self, commit: Commit) -> None:
-        """Write a batch and the offsets that it consumed, as one transaction.
+        """Write a batch and the offsets that it consumed, as one transaction, with what was staged of it.
 
         Args:
             commit: Its token is the group's metadata, taken at the poll.
@@ -83,15 +94,19 @@ class Transaction:
             NotWritten: It was not committed, or nobody knows.
             Fenced: Nothing was written, and another process is this member of the group.
         """
+        failed, self._failed = self._failed, None
         try:
-            self._producer.begin_transaction()
-            _produce(self._producer, (*commit.changelog, *commit.outputs), None)
-            self._send_offsets(commit)
+            if failed is not None:
+                raise failed
+            self._write(commit)
             self._commit()
+            self._open = False
         except KafkaException as error:
+            self._open = False
             self._recover(error)
         except (_Hung, BufferError) as error:
             # The thread that hangs keeps its producer; both are left behind.
+            self._open = False
             self._helper = _Helper()
             raise NotWritten(f"a call to the brokers did not return: {error}", unknown=True) from error
 
@@ -103,11 +118,32 @@ class Transaction:
             TransportError: If the brokers refuse us.
             Fenced: If somebody newer has the id.
         """
+        self._open, self._failed = False, None
         self._producer = self._new(timeout_s)
 
+    def abort(self) -> None:
+        """Take back what was staged and will not be committed.
+
+        Where that fails, the brokers do it: when the id's next producer starts, or once the transaction times out.
+        """
+        if self._open:
+            self._open, self._failed = False, None
+            with contextlib.suppress(KafkaException):
+                self._producer.abort_transaction(CALL_TIMEOUT_S)
+
     def close(self) -> None:
-        """Nothing is left open: a transaction that was not committed ends with the id's next producer, or by itself."""
+        """Leave nothing open."""
+        self.abort()
         self._helper.close()
+
+    def _write(self, part: Commit) -> None:
+        if not self._open:
+            self._producer.begin_transaction()
+            self._open, self._sent = True, {}
+        _produce(self._producer, (*part.changelog, *part.outputs), None)
+        if offsets := {each: at for each, at in part.offsets.items() if self._sent.get(each) != at}:
+            self._send_offsets(part.token, offsets)
+            self._sent |= offsets
 
     def _new(self, timeout_s: float = INIT_TIMEOUT_S) -> Producer:
         forced = {
@@ -134,14 +170,14 @@ class Transaction:
             else:
                 return producer
 
-    def _send_offsets(self, commit: Commit) -> None:
-        positions = positions_of(commit.offsets)
+    def _send_offsets(self, token: object, offsets: Mapping[Position, int]) -> None:
+        positions = positions_of(offsets)
         producer = self._producer
         deadline = time.monotonic() + OFFSETS_TIMEOUT_S
 
         def send() -> None:
             remaining = max(deadline - time.monotonic(), 0.1)
-            producer.send_offsets_to_transaction(positions, commit.token, remaining)
+            producer.send_offsets_to_transaction(positions, token, remaining)
 
         while True:
             try:

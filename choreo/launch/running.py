@@ -29,7 +29,7 @@ from choreo.step import Rules
 from choreo.transport import Outgoing, Transport
 
 ANNOUNCE_TIMEOUT_S = 30.0
-GC_THRESHOLD = 50_000
+GC_THRESHOLD = 400_000
 _log = logging.getLogger("choreo")
 
 

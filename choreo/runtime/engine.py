@@ -22,6 +22,9 @@ from choreo.runtime.resources import Resources
 from choreo.step import Call, Outcome, Rules, arrivals, park, plan, reemit, settle, skip
 from choreo.transport import Outgoing, Position, Record
 
+Stage = Callable[[list[Outgoing], Mapping[Position, int]], None]
+STAGE_RECORDS = 250
+"""Outputs that are worth handing over before the batch is done."""
 _WORTH_A_LOOK = frozenset({"unknown-type", "unknown-fingerprint"})
 
 
@@ -34,6 +37,7 @@ class Work:
         outputs: Events, journal notes, ends and dead letters, in order.
         offsets: The next offset to read, a partition.
         errors: Why steps were parked, for a test to raise.
+        handed: How much of changelog and outputs has been handed over before the commit.
         memories: (partition, saga_id) → new memory, None where it is forgotten.
         ended: (partition, saga_id, ended_ms) of sagas whose end was read.
     """
@@ -43,6 +47,7 @@ class Work:
     offsets: dict[Position, int] = field(default_factory=dict)
     errors: list[Exception] = field(default_factory=list)
     memories: dict[tuple[int, str], bytes | None] = field(default_factory=dict)
+    handed: tuple[int, int] = (0, 0)
     ended: list[tuple[int, str, int]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -50,6 +55,12 @@ class Work:
     def empty(self) -> bool:
         """Whether there is nothing to commit."""
         return not (self.changelog or self.outputs or self.offsets)
+
+    def hand_over(self) -> list[Outgoing]:
+        """Return what has been added to changelog and outputs since this was last called."""
+        remembered, emitted = self.handed
+        self.handed = len(self.changelog), len(self.outputs)
+        return [*self.changelog[remembered:], *self.outputs[emitted:]]
 
 
 @dataclass(slots=True)
@@ -130,11 +141,13 @@ class Engine:
                 return Memory.decode(memories[saga_id])
         return None
 
-    async def process(self, records: Sequence[Record]) -> Work:
+    async def process(self, records: Sequence[Record], stage: Stage | None = None) -> Work:
         """Return what these records come to. Nothing takes effect before `merge`.
 
         Args:
             records: In each partition's order, of owned partitions only.
+            stage: Is given what the batch has come to so far whenever that is worth it, to be written before the
+                commit while the rest is worked out.
         """
         work = Work()
         chains = self._chains(await self._read(records, work), work)
@@ -142,13 +155,11 @@ class Engine:
             todo = iter(chains)
             side_by_side = min(len(chains), self._concurrency_max)
             if side_by_side == 1:
-                await self._run(todo, work)
+                await self._run(todo, work, stage)
             else:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(side_by_side):
-                        group.create_task(self._run(todo, work))
-            for chain in chains:
-                work.outputs += chain.outputs
+                        group.create_task(self._run(todo, work, stage))
         self._sweep(work)
         return work
 
@@ -218,39 +229,50 @@ class Engine:
 
     def _chains(self, read: list[tuple[Record, Envelope | None]], work: Work) -> list[_Chain]:
         chains: dict[tuple[int, str], _Chain] = {}
+        # The end of a saga is nearly always all that comes for it in a batch: such need no chain.
+        ends: dict[tuple[int, str], Record] = {}
         reactions = self._rules.reactions
         for record, envelope in read:
             if envelope is None:
-                try:
-                    saga_id, saga_type = notes.read_end(record)
-                except UndecodableRecord as error:
-                    self._dead_letter(record, error, work.outputs, work)
-                    continue
-                known = saga_id in self._partitions[record.partition] or (record.partition, saga_id) in chains
-                if not known and not self._concerns(saga_type):
-                    continue
+                self._place_end(record, chains, ends, work)
             elif envelope.type in reactions:
-                saga_id = envelope.saga_id
-            else:
-                continue
-            key = (record.partition, saga_id)
-            chain = chains.get(key)
-            if chain is None:
-                chains[key] = _Chain(record.partition, saga_id, [(record, envelope)])
-            else:
+                key = (record.partition, envelope.saga_id)
+                chain = chains.get(key)
+                if chain is None:
+                    chain = chains[key] = _Chain(*key, [(ends.pop(key), None)] if key in ends else [])
                 chain.items.append((record, envelope))
+        for key, record in ends.items():
+            if not self._only_ended(*key, work):
+                chains[key] = _Chain(*key, [(record, None)])
         return list(chains.values())
 
-    async def _run(self, todo: Iterator[_Chain], work: Work) -> None:
+    def _place_end(
+        self, record: Record, chains: dict[tuple[int, str], _Chain], ends: dict[tuple[int, str], Record], work: Work
+    ) -> None:
+        try:
+            saga_id, saga_type = notes.read_end(record)
+        except UndecodableRecord as error:
+            self._dead_letter(record, error, work.outputs, work)
+            return
+        key = (record.partition, saga_id)
+        if key in chains:
+            chains[key].items.append((record, None))
+        elif saga_id in self._partitions[record.partition]:
+            ends.setdefault(key, record)
+        elif self._concerns(saga_type):
+            chains[key] = _Chain(*key, [(record, None)])
+
+    async def _run(self, todo: Iterator[_Chain], work: Work, stage: Stage | None = None) -> None:
         """Take chains one after another; several of these run side by side while handlers await."""
         for chain in todo:
             await self._chain(chain, work)
+            # Those of one saga stay together, in their order; sagas stand as they are done.
+            work.outputs += chain.outputs
+            if stage is not None and len(work.outputs) - work.handed[1] >= STAGE_RECORDS:
+                stage(work.hand_over(), dict(work.offsets))
 
     async def _chain(self, chain: _Chain, work: Work) -> None:
         before = self._partitions[chain.partition].get(chain.saga_id)
-        only_end = len(chain.items) == 1 and chain.items[0][1] is None
-        if before is not None and only_end and self._only_ended(chain, before, work):
-            return
         try:
             memory = Memory() if before is None else Memory.decode(before)
         except UndecodableRecord as error:
@@ -268,7 +290,7 @@ class Engine:
                 self._dead_letter(record, error, chain.outputs, work)
         after = memory.encode()
         if after != before:
-            self._remember(chain, after, work)
+            self._remember(chain.partition, chain.saga_id, after, work)
         work.counts["events"] += len(chain.items)
 
     async def _arrive(self, memory: Memory, envelope: Envelope, outputs: list[Outgoing], work: Work) -> None:
@@ -305,24 +327,26 @@ class Engine:
             return park(rules, memory, call, error)
         return settle(rules, memory, call, emitted, self._clock.now())
 
-    def _only_ended(self, chain: _Chain, before: bytes, work: Work) -> bool:
-        """Stamp a memory where the saga's end is all that came, which is the commonest change: nothing is decoded.
+    def _only_ended(self, partition: int, saga_id: str, work: Work) -> bool:
+        """Stamp a memory where the saga's end is all that came: nothing is decoded.
 
         Returns:
             Whether that was possible; what cannot be read goes the long way, to be told as such.
         """
+        before = self._partitions[partition][saga_id]
         now_ms = max(self._now_ms(), 1)
         after = with_end(before, now_ms)
         if after is None:
             return False
         if not peek(before)[1]:
-            self._remember(chain, after, work)
-            work.ended.append((chain.partition, chain.saga_id, now_ms))
+            self._remember(partition, saga_id, after, work)
+            work.ended.append((partition, saga_id, now_ms))
+        work.counts["events"] += 1
         return True
 
-    def _remember(self, chain: _Chain, memory: bytes, work: Work) -> None:
-        work.memories[chain.partition, chain.saga_id] = memory
-        work.changelog.append(Outgoing(self._memory_topic, chain.saga_id.encode(), memory, [], chain.partition))
+    def _remember(self, partition: int, saga_id: str, memory: bytes, work: Work) -> None:
+        work.memories[partition, saga_id] = memory
+        work.changelog.append(Outgoing(self._memory_topic, saga_id.encode(), memory, [], partition))
 
     def _end(self, chain: _Chain, memory: Memory, work: Work) -> None:
         if not memory.ended_ms:

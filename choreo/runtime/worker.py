@@ -9,13 +9,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 from choreo.errors import Fenced, TransactionAborted
 from choreo.runtime.engine import Engine, Work
-from choreo.transport import Batch, Commit, Source
+from choreo.transport import Batch, Commit, Outgoing, Position, Source
 
 POLL_S = 0.25
 WATCH_EVERY_S = 1.0
@@ -94,9 +94,7 @@ class Worker:
                 if not batch.records and not self._assigned.is_set():
                     continue
                 self._since = time.monotonic()
-                work = await self.engine.process(batch.records)
-                if not work.empty:
-                    await self._commit(on_thread, batch, work)
+                await self._work(on_thread, batch)
                 self._since = None
         finally:
             try:
@@ -105,8 +103,21 @@ class Worker:
                 stopped.set()
                 executor.shutdown(wait=False)
 
-    async def _commit(self, on_thread: OnThread, batch: Batch, work: Work) -> None:
-        commit = Commit(batch.token, work.changelog, work.outputs, work.offsets)
+    async def _work(self, on_thread: OnThread, batch: Batch) -> None:
+        """Process a batch and commit it; of a large one the brokers get some while the rest is worked out."""
+        staged: list[asyncio.Future[bool]] = []
+
+        def stage(records: list[Outgoing], offsets: Mapping[Position, int]) -> None:
+            staged.append(asyncio.ensure_future(on_thread(lambda: self._source.stage(batch.token, records, offsets))))
+
+        work = await self.engine.process(batch.records, stage)
+        taken = [await each for each in staged]
+        remembered, emitted = work.handed if taken and all(taken) else (0, 0)
+        if not work.empty:
+            commit = Commit(batch.token, work.changelog[remembered:], work.outputs[emitted:], work.offsets)
+            await self._commit(on_thread, batch, work, commit)
+
+    async def _commit(self, on_thread: OnThread, batch: Batch, work: Work, commit: Commit) -> None:
         try:
             await on_thread(lambda: self._source.commit(commit))
         except TransactionAborted as error:

@@ -5,13 +5,13 @@ not (`broker`, `log`). Workers and scenarios get one from `MemoryBroker.source`.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from choreo.errors import Fenced, TopicProblem, TransactionAborted
 from choreo.testing.group import Fault, Group, Reached, Trouble
 from choreo.testing.log import Fate, Transaction
-from choreo.transport import Batch, Commit, Position
+from choreo.transport import Batch, Commit, Outgoing, Position
 
 if TYPE_CHECKING:
     from choreo.testing.broker import MemoryBroker
@@ -98,6 +98,10 @@ class MemorySource:
                 self._broker.changed.wait(left_s)
             batch.token = Token(self._number, self._epoch)
         return batch
+
+    def stage(self, token: object, records: Sequence[Outgoing], offsets: Mapping[Position, int]) -> bool:  # noqa: ARG002 - the protocol's form.
+        """Take nothing early; see `Source.stage`: nobody waits for brokers in memory."""
+        return False
 
     def commit(self, commit: Commit) -> None:
         """Make a batch durable; see `Source.commit`."""

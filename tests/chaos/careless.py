@@ -14,6 +14,7 @@ _commit = KafkaSource.commit
 
 def commit(self: KafkaSource, batch: Commit) -> None:
     if next(_commits) % ABORT_EVERY == 0:
+        self._producer.abort()
         raise TransactionAborted("as brokers abort now and then; nothing was written, and nobody seeks back")
     _commit(self, batch)
 

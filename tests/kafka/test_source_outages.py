@@ -10,7 +10,8 @@ import pytest
 
 from choreo.errors import BrokerUnavailable, Fenced, TopicProblem, TransactionAborted
 from choreo.kafka import KafkaTransport
-from choreo.kafka.source import REFUSALS_MAX, KafkaSource
+from choreo.kafka.assignment import Assignment
+from choreo.kafka.source import REFUSALS_MAX
 from choreo.transport import Outgoing, TopicSpec
 from tests.brokers import KafkaCluster, NoKafka, free_port, without_kafka
 from tests.transport_contract import Member, World, wait_until
@@ -92,7 +93,7 @@ def test_a_broker_that_is_killed_under_commits_costs_nothing(cluster: KafkaClust
 
 def test_the_loop_without_its_seek_back_loses_records(kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch):
     """What the test above would say of a careless loop."""
-    monkeypatch.setattr(KafkaSource, "_rewind", lambda self, *, restoring: None)
+    monkeypatch.setattr(Assignment, "rewind", lambda self, *, restoring: None)
     transport = KafkaTransport({"bootstrap.servers": kafka, **QUICK})
     world = World(transport, prefix, "exactly_once")
     member = world.owner()

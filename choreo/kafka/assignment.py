@@ -1,0 +1,204 @@
+"""The partitions that one consumer owns, and where each of them is read on.
+
+Assignment and revocation, own offsets, memory restored with a partition, and going back to what is committed live here;
+reading records and writing do not. `KafkaSource` has one, and both are used from one thread.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from choreo.errors import BrokerUnavailable, Problem, TopicProblem, TransportError
+from choreo.kafka.connection import Connection
+from choreo.kafka.failures import error_of, permanent
+from choreo.kafka.restore import restore
+from choreo.transport import Position
+
+# Longer than the brokers take to end a transaction that a crash left open.
+COMMITTED_TIMEOUT_S = 60.0
+COMMITTED_CALL_S = 10.0
+PAUSE_S = 0.1
+_log = logging.getLogger("choreo.kafka")
+
+
+class Assignment:
+    """What a consumer owns.
+
+    Args:
+        connection: The brokers.
+        consumer: Whose partitions they are; it is subscribed here.
+        group: Consumer group, for messages.
+        topics: What to read; all with one partition count.
+        memory_topic: Restored when partitions are gained.
+
+    Attributes:
+        turn: Counts the changes of what is owned.
+        offsets: The next offset to read, by own bookkeeping; its keys are the partitions owned.
+        settled: The group has said who owns what, and nothing has been revoked since.
+        closing: The consumer leaves, and answers nothing any more.
+        failure: What made a callback fail; an exception raised within one would lose records.
+    """
+
+    def __init__(
+        self, connection: Connection, consumer: Consumer, *, group: str, topics: Sequence[str], memory_topic: str
+    ) -> None:
+        self._connection = connection
+        self._consumer = consumer
+        self._group = group
+        self._topics = frozenset(topics)
+        self._memory_topic = memory_topic
+        self.turn = 0
+        self.offsets: dict[Position, int] = {}
+        self.settled = self.closing = False
+        self.failure: TransportError | None = None
+        self._lost: set[int] = set()
+        self._gained: dict[int, dict[str, bytes]] = {}
+        # Assigned by the group, but not read yet: the brokers did not tell offsets or memory.
+        self._waiting: list[Position] = []
+        consumer.subscribe(
+            sorted(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+        )
+
+    def expects(self, position: Position, offset: int) -> bool:
+        """Return whether a record is ours to process: not fetched before a seek, nor of a partition that has gone."""
+        expected = self.offsets.get(position)
+        return expected is not None and offset >= expected
+
+    def move(self, offsets: Mapping[Position, int]) -> None:
+        """Take note of what has been committed."""
+        for position, offset in offsets.items():
+            if position in self.offsets:
+                self.offsets[position] = offset
+
+    def take(self) -> tuple[dict[int, dict[str, bytes]], frozenset[int]]:
+        """Return what was gained, with its memory, and lost since this was last called."""
+        gained, lost = self._gained, frozenset(self._lost)
+        self._gained, self._lost = {}, set()
+        return gained, lost
+
+    def place_waiting(self) -> None:
+        """Try again to read what was assigned while the brokers did not answer."""
+        if self._waiting:
+            self._place(list(self._waiting))
+
+    def rewind(self, *, restoring: bool) -> None:
+        """Step 5: go back to what is committed, so that what was not is read again.
+
+        Args:
+            restoring: Memory is read again too, for a commit may have happened.
+
+        Raises:
+            BrokerUnavailable: If the brokers do not tell; nothing has changed then.
+        """
+        positions = list(self.offsets)
+        offsets = self._committed(positions)
+        if restoring:
+            self._gained.update(restore(self._connection, self._memory_topic, {number for _, number in positions}))
+        self.offsets = offsets
+        self.seek()
+
+    def seek(self) -> None:
+        """Read on from our own offsets, whatever has been fetched."""
+        try:
+            for each in self._places():
+                self._consumer.seek(each)
+        except KafkaException:
+            # A partition whose fetcher has not started yet cannot be sought in; assigned anew, all begin there. Under
+            # range, an eager protocol, the client refuses to change single partitions of an assignment.
+            self._consumer.assign(self._places())
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:  # noqa: ARG002 - the client's form.
+        """Step 2. An exception raised in a callback would lose records, so it is kept for `poll` to raise."""
+        self.turn += 1
+        self.settled = True
+        if self.closing:
+            # A consumer that is being closed answers nothing any more; to ask it would wait out every time-out.
+            self._hold()
+            return
+        try:
+            self._place([(each.topic, each.partition) for each in partitions])
+        except Exception as error:  # noqa: BLE001 - raised by `poll`.
+            self.failure = error if isinstance(error, TransportError) else TransportError(f"not assigned: {error!r}")
+            self._hold()
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Step 6. No commit is in flight: polls and commits are made by one thread."""
+        self.turn += 1
+        self.settled = False
+        self._waiting = []
+        for each in partitions:
+            self.offsets.pop((each.topic, each.partition), None)
+            self._lost.add(each.partition)
+            self._gained.pop(each.partition, None)
+        try:
+            consumer.unassign()
+        except KafkaException as error:
+            _log.debug("%s: %s", self._group, error)
+
+    def _place(self, positions: list[Position]) -> None:
+        """Read on where the group stands, with memory restored; where the brokers do not answer, at a later poll."""
+        numbers = self._numbers(positions)
+        try:
+            offsets = self._committed(positions)
+            memories = restore(self._connection, self._memory_topic, numbers)
+        except BrokerUnavailable as error:
+            _log.warning("%s: partitions %s wait for the brokers: %s", self._group, numbers, error)
+            self._waiting = positions
+            self._hold()
+            return
+        self._waiting = []
+        self.offsets = offsets
+        self._gained.update(memories)
+        self._consumer.assign(self._places())
+
+    def _hold(self) -> None:
+        """Answer the group without reading anything; otherwise the client would begin to read by itself."""
+        try:
+            self._consumer.assign([])
+        except KafkaException as error:
+            _log.debug("%s: %s", self._group, error)
+
+    def _numbers(self, positions: Iterable[Position]) -> list[int]:
+        topics: dict[int, set[str]] = defaultdict(set)
+        for topic, number in positions:
+            topics[number].add(topic)
+        if any(found != self._topics for found in topics.values()):
+            raise TopicProblem(
+                [
+                    Problem(
+                        "CH081",
+                        f"{self._group} was given different partitions of its topics, so partition counts differ, or a "
+                        "process that reads other topics runs beside this one",
+                        "",
+                        "bring all topics of the service to one partition count, and stop its older processes",
+                    )
+                ]
+            )
+        return sorted(topics)
+
+    def _committed(self, positions: Iterable[Position]) -> dict[Position, int]:
+        """Return the offsets to go on from; retried, for an open transaction must end first."""
+        deadline = time.monotonic() + COMMITTED_TIMEOUT_S
+        wanted = [TopicPartition(*position) for position in positions]
+        while wanted:
+            error: KafkaError | None
+            try:
+                found = self._consumer.committed(wanted, timeout=COMMITTED_CALL_S)
+                error = next((each.error for each in found if each.error is not None), None)
+            except KafkaException as raised:
+                found, error = [], error_of(raised)
+            if error is None:
+                return {(each.topic, each.partition): max(each.offset, 0) for each in found}
+            if (refused := permanent(error)) is not None:
+                raise refused
+            if time.monotonic() > deadline:
+                raise BrokerUnavailable(self._connection.reason(error.str()))
+            time.sleep(PAUSE_S)
+        return {}
+
+    def _places(self) -> list[TopicPartition]:
+        # Where nobody has committed yet, the first record there is, which need not be the first ever.
+        return [TopicPartition(*position, offset or OFFSET_BEGINNING) for position, offset in self.offsets.items()]
