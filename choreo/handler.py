@@ -72,6 +72,7 @@ class Handler:
         timeout_s: Longest attempt, in seconds; None for no limit.
         thread: It blocks, and is called off the event loop.
         fan_out: It may return a list, which opens branches.
+        opens: Events that its hint names within a list only: each of them begins a branch.
         later: It may return a `Later`.
         generator: It yields its events.
         asynchronous: What it returns is awaited, or iterated asynchronously.
@@ -93,6 +94,7 @@ class Handler:
     timeout_s: float | None = None
     thread: bool = False
     fan_out: bool = False
+    opens: EventTypes = NO_EVENTS
     later: bool = False
     generator: bool = False
     asynchronous: bool = False
@@ -135,9 +137,15 @@ class Handler:
         return self._of(Role.EVENT) if self.kind is Kind.COMPENSATION else ()
 
     @property
+    def gathers(self) -> int | None:
+        """Return which of `waits_for` is one event from each branch; None where it gathers nothing."""
+        taken = [each.role for each in self.parameters if each.role in {Role.EVENT, Role.BRANCHES}]
+        return taken.index(Role.BRANCHES) if Role.BRANCHES in taken else None
+
+    @property
     def fan_in(self) -> bool:
         """Return whether it gathers one event from each branch."""
-        return any(each.role is Role.BRANCHES for each in self.parameters)
+        return self.gathers is not None
 
     def _of(self, *roles: Role) -> tuple[EventTypes, ...]:
         return tuple(frozenset(each.types) for each in self.parameters if each.role in roles)

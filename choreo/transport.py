@@ -45,6 +45,7 @@ class Batch:
         gained: Partitions that are newly owned, with each one's restored memory (saga_id -> value). A partition that
             is gained while it is owned replaces what was known of it.
         lost: Partitions no longer owned; applied before `gained`.
+        behind: Partitions that are owned and have not been read to where they ended when they were gained.
         token: Ownership as it stood at this poll; handed back with the commit, so that a zombie is fenced.
     """
 
@@ -52,6 +53,7 @@ class Batch:
     gained: Mapping[int, dict[str, bytes]] = field(default_factory=dict)
     lost: frozenset[int] = frozenset()
     token: object = None
+    behind: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)

@@ -95,13 +95,11 @@ def test_what_cannot_be_read_is_not_said_to_be_missing():
     assert [problem.code for problem in caught.value.problems] == ["CH003"]
 
 
-def test_everything_that_is_not_run_yet_is_named_at_its_place():
-    problems = not_yet(declarations(mistakes.not_runnable()))
-    assert {problem.code for problem in problems} == {"CH079"}
-    text = "\n".join(str(problem) for problem in problems)
-    for what in ("SqlStore", "timeout_s", "thread", "otherwise", "deadline", "opens branches", "gathers", "Later"):
-        assert what in text
-    assert all(problem.place.startswith("tests/mistakes.py:") for problem in problems)
+def test_what_is_not_run_yet_is_named_at_its_place():
+    [problem] = not_yet(declarations(mistakes.not_runnable()))
+    assert problem.code == "CH079"
+    assert "SqlStore" in problem.message
+    assert problem.place.startswith("tests/mistakes.py:")
     assert not_yet([declaration(mistakes.owner())]) == []
 
 

@@ -58,6 +58,9 @@ class Assignment:
         self._gained: dict[int, dict[str, bytes]] = {}
         # Assigned by the group, but not read yet: the brokers did not tell offsets or memory.
         self._waiting: list[Position] = []
+        # Gained, and not read to the end since: what has come before may still be there.
+        self._backlog: set[Position] = set()
+        self._caught_up = False
         consumer.subscribe(
             sorted(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
@@ -73,10 +76,26 @@ class Assignment:
             if position in self.offsets:
                 self.offsets[position] = offset
 
+    @property
+    def behind(self) -> frozenset[int]:
+        """The partitions that have not been read to their ends since they were gained."""
+        return frozenset(number for _, number in self._backlog)
+
+    @property
+    def changed(self) -> bool:
+        """Whether something is to be told that is no record: partitions gained or lost, or a backlog read."""
+        return bool(self._gained or self._lost or self._caught_up)
+
+    def reach_end(self, position: Position) -> None:
+        """Take note that a partition has been read to where it ends for a committed reader."""
+        if position in self._backlog:
+            self._backlog.discard(position)
+            self._caught_up = True
+
     def take(self) -> tuple[dict[int, dict[str, bytes]], frozenset[int]]:
         """Return what was gained, with its memory, and lost since this was last called."""
         gained, lost = self._gained, frozenset(self._lost)
-        self._gained, self._lost = {}, set()
+        self._gained, self._lost, self._caught_up = {}, set(), False
         return gained, lost
 
     def place_waiting(self) -> None:
@@ -98,6 +117,8 @@ class Assignment:
         if restoring:
             self._gained.update(restore(self._connection, self._memory_topic, {number for _, number in positions}))
         self.offsets = offsets
+        # What was polled before is read again: whatever was worked out from it is not to be committed.
+        self.turn += 1
         self.seek()
 
     def seek(self) -> None:
@@ -131,6 +152,7 @@ class Assignment:
         self._waiting = []
         for each in partitions:
             self.offsets.pop((each.topic, each.partition), None)
+            self._backlog.discard((each.topic, each.partition))
             self._lost.add(each.partition)
             self._gained.pop(each.partition, None)
         try:
@@ -151,6 +173,7 @@ class Assignment:
             return
         self._waiting = []
         self.offsets = offsets
+        self._backlog = set(offsets)
         self._gained.update(memories)
         self._consumer.assign(self._places())
 

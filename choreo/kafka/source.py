@@ -92,6 +92,8 @@ class KafkaSource:
             "partition.assignment.strategy": "range",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
+            # Control records are no messages: only this mark tells that a backlog has been read (rule 23).
+            "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
         }
@@ -112,6 +114,15 @@ class KafkaSource:
         if self._torn and not self._mend():
             return self._batch([])
         self._assignment.place_waiting()
+        deadline = time.monotonic() + timeout_s
+        while True:
+            records = self._read(max(deadline - time.monotonic(), 0), records_max)
+            self._check()
+            # Ends of partitions are told behind nearly every record; there is nothing to do about most of them.
+            if records or self._assignment.changed or time.monotonic() >= deadline:
+                return self._batch(records)
+
+    def _read(self, timeout_s: float, records_max: int) -> list[Record]:
         # Step 3: consume(n, t) would wait all of t unless n records come.
         message = self._consumer.poll(timeout_s)
         messages = [] if message is None else [message]
@@ -122,14 +133,15 @@ class KafkaSource:
                 # Which of them were read before the assignment changed, nobody can tell: all are read again.
                 messages = []
                 self._assignment.seek()
-        records = [record for each in messages if (record := self._record(each)) is not None]
-        self._check()
-        return self._batch(records)
+        return [record for each in messages if (record := self._record(each)) is not None]
 
     def _record(self, message: Any) -> Record | None:  # The client's messages are untyped.
         error = message.error()
         if error is not None:
-            self._note(error, message.topic() or "")
+            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code.
+                self._assignment.reach_end((message.topic(), message.partition()))
+            else:
+                self._note(error, message.topic() or "")
             return None
         record = as_record(message)
         return record if self._assignment.expects((record.topic, record.partition), record.offset) else None
@@ -148,7 +160,7 @@ class KafkaSource:
     def _batch(self, records: list[Record]) -> Batch:
         # Ownership as of now: asked for at commit time instead, it would vouch for whoever owns the partitions then.
         token = Ownership(self._assignment.turn, self._consumer.consumer_group_metadata())
-        return Batch(records, *self._assignment.take(), token)
+        return Batch(records, *self._assignment.take(), token, self._assignment.behind)
 
     def _check(self) -> None:
         if self._assignment.failure is not None:
@@ -234,8 +246,8 @@ class KafkaSource:
         deadline = time.monotonic() + 2 * self._heartbeat_s
         while time.monotonic() < deadline and self._assignment.failure is None:
             message = self._consumer.poll(self._heartbeat_s / 4)
-            if message is not None and (error := message.error()) is not None:
-                self._note(error, message.topic() or "")
+            if message is not None and message.error() is not None:
+                self._record(message)
         return self._assignment.failure is None and bool(self._assignment.offsets)
 
     def _fenced(self, text: str) -> Fenced:

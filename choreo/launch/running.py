@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 
 from choreo.clock import SystemClock
 from choreo.codec import Codec, Schemas
+from choreo.command import COMMANDS
 from choreo.errors import BrokerUnavailable, DeclarationError
 from choreo.kafka import KafkaTransport
 from choreo.launch.health import serve_health
@@ -189,12 +190,19 @@ async def _worker(
     source = await asyncio.to_thread(
         transport.source,
         group=declaration.name,
-        topics=sorted({*declaration.topics_in, ENDS}),
+        topics=sorted({*declaration.topics_in, ENDS, COMMANDS}),
         memory_topic=f"{declaration.name}.memory",
         delivery=delivery,
         instance=instance,
     )
-    return Worker(declaration.name, engine, source, batch_max=settings.batch_max, batch_s_max=settings.batch_timeout_s)
+    return Worker(
+        declaration.name,
+        engine,
+        source,
+        batch_max=settings.batch_max,
+        batch_s_max=settings.batch_timeout_s,
+        drain_s=settings.drain_timeout_s,
+    )
 
 
 def _announce(declared: Sequence[Declaration], transport: Transport) -> Catalog:

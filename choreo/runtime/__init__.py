@@ -5,8 +5,9 @@ commits, drains and is watched live here; what a step means does not (`step`), n
 `launch` puts workers together; `testing` drives the same engine without threads.
 """
 
-from choreo.runtime.engine import Engine, Stage, Work
+from choreo.runtime.engine import Engine
 from choreo.runtime.resources import Resources
+from choreo.runtime.work import Stage, Work
 from choreo.runtime.worker import Worker
 
 __all__ = ["Engine", "Resources", "Stage", "Work", "Worker"]

@@ -1,86 +1,43 @@
 """One batch in, one commit out.
 
-Reading records, grouping them by saga, running the pure core around each call and assembling what is to be committed
-live here; polling, committing and threads do not. The worker drives it against brokers and `testing.Scenario`
-against memory: `gain` and `lose` on rebalance, then `process`, and `merge` or `drop` once the commit is known.
+The memories that a process holds, what is due of them, and what a batch comes to live here; polling, committing and
+threads do not. The worker drives it against brokers and `testing.Scenario` against memory: `gain` and `lose` on
+rebalance, then `process`, and `merge` or `drop` once the commit is known.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from choreo.clock import Clock
-from choreo.errors import RetriesExhausted, UndecodableRecord
-from choreo.event import Envelope
+from choreo.errors import UndecodableRecord
 from choreo.memory import Flag, Memory, peek, with_end
-from choreo.runtime import notes
+from choreo.runtime.course import Course, now_ms
 from choreo.runtime.forgetting import Forgetting
-from choreo.runtime.invoke import Invoker, Sleep
+from choreo.runtime.intake import Chains, Intake
+from choreo.runtime.invoke import Invoker
 from choreo.runtime.resources import Resources
-from choreo.step import Call, Outcome, Rules, arrivals, park, plan, reemit, settle, skip
+from choreo.runtime.timers import Timers
+from choreo.runtime.work import Chain, Stage, Work
+from choreo.step import Rules
 from choreo.transport import Outgoing, Position, Record
 
-Stage = Callable[[list[Outgoing], Mapping[Position, int]], None]
 STAGE_RECORDS = 250
 """Outputs that are worth handing over before the batch is done."""
-_WORTH_A_LOOK = frozenset({"unknown-type", "unknown-fingerprint"})
-
-
-@dataclass(slots=True)
-class Work:
-    """What a batch came to, until it is committed.
-
-    Attributes:
-        changelog: The memories that changed; a tombstone for each that is forgotten.
-        outputs: Events, journal notes, ends and dead letters, in order.
-        offsets: The next offset to read, a partition.
-        errors: Why steps were parked, for a test to raise.
-        handed: How much of changelog and outputs has been handed over before the commit.
-        memories: (partition, saga_id) → new memory, None where it is forgotten.
-        ended: (partition, saga_id, ended_ms) of sagas whose end was read.
-    """
-
-    changelog: list[Outgoing] = field(default_factory=list)
-    outputs: list[Outgoing] = field(default_factory=list)
-    offsets: dict[Position, int] = field(default_factory=dict)
-    errors: list[Exception] = field(default_factory=list)
-    memories: dict[tuple[int, str], bytes | None] = field(default_factory=dict)
-    handed: tuple[int, int] = (0, 0)
-    ended: list[tuple[int, str, int]] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to commit."""
-        return not (self.changelog or self.outputs or self.offsets)
-
-    def hand_over(self) -> list[Outgoing]:
-        """Return what has been added to changelog and outputs since this was last called."""
-        remembered, emitted = self.handed
-        self.handed = len(self.changelog), len(self.outputs)
-        return [*self.changelog[remembered:], *self.outputs[emitted:]]
-
-
-@dataclass(slots=True)
-class _Chain:
-    """The records of one saga within a batch, in their order."""
-
-    partition: int
-    saga_id: str
-    items: list[tuple[Record, Envelope | None]]
-    outputs: list[Outgoing] = field(default_factory=list)
+_NOTHING = Memory().encode()
+THREADS_MAX = 32
+"""Threads for handlers that block (`thread=True`), a service and process."""
 
 
 class Engine:
-    """One service's side of the choreography, without threads or brokers.
+    """One service's side of the choreography, without threads or brokers of its own.
 
     Args:
         rules: The service, compiled.
         resources: Its resources; the caller opens and closes them.
         clock: Where time comes from.
-        sleep: Waits between attempts of a handler.
         concurrency_max: Sagas whose handlers may be awaited at once.
         remember_for: How long an ended saga is remembered (rule 5).
         refresh: Looks for schemas that were announced since; awaited once a batch that has something unknown.
@@ -93,26 +50,31 @@ class Engine:
         resources: Resources,
         *,
         clock: Clock,
-        sleep: Sleep = asyncio.sleep,
         concurrency_max: int = 64,
         remember_for: timedelta = timedelta(days=7),
         refresh: Callable[[], Awaitable[None]] | None = None,
         concerns: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        self._rules = rules
-        self._codec = rules.codec
+        self.rules = rules
         self._clock = clock
         self._concurrency_max = concurrency_max
         self._remember_ms = int(remember_for.total_seconds() * 1000)
-        self._refresh = refresh
-        self._concerns = concerns
         self._memory_topic = f"{rules.service}.memory"
         self._partitions: dict[int, dict[str, bytes]] = {}
         self._forgetting: dict[int, Forgetting] = {}
+        self._timers: dict[int, Timers] = {}
+        self._owed: dict[int, set[str]] = {}
+        self._behind: Collection[int] = ()
         self._positions: dict[Position, int] = {}
-        self._invokers = {
-            name: Invoker(rules, handler, resources, sleep, clock.now) for name, handler in rules.handlers.items()
+        self._threads = ThreadPoolExecutor(
+            min(concurrency_max, THREADS_MAX), thread_name_prefix=f"handlers-{rules.service}"
+        )
+        invokers = {
+            name: Invoker(rules, handler, resources, clock.now, self._threads)
+            for name, handler in rules.handlers.items()
         }
+        self._intake = Intake(rules, clock, self._partitions, refresh, concerns)
+        self._course = Course(rules, invokers, self._intake, clock)
         self.counts: Counter[str] = Counter()
 
     @property
@@ -120,19 +82,37 @@ class Engine:
         """The memories held: partition → saga_id → encoded memory."""
         return self._partitions
 
+    @property
+    def next_ms(self) -> int | None:
+        """When something is due, in milliseconds since 1970; None where nothing is, or may be taken up yet."""
+        soonest = [
+            due_ms
+            for number, timers in self._timers.items()
+            if number not in self._behind and (due_ms := timers.next_ms(self._partitions[number])) is not None
+        ]
+        return min(soonest, default=None)
+
     def gain(self, partition: int, memories: dict[str, bytes]) -> None:
         """Take a partition over with its restored memory; a second time replaces what was known."""
         self.lose(partition)
         self._partitions[partition] = memories
         self._forgetting[partition] = Forgetting(self._remember_ms)
         self._forgetting[partition].restore(memories)
+        self._timers[partition] = Timers()
+        self._timers[partition].restore(memories)
+        if self.rules.at_least_once:
+            self._owed[partition] = {saga_id for saga_id, data in memories.items() if peek(data).flags & Flag.OWED}
 
     def lose(self, partition: int) -> None:
         """Drop a partition that belongs to somebody else now."""
-        self._partitions.pop(partition, None)
-        self._forgetting.pop(partition, None)
+        for kept in (self._partitions, self._forgetting, self._timers, self._owed):
+            kept.pop(partition, None)
         for position in [each for each in self._positions if each[1] == partition]:
             del self._positions[position]
+
+    def wait_for(self, partitions: Collection[int]) -> None:
+        """Let nothing fall due in these partitions yet: their backlog has not been read (rule 23)."""
+        self._behind = partitions
 
     def memory(self, saga_id: str) -> Memory | None:
         """Return what is remembered of a saga, decoded; None where nothing is."""
@@ -142,7 +122,7 @@ class Engine:
         return None
 
     async def process(self, records: Sequence[Record], stage: Stage | None = None) -> Work:
-        """Return what these records come to. Nothing takes effect before `merge`.
+        """Return what these records come to, and all that is due. Nothing takes effect before `merge`.
 
         Args:
             records: In each partition's order, of owned partitions only.
@@ -150,9 +130,13 @@ class Engine:
                 commit while the rest is worked out.
         """
         work = Work()
-        chains = self._chains(await self._read(records, work), work)
+        chains, ends = await self._intake.chains(records, work)
+        for key, record in ends.items():
+            if not self._only_ended(*key, work):
+                chains[key] = Chain(*key, [(record, None)])
+        self._wake(chains, work)
         if chains:
-            todo = iter(chains)
+            todo = iter(chains.values())
             side_by_side = min(len(chains), self._concurrency_max)
             if side_by_side == 1:
                 await self._run(todo, work, stage)
@@ -164,16 +148,51 @@ class Engine:
         return work
 
     def merge(self, work: Work) -> None:
-        """Make a committed batch's memories the ones that are known."""
-        for (partition, saga_id), data in work.memories.items():
+        """Make a batch's memories the ones that are known: once it is committed, or before with `undo` if it is not."""
+        before = work.before
+        for key, data in work.memories.items():
+            memories = self._partitions[key[0]]
+            before[key] = memories.get(key[1])
             if data is None:
-                self._partitions[partition].pop(saga_id, None)
+                memories.pop(key[1], None)
             else:
-                self._partitions[partition][saga_id] = data
+                memories[key[1]] = data
         for partition, saga_id, ended_ms in work.ended:
             self._forgetting[partition].ended(saga_id, ended_ms)
+        for partition, saga_id, due_ms in work.due:
+            self._timers[partition].set(saga_id, due_ms)
+        for partition, saga_id in work.vouched:
+            self._owed[partition].discard(saga_id)
+        work.positions = {each: self._positions.get(each) for each in work.offsets}
         self._positions.update(work.offsets)
         self.counts.update(work.counts)
+
+    def undo(self, work: Work) -> None:
+        """Take back a batch that was merged and could not be committed after all; its records come again.
+
+        Whatever was merged behind it has been undone or dropped before. Heaps keep what was added to them: it counts
+        only as long as the memories say the same.
+        """
+        for (partition, saga_id), data in work.before.items():
+            memories = self._partitions.get(partition)
+            if memories is None:
+                continue  # It belongs to somebody else now.
+            if data is None:
+                memories.pop(saga_id, None)
+            else:
+                memories[saga_id] = data
+                if due_ms := peek(data).due_ms:
+                    self._timers[partition].set(saga_id, due_ms)
+        for position, offset in work.positions.items():
+            if offset is None or position[1] not in self._partitions:
+                self._positions.pop(position, None)
+            else:
+                self._positions[position] = offset
+        for partition, saga_id in work.vouched:
+            if partition in self._owed:
+                self._owed[partition].add(saga_id)
+        self.counts.subtract(work.counts)
+        self.drop(work)
 
     def drop(self, work: Work) -> None:
         """Forget a batch that was not committed; its records come again."""
@@ -181,88 +200,32 @@ class Engine:
             if data is None and partition in self._forgetting:
                 # It was taken off the heap to be forgotten, and is not: it is due again.
                 self._forgetting[partition].ended(saga_id, 0)
+        for partition, saga_id in work.woken:
+            data = self._partitions.get(partition, {}).get(saga_id)
+            if data is not None and (due_ms := peek(data).due_ms):
+                self._timers[partition].set(saga_id, due_ms)
 
-    async def _read(self, records: Sequence[Record], work: Work) -> list[tuple[Record, Envelope | None]]:
-        """Decode a batch; what is unknown gets a second chance once newly announced schemas are read."""
-        read = self._codec.read
-        found: list[tuple[Record, Envelope | None]] = []
-        failed: list[tuple[int, Record, UndecodableRecord]] = []
-        offsets = work.offsets
-        for record in records:
-            offsets[record.topic, record.partition] = record.offset + 1
-            if record.topic == notes.ENDS:
-                found.append((record, None))
+    def close(self) -> None:
+        """Let the threads of blocking handlers end; those that never return go on until the process ends."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _wake(self, chains: Chains, work: Work) -> None:
+        """Add what is due, in partitions whose backlog has been read, and what is owed since they were gained."""
+        now = now_ms(self._clock.now())
+        for partition, timers in self._timers.items():
+            if partition in self._behind:
                 continue
-            try:
-                envelope = read(record)
-            except UndecodableRecord as error:
-                failed.append((len(found), record, error))
-                found.append((record, None))
-                continue
-            if envelope is not None:
-                found.append((record, envelope))
-        return await self._read_again(found, failed, work) if failed else found
+            for saga_id in timers.due(self._partitions[partition], now):
+                key = (partition, saga_id)
+                chains.setdefault(key, Chain(*key, [])).woken = True
+                work.woken.append(key)
+        for partition, sagas in self._owed.items():
+            for saga_id in sagas:
+                key = (partition, saga_id)
+                chains.setdefault(key, Chain(*key, [])).owed = True
+                work.vouched.append(key)
 
-    async def _read_again(
-        self,
-        found: list[tuple[Record, Envelope | None]],
-        failed: list[tuple[int, Record, UndecodableRecord]],
-        work: Work,
-    ) -> list[tuple[Record, Envelope | None]]:
-        """Give what is unknown its second chance, and everything else to the dead letters."""
-        if self._refresh is not None and any(error.reason in _WORTH_A_LOOK for _, _, error in failed):
-            await self._refresh()
-        dropped: set[int] = set()
-        for index, record, reason in failed:
-            try:
-                if reason.reason not in _WORTH_A_LOOK:
-                    raise reason
-                envelope = self._codec.read(record)
-            except UndecodableRecord as final:
-                self._dead_letter(record, final, work.outputs, work)
-                envelope = None
-            if envelope is None:
-                dropped.add(index)
-            else:
-                found[index] = (record, envelope)
-        return [item for index, item in enumerate(found) if index not in dropped]
-
-    def _chains(self, read: list[tuple[Record, Envelope | None]], work: Work) -> list[_Chain]:
-        chains: dict[tuple[int, str], _Chain] = {}
-        # The end of a saga is nearly always all that comes for it in a batch: such need no chain.
-        ends: dict[tuple[int, str], Record] = {}
-        reactions = self._rules.reactions
-        for record, envelope in read:
-            if envelope is None:
-                self._place_end(record, chains, ends, work)
-            elif envelope.type in reactions:
-                key = (record.partition, envelope.saga_id)
-                chain = chains.get(key)
-                if chain is None:
-                    chain = chains[key] = _Chain(*key, [(ends.pop(key), None)] if key in ends else [])
-                chain.items.append((record, envelope))
-        for key, record in ends.items():
-            if not self._only_ended(*key, work):
-                chains[key] = _Chain(*key, [(record, None)])
-        return list(chains.values())
-
-    def _place_end(
-        self, record: Record, chains: dict[tuple[int, str], _Chain], ends: dict[tuple[int, str], Record], work: Work
-    ) -> None:
-        try:
-            saga_id, saga_type = notes.read_end(record)
-        except UndecodableRecord as error:
-            self._dead_letter(record, error, work.outputs, work)
-            return
-        key = (record.partition, saga_id)
-        if key in chains:
-            chains[key].items.append((record, None))
-        elif saga_id in self._partitions[record.partition]:
-            ends.setdefault(key, record)
-        elif self._concerns(saga_type):
-            chains[key] = _Chain(*key, [(record, None)])
-
-    async def _run(self, todo: Iterator[_Chain], work: Work, stage: Stage | None = None) -> None:
+    async def _run(self, todo: Iterator[Chain], work: Work, stage: Stage | None = None) -> None:
         """Take chains one after another; several of these run side by side while handlers await."""
         for chain in todo:
             await self._chain(chain, work)
@@ -271,61 +234,21 @@ class Engine:
             if stage is not None and len(work.outputs) - work.handed[1] >= STAGE_RECORDS:
                 stage(work.hand_over(), dict(work.offsets))
 
-    async def _chain(self, chain: _Chain, work: Work) -> None:
+    async def _chain(self, chain: Chain, work: Work) -> None:
         before = self._partitions[chain.partition].get(chain.saga_id)
         try:
             memory = Memory() if before is None else Memory.decode(before)
         except UndecodableRecord as error:
             for record, _ in chain.items:
-                self._dead_letter(record, error, chain.outputs, work)
+                self._intake.dead_letter(record, error, chain.outputs, work)
             return
-        for record, envelope in chain.items:
-            if envelope is None:
-                self._end(chain, memory, work)
-                continue
-            try:
-                for arrival in arrivals(self._rules, memory, envelope):
-                    await self._arrive(memory, arrival, chain.outputs, work)
-            except UndecodableRecord as error:
-                self._dead_letter(record, error, chain.outputs, work)
+        await self._course.take(chain, memory, work)
         after = memory.encode()
-        if after != before:
+        if after != before and (before is not None or after != _NOTHING):
             self._remember(chain.partition, chain.saga_id, after, work)
+        if memory.timers and (chain.woken or memory.due_ms != (0 if before is None else peek(before).due_ms)):
+            work.due.append((chain.partition, chain.saga_id, memory.due_ms))
         work.counts["events"] += len(chain.items)
-
-    async def _arrive(self, memory: Memory, envelope: Envelope, outputs: list[Outgoing], work: Work) -> None:
-        rules = self._rules
-        calls, told = plan(rules, memory, envelope)
-        for note in told:
-            outputs.append(notes.journal(note, rules.service, envelope, self._clock.now()))
-            work.counts[note.kind] += 1
-        for call in calls:
-            outcome = await self._outcome(memory, call)
-            outputs += [self._codec.outgoing(emitted) for emitted in outcome.events]
-            if outcome.ended is not None:
-                completed = bool(memory.flags & Flag.COMPLETED)
-                outputs.append(
-                    notes.end(outcome.ended, rules.service, completed=completed, now=outcome.ended.occurred_at)
-                )
-            for note in outcome.notes:
-                outputs.append(notes.journal(note, rules.service, envelope, self._clock.now()))
-                work.counts[note.kind] += 1
-            if outcome.error is not None:
-                work.errors.append(outcome.error)
-
-    async def _outcome(self, memory: Memory, call: Call) -> Outcome:
-        rules = self._rules
-        if call.again:
-            return reemit(rules, memory, call)
-        if call.skip:
-            return skip(rules, memory, call)
-        if call.error:
-            return park(rules, memory, call, RetriesExhausted(call.error, service=rules.service))
-        try:
-            emitted = await self._invokers[call.handler.name](memory, call)
-        except RetriesExhausted as error:
-            return park(rules, memory, call, error)
-        return settle(rules, memory, call, emitted, self._clock.now())
 
     def _only_ended(self, partition: int, saga_id: str, work: Work) -> bool:
         """Stamp a memory where the saga's end is all that came: nothing is decoded.
@@ -334,13 +257,13 @@ class Engine:
             Whether that was possible; what cannot be read goes the long way, to be told as such.
         """
         before = self._partitions[partition][saga_id]
-        now_ms = max(self._now_ms(), 1)
-        after = with_end(before, now_ms)
+        ended_ms = now_ms(self._clock.now())
+        after = with_end(before, ended_ms)
         if after is None:
             return False
-        if not peek(before)[1]:
+        if not peek(before).ended_ms:
             self._remember(partition, saga_id, after, work)
-            work.ended.append((partition, saga_id, now_ms))
+            work.ended.append((partition, saga_id, ended_ms))
         work.counts["events"] += 1
         return True
 
@@ -348,33 +271,20 @@ class Engine:
         work.memories[partition, saga_id] = memory
         work.changelog.append(Outgoing(self._memory_topic, saga_id.encode(), memory, [], partition))
 
-    def _end(self, chain: _Chain, memory: Memory, work: Work) -> None:
-        if not memory.ended_ms:
-            memory.ended_ms = max(self._now_ms(), 1)
-            work.ended.append((chain.partition, chain.saga_id, memory.ended_ms))
-
     def _sweep(self, work: Work) -> None:
         """Add a tombstone for every saga that may be forgotten now, in partitions whose offsets vouch for us."""
-        now_ms = self._now_ms()
+        now = now_ms(self._clock.now())
         for partition, forgetting in self._forgetting.items():
             fresh = {position: at for position, at in self._positions.items() if position[1] == partition}
             if not fresh and not any(each == partition for _, each in work.offsets):
                 continue
-            for saga_id in forgetting.due(self._partitions[partition], now_ms):
+            for saga_id in forgetting.due(self._partitions[partition], now):
                 if (partition, saga_id) in work.memories:
                     # Something came for it in this very batch; it is looked at again with the next one.
-                    forgetting.ended(saga_id, now_ms - self._remember_ms)
+                    forgetting.ended(saga_id, now - self._remember_ms)
                     continue
                 work.memories[partition, saga_id] = None
                 work.changelog.append(Outgoing(self._memory_topic, saga_id.encode(), None, [], partition))
                 work.counts["forgotten"] += 1
                 for position, offset in fresh.items():
                     work.offsets.setdefault(position, offset)
-
-    def _dead_letter(self, record: Record, error: UndecodableRecord, outputs: list[Outgoing], work: Work) -> None:
-        outputs.append(notes.dead_letter(record, self._rules.service, error, self._clock.now()))
-        work.counts["dead-lettered"] += 1
-        work.counts[f"dead-lettered:{error.reason}"] += 1
-
-    def _now_ms(self) -> int:
-        return int(self._clock.now().timestamp() * 1000)

@@ -1,7 +1,8 @@
 """When a saga may be forgotten.
 
 One heap a partition of sagas that have ended lives here; the rule is SEMANTICS 5: `remember_for` after the end was
-read, never by age alone, and not while a step of it is parked. The engine asks once a batch for what is due.
+read, never by age alone, and not while a step of it is retrying or parked. The engine asks once a batch for what is
+due.
 """
 
 import heapq
@@ -25,7 +26,9 @@ class Forgetting:
     def restore(self, memories: dict[str, bytes]) -> None:
         """Take up every ended saga of a restored partition."""
         self._heap = [
-            (ended_ms + self._remember_ms, saga_id) for saga_id, data in memories.items() if (ended_ms := peek(data)[1])
+            (ended_ms + self._remember_ms, saga_id)
+            for saga_id, data in memories.items()
+            if (ended_ms := peek(data).ended_ms)
         ]
         heapq.heapify(self._heap)
 
@@ -44,9 +47,8 @@ class Forgetting:
             data = memories.get(saga_id)
             if data is None:
                 continue
-            flags, _ = peek(data)
-            if flags & Flag.PARKED:
-                # Owed to a person: looked at again one remembering later, however long that takes.
+            if peek(data).flags & Flag.BUSY:
+                # Retrying, or owed to a person: looked at again one remembering later, however long that takes.
                 heapq.heappush(self._heap, (now_ms + max(self._remember_ms, 1), saga_id))
             else:
                 found.append(saga_id)

@@ -1,29 +1,44 @@
-"""Calling one handler: its arguments, its attempts, its result.
+"""Calling one handler once: its arguments, its time limit, its result.
 
-How a call becomes Python arguments, how often it is tried and how what it returns becomes a list of events live
-here; which calls are made does not. The engine makes one `Invoker` a handler and awaits it for every call that
-`plan` allows.
+How a call becomes Python arguments, where it runs and how what it returns becomes a list of events live here; which
+calls are made does not, nor what a failed one comes to (`step`). The course makes one `Invoker` a handler and awaits it
+for every call that `plan` allows.
 """
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack
+from contextvars import copy_context
 from datetime import datetime
 from typing import Any, cast
 
-from choreo.errors import HandlerFailed, RetriesExhausted
-from choreo.event import Event
+from choreo.errors import HandlerFailed
+from choreo.event import Envelope, Event
 from choreo.handler import Handler, Role
 from choreo.memory import Memory
 from choreo.runtime.resources import Resources
-from choreo.service import Context, State
-from choreo.step import Call
-from choreo.step.plan import step_key
-from choreo.step.reactions import Rules
+from choreo.service import Context, Later, State
+from choreo.step import Argument, Branch, Call, Emitted, Rules
+from choreo.step.recording import step_key
 
-Sleep = Callable[[float], Awaitable[None]]
 _EVENTS = frozenset({Role.EVENT, Role.CAUSE, Role.ORIGINAL})
 _log = logging.getLogger("choreo")
+
+
+class AttemptFailed(Exception):
+    """A handler did not come to a result that counts.
+
+    Args:
+        error: What it raised, or what is wrong with what it returned.
+        final: Another attempt would end likewise.
+    """
+
+    def __init__(self, error: Exception, *, final: bool = False) -> None:
+        self.error = error
+        self.final = final
+        super().__init__(str(error))
 
 
 class Invoker:
@@ -33,109 +48,142 @@ class Invoker:
         rules: The service, compiled.
         handler: The handler.
         resources: What it may ask for; open.
-        sleep: Waits between attempts; virtual under test.
         now: The clock.
+        threads: Where it runs if it blocks.
     """
 
     def __init__(
-        self, rules: Rules, handler: Handler, resources: Resources, sleep: Sleep, now: Callable[[], datetime]
+        self, rules: Rules, handler: Handler, resources: Resources, now: Callable[[], datetime], threads: Executor
     ) -> None:
         self._rules = rules
         self._handler = handler
         self._resources = resources
-        self._sleep = sleep
         self._now = now
+        self._threads = threads
         roles = [parameter.role for parameter in handler.parameters]
         wanted = [parameter.types[0] for parameter in handler.parameters if parameter.role is Role.RESOURCE]
-        self._plain = all(role in _EVENTS for role in roles) and not handler.generator
+        self._plain = (
+            all(role in _EVENTS for role in roles)
+            and not (handler.generator or handler.thread)
+            and handler.timeout_s is None
+            and not handler.guards
+        )
         self._state_type = next(
             (parameter.types[0] for parameter in handler.parameters if parameter.role is Role.STATE), None
         )
         self._per_step = any(resources.lives_a_step(kind) for kind in wanted)
         self._step = f"{rules.service}.{handler.name}"
+        # An otherwise takes some of the events of its step, by their types.
+        guarded = rules.handlers.get(handler.guards)
+        taken = guarded.parameters if guarded is not None else handler.parameters
+        self._given = [each for each in taken if each.role in _EVENTS or each.role is Role.BRANCHES]
 
-    async def __call__(self, memory: Memory, call: Call) -> Sequence[Event]:
-        """Return what the handler emitted, trying again in place as its policy says.
+    async def __call__(self, memory: Memory, call: Call) -> Emitted:
+        """Return what the handler emitted.
 
         Raises:
-            RetriesExhausted: If the last attempt failed; the step is to be parked.
+            AttemptFailed: If it raised, took too long or returned what makes no sense.
         """
-        attempt = 1
-        while True:
-            try:
-                if not self._plain:
-                    return await self._attempt(memory, call, attempt)
+        try:
+            if self._plain:
                 # The common case, kept short: events in, one value out.
-                returned = self._handler.function(*[None if each is None else each.event for each in call.events])
-                return self._listed(await returned if self._handler.asynchronous else returned)
-            except (Exception, SystemExit) as error:
-                delay = self._delay(call, attempt, error)
-                if delay is None:
-                    raise RetriesExhausted(
-                        f"{self._step} raised {type(error).__name__} on attempt {attempt}: {error}",
-                        service=self._rules.service,
-                        saga_id=call.ready.saga_id,
-                        event_id=call.ready.event_id,
-                    ) from error
-                _log.warning(
-                    "%s failed on attempt %d for saga %s, again in %.3f s: %r",
-                    self._step,
-                    attempt,
-                    call.ready.saga_id,
-                    delay,
-                    error,
-                )
-                await self._sleep(delay)
-                attempt += 1
+                returned = self._handler.function(*[None if each is None else each.event for each in call.events])  # type: ignore[union-attr]
+                if self._handler.asynchronous:
+                    returned = await returned
+                if isinstance(returned, Event) and not self._handler.fan_out:
+                    return (returned,)
+                return self._listed(returned)
+            return await self._attempt(memory, call)
+        except AttemptFailed:
+            raise
+        except Exception as error:
+            self._tell(call, error)
+            raise AttemptFailed(error) from error
+        except SystemExit as error:
+            # A handler does not end the process, and would try to again.
+            stopped = HandlerFailed(f"{self._step} raised SystemExit({error.code!r})", service=self._rules.service)
+            self._tell(call, stopped)
+            raise AttemptFailed(stopped, final=True) from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # The batch itself is given up.
+            cancelled = HandlerFailed(f"{self._step} was cancelled from within", service=self._rules.service)
+            self._tell(call, cancelled)
+            raise AttemptFailed(cancelled) from error
 
-    def _delay(self, call: Call, attempt: int, error: BaseException) -> float | None:
-        retry = self._handler.retry
-        if not isinstance(error, Exception) or not retry.applies_to(error):
-            return None
-        return retry.delay_after(attempt, f"{call.ready.saga_id}:{call.trigger}")
+    def _tell(self, call: Call, error: Exception) -> None:
+        _log.warning("%s failed on attempt %d for saga %s: %r", self._step, call.attempt, call.ready.saga_id, error)
 
-    async def _attempt(self, memory: Memory, call: Call, attempt: int) -> Sequence[Event]:
+    async def _attempt(self, memory: Memory, call: Call) -> Emitted:
         async with AsyncExitStack() as stack:
             found = await self._resources.for_step(stack) if self._per_step else None
             state = self._state(memory)
-            arguments = self._arguments(call, attempt, found, state)
-            emitted = await self._result(self._handler.function(*arguments))
+            arguments = self._arguments(call, found, state)
+            try:
+                async with asyncio.timeout(self._handler.timeout_s) as limit:
+                    emitted = await self._result(arguments)
+            except TimeoutError as error:
+                if not limit.expired():
+                    raise
+                text = f"{self._step} took longer than timeout_s={self._handler.timeout_s:g}"
+                raise TimeoutError(text) from error
         if state is not None:
             memory.state = state.model_dump_json().encode()
         return emitted
 
-    def _arguments(self, call: Call, attempt: int, found: dict[type, Any] | None, state: State | None) -> list[object]:
-        events = iter(call.events)
+    async def _result(self, arguments: list[object]) -> Emitted:
+        handler = self._handler
+        if handler.thread:
+
+            def blocking() -> Emitted:
+                returned = handler.function(*arguments)
+                return self._flat(list(returned)) if handler.generator else self._listed(returned)
+
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, copy_context().run, blocking)
+        returned = handler.function(*arguments)
+        if handler.generator:
+            if handler.asynchronous:
+                return self._flat([event async for event in cast("AsyncIterator[Event]", returned)])
+            return self._flat(list(cast("Iterator[Event]", returned)))
+        return self._listed(await returned if handler.asynchronous else returned)
+
+    def _arguments(self, call: Call, found: dict[type, Any] | None, state: State | None) -> list[object]:
+        given = dict(zip((each.name for each in self._given), call.events, strict=False))
+        by_type = {kind: each.name for each in self._given for kind in each.types}
         arguments: list[object] = []
         for parameter in self._handler.parameters:
-            if parameter.role in _EVENTS:
-                envelope = next(events)
-                arguments.append(None if envelope is None else envelope.event)
+            if parameter.role in _EVENTS or parameter.role is Role.BRANCHES:
+                name = by_type.get(parameter.types[0], parameter.name) if self._handler.guards else parameter.name
+                arguments.append(_event_of(given[name]))
             elif parameter.role is Role.CONTEXT:
-                arguments.append(self._context(call, attempt))
+                arguments.append(self._context(call))
             elif parameter.role is Role.STATE:
                 arguments.append(state)
+            elif parameter.role is Role.ERROR:
+                arguments.append(call.failure)
             else:
                 kind = parameter.types[0]
                 arguments.append(self._resources.get(kind) if found is None else found[kind])
         return arguments
 
-    def _context(self, call: Call, attempt: int) -> Context:
+    def _context(self, call: Call) -> Context:
         ready = call.ready
-        key = step_key(self._rules, ready.saga_id, self._handler.name, call.branch, call.trigger)
+        key = step_key(self._rules, ready.saga_id, call.name, call.branch, call.trigger)
         path = tuple(dict.fromkeys(step for each in call.causes for step in each.path))
         return Context(
             saga_id=ready.saga_id,
             saga_type=ready.saga_type,
             business_key=ready.business_key,
-            step=self._step,
+            step=f"{self._rules.service}.{call.name}",
             causes=call.causes,
             hop=ready.hop,
             branch=call.branch,
             completed_steps=path[-32:],
             idempotency_key=key,
             undoes_key=call.undoes_key,
-            attempt=attempt,
+            attempt=call.attempt,
             now=self._now(),
             log=logging.LoggerAdapter(_log, {"saga_id": ready.saga_id, "step": self._step}),
         )
@@ -146,22 +194,46 @@ class Invoker:
         kind = cast("type[State]", self._state_type)
         return kind.model_validate_json(memory.state) if memory.state else kind()
 
-    async def _result(self, returned: Any) -> Sequence[Event]:  # Whatever a handler returns, before it is checked.
-        if self._handler.generator:
-            if self._handler.asynchronous:
-                return [event async for event in cast("AsyncIterator[Event]", returned)]
-            return list(cast("Iterator[Event]", returned))
-        return self._listed(await returned if self._handler.asynchronous else returned)
-
-    def _listed(self, returned: object) -> Sequence[Event]:
-        """Return what a handler returned as a list of events."""
+    def _listed(self, returned: object) -> Emitted:
+        """Return what a handler returned as a list of what it emits."""
         if returned is None:
             return ()
-        if isinstance(returned, Event):
-            return (returned,)
         if isinstance(returned, tuple):
-            return [event for event in returned if event is not None]
-        raise HandlerFailed(
-            f"{self._step} returned a {type(returned).__name__}; return an event, a tuple of events or None",
-            service=self._rules.service,
-        )
+            return self._flat([each for each in returned if each is not None])
+        return self._flat([returned])
+
+    def _flat(self, returned: list[object]) -> Emitted:
+        emitted: list[Event | Later[Event] | Branch] = []
+        for each in returned:
+            if isinstance(each, Event | Later):
+                if type(each) in self._handler.opens:
+                    name = type(each).__name__
+                    raise self._useless(f"a {name} outside a list, and its hint says list[{name}]: return [{name}(…)]")
+                emitted.append(each)
+            elif isinstance(each, list) and self._handler.fan_out:
+                emitted += self._branches(each, opened=any(isinstance(one, Branch) for one in emitted))
+            else:
+                raise self._useless(f"a {type(each).__name__}; return an event, a tuple of events or None")
+        return emitted
+
+    def _branches(self, events: list[object], *, opened: bool) -> list[Branch]:
+        if not events:
+            raise self._useless(
+                "an empty list, which opens no branch, so that what gathers them would wait for ever; return None, or "
+                "an event that says that there is nothing to do"
+            )
+        if opened:
+            raise self._useless("two lists; one step opens one set of branches")
+        if strange := next((each for each in events if not isinstance(each, Event)), None):
+            raise self._useless(f"a list with a {type(strange).__name__} in it; each branch begins with an event")
+        return [Branch(cast("Event", each), index, len(events)) for index, each in enumerate(events)]
+
+    def _useless(self, what: str) -> AttemptFailed:
+        """Return the refusal of what no further attempt would mend."""
+        return AttemptFailed(HandlerFailed(f"{self._step} returned {what}", service=self._rules.service), final=True)
+
+
+def _event_of(argument: Argument) -> object:
+    if argument is None:
+        return None
+    return argument.event if isinstance(argument, Envelope) else [each.event for each in argument]

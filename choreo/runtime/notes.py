@@ -24,16 +24,20 @@ _OWN_END = re.compile(
 )
 
 
-def journal(note: Note, service: str, envelope: Envelope, now: datetime) -> Outgoing:
+def journal(note: Note, service: str, saga_id: str, saga_type: str, now: datetime) -> Outgoing:
     """Return a note as a record of `choreo.journal`; the same note always has the same `ce_id`."""
     step = f"{service}.{note.handler}" if note.handler else service
-    # A step is parked or skipped once; what differs or is dropped is told once an event.
-    identity = f"journal:{note.kind}:{note.event_id if note.kind in {'dropped', 'duplicate-differs'} else ''}"
-    body = {
+    # A step is skipped once, and parked once a command; what differs or is dropped is told once an event, a retry once
+    # an attempt.
+    told = note.event_id if note.kind in {"dropped", "duplicate-differs"} else ""
+    if note.attempt or note.command_id:
+        told = f"{note.attempt if note.kind == 'retried' else ''}:{note.command_id}"
+    identity = f"journal:{note.kind}:{told}"
+    body: dict[str, object] = {
         "version": FORMAT_VERSION,
         "note": note.kind,
-        "saga_id": envelope.saga_id,
-        "saga_type": envelope.saga_type,
+        "saga_id": saga_id,
+        "saga_type": saga_type,
         "service": service,
         "handler": note.handler,
         "branch": note.branch,
@@ -46,8 +50,12 @@ def journal(note: Note, service: str, envelope: Envelope, now: datetime) -> Outg
         "event_id": note.event_id,
         "at": _time(now),
     }
-    note_id = emitted_id(envelope.saga_id, step, note.branch, note.trigger, identity)
-    return Outgoing(JOURNAL, envelope.saga_id.encode(), _json(body), _headers(note_id, "choreo.journal", service, now))
+    if note.attempt:
+        body["attempt"] = note.attempt
+    if note.actor:
+        body |= {"actor": note.actor, "command_id": note.command_id}
+    note_id = emitted_id(saga_id, step, note.branch, note.trigger, identity)
+    return Outgoing(JOURNAL, saga_id.encode(), _json(body), _headers(note_id, "choreo.journal", service, now))
 
 
 def end(envelope: Envelope, service: str, *, completed: bool, now: datetime) -> Outgoing:

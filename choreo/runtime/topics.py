@@ -6,6 +6,7 @@ transport's. `choreo topics` and `running` call this before any client joins a g
 
 from collections.abc import Iterable, Sequence
 
+from choreo.command import COMMANDS
 from choreo.errors import Problem, TopicProblem
 from choreo.runtime.catalog import MANIFESTS
 from choreo.runtime.notes import ENDS, JOURNAL
@@ -13,7 +14,6 @@ from choreo.service import Declaration
 from choreo.settings import Settings
 from choreo.transport import TopicSpec, TopicState, Transport
 
-COMMANDS = "choreo.commands"
 # A dead letter holds a whole record that was too large for us, and its reasons.
 DEAD_LETTER_BYTES_MAX = 20_000_000
 _FOREVER = {"retention.ms": "-1"}
@@ -31,7 +31,8 @@ def needed(declarations: Iterable[Declaration], settings: Settings) -> list[Topi
         for topic in sorted({*each.topics_in, *each.topics_out}):
             add(topic, {"cleanup.policy": "delete", **_FOREVER})
         add(f"{each.name}.memory", _COMPACT)
-        add(f"{each.name}.dlq", {"cleanup.policy": "delete", "max.message.bytes": str(DEAD_LETTER_BYTES_MAX)})
+        letters = {"cleanup.policy": "delete", "max.message.bytes": str(DEAD_LETTER_BYTES_MAX), **_FOREVER}
+        add(f"{each.name}.dlq", letters)
     add(JOURNAL, {"cleanup.policy": "delete", **_FOREVER})
     add(ENDS, {"cleanup.policy": "delete", **_FOREVER})
     add(COMMANDS, {"cleanup.policy": "delete", **_FOREVER})

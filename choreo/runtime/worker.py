@@ -1,25 +1,25 @@
 """Poll, process, commit, again: one service on one transport until it is told to stop.
 
-The loop, its two threads (every transport call is made from one of them) and the watchdog live here; what a batch
-comes to does not (`engine`). `launch` runs one worker a service and process.
+The loop, the thread that makes every transport call, and draining live here; what a batch comes to does not (`engine`),
+nor noticing that it hangs (`watch`). `launch` runs one worker a service and process.
 """
 
 import asyncio
 import logging
-import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from choreo.errors import Fenced, TransactionAborted
-from choreo.runtime.engine import Engine, Work
+from choreo.errors import TransactionAborted
+from choreo.runtime.engine import Engine
+from choreo.runtime.watch import Watch
+from choreo.runtime.work import Work
 from choreo.transport import Batch, Commit, Outgoing, Position, Source
 
 POLL_S = 0.25
-WATCH_EVERY_S = 1.0
-EXIT_STUCK = 70
+DRAIN_S = 10.0
 T = TypeVar("T")
 
 
@@ -31,6 +31,14 @@ class OnThread(Protocol):
         ...
 
 
+class _Pending(NamedTuple):
+    """A batch whose commit is under way."""
+
+    batch: Batch
+    work: Work
+    commit: asyncio.Future[None]
+
+
 _log = logging.getLogger("choreo")
 
 
@@ -39,24 +47,33 @@ class Worker:
 
     Args:
         name: The service, for threads and logs.
-        engine: What processes its batches.
+        engine: What processes its batches; closed by `run`.
         source: Where they come from; closed by `run`.
         batch_max: Records a batch.
         batch_s_max: Seconds a batch may be in flight before the process ends itself: a handler that never returns would
             otherwise hold its partitions until the group's poll interval throws it out.
+        drain_s: Seconds that handlers in flight are given once `stop` is called; then they are cancelled, and their
+            batch is read again by whoever comes next.
     """
 
     def __init__(
-        self, name: str, engine: Engine, source: Source, *, batch_max: int = 1000, batch_s_max: float = 240.0
+        self,
+        name: str,
+        engine: Engine,
+        source: Source,
+        *,
+        batch_max: int = 1000,
+        batch_s_max: float = 240.0,
+        drain_s: float = DRAIN_S,
     ) -> None:
         self.name = name
         self.engine = engine
         self._source = source
         self._batch_max = batch_max
-        self._batch_s_max = batch_s_max
-        self._since: float | None = None
+        self._drain_s = drain_s
         self._assigned = asyncio.Event()
         self._stop = asyncio.Event()
+        self._watch = Watch(name, engine.rules.handlers.values(), engine.counts, batch_s_max=batch_s_max)
 
     @property
     def ready(self) -> bool:
@@ -68,7 +85,7 @@ class Worker:
         await self._assigned.wait()
 
     def stop(self) -> None:
-        """Finish the batch in flight, commit it and leave."""
+        """Finish the batch in flight, commit it and leave; handlers that take too long for that are cancelled."""
         self._stop.set()
 
     async def run(self) -> None:
@@ -79,75 +96,139 @@ class Worker:
             TransportError: The brokers are gone for good, or refuse us.
         """
         loop = asyncio.get_running_loop()
-        stopped = threading.Event()
         executor = ThreadPoolExecutor(1, thread_name_prefix=f"kafka-{self.name}")
-        watchdog = threading.Thread(target=self._watch, args=(stopped,), name=f"watchdog-{self.name}", daemon=True)
-        watchdog.start()
+        self._watch.start(loop)
 
         async def on_thread(call: Callable[[], T]) -> T:
             return await loop.run_in_executor(executor, call)
 
         try:
-            while not self._stop.is_set():
-                batch = await on_thread(lambda: self._source.poll(POLL_S, self._batch_max))
-                self._turn(batch)
-                if not batch.records and not self._assigned.is_set():
-                    continue
-                self._since = time.monotonic()
-                await self._work(on_thread, batch)
-                self._since = None
+            await self._loop(on_thread)
         finally:
+            self._watch.done()
             try:
                 await on_thread(self._source.close)
             finally:
-                stopped.set()
+                self._watch.stop()
+                self.engine.close()
                 executor.shutdown(wait=False)
 
-    async def _work(self, on_thread: OnThread, batch: Batch) -> None:
-        """Process a batch and commit it; of a large one the brokers get some while the rest is worked out."""
+    async def _loop(self, on_thread: OnThread) -> None:
+        """Take batch after batch; under load the next one is worked out while the last one is being committed."""
+        ahead: asyncio.Future[Batch] | None = None
+        pending: _Pending | None = None
+        while not self._stop.is_set():
+            batch = await (ahead if ahead is not None else self._poll(on_thread, self._patience_s()))
+            ahead = None
+            self._turn(batch)
+            if not batch.records and not self._assigned.is_set():
+                continue
+            self._watch.begin()
+            # A full batch has more behind it. They are polled at once, before anything of this one is written.
+            if len(batch.records) >= self._batch_max:
+                ahead = self._poll(on_thread, 0)
+            work, commit = await self._process(on_thread, batch)
+            if pending is not None and not await self._settle(pending, also=work):
+                # What this batch was worked out from never was; its records come again, behind those of the last one.
+                pending = None
+                continue
+            pending = None
+            if work is None or commit is None:
+                self._watch.done()
+                continue
+            self.engine.merge(work)
+            pending = _Pending(batch, work, asyncio.ensure_future(on_thread(partial(self._source.commit, commit))))
+            if ahead is None:
+                await self._settle(pending)
+                pending = None
+            self._watch.done()
+        if pending is not None:
+            await self._settle(pending)
+        if ahead is not None:
+            # It is not worked on any more; its records are read by whoever comes next.
+            await ahead
+
+    def _poll(self, on_thread: OnThread, timeout_s: float) -> "asyncio.Future[Batch]":
+        return asyncio.ensure_future(on_thread(lambda: self._source.poll(timeout_s, self._batch_max)))
+
+    async def _settle(self, pending: "_Pending", *, also: Work | None = None) -> bool:
+        """Await a commit; where it did not happen, take its batch back, and what was worked out behind it `also`.
+
+        Raises:
+            Fenced: As `run`.
+            TransportError: As `run`.
+        """
+        try:
+            await pending.commit
+        except TransactionAborted as error:
+            self._take_back(pending, also)
+            count = len(pending.batch.records)
+            _log.warning("%s: a batch of %d records was not committed, again: %s", self.name, count, error)
+            return False
+        except BaseException:
+            self._take_back(pending, also)
+            raise
+        return True
+
+    def _take_back(self, pending: "_Pending", also: Work | None) -> None:
+        if also is not None:
+            self.engine.drop(also)
+        self.engine.undo(pending.work)
+
+    def _patience_s(self) -> float:
+        """Return how long to wait for records: until something is due, and never so long that `stop` goes unheard."""
+        due_ms = self.engine.next_ms
+        return POLL_S if due_ms is None else min(max(due_ms / 1000 - time.time(), 0.0), POLL_S)
+
+    async def _process(self, on_thread: OnThread, batch: Batch) -> tuple[Work | None, Commit | None]:
+        """Return what a batch comes to, and what to commit of it; of a large one the brokers get some before.
+
+        No work where it was given up because it took too long to drain; no commit where there is nothing to commit.
+        """
         staged: list[asyncio.Future[bool]] = []
 
         def stage(records: list[Outgoing], offsets: Mapping[Position, int]) -> None:
             staged.append(asyncio.ensure_future(on_thread(lambda: self._source.stage(batch.token, records, offsets))))
 
-        work = await self.engine.process(batch.records, stage)
+        work = await self._drained(asyncio.ensure_future(self.engine.process(batch.records, stage)), batch)
         taken = [await each for each in staged]
+        if work is None or work.empty:
+            return work, None
         remembered, emitted = work.handed if taken and all(taken) else (0, 0)
-        if not work.empty:
-            commit = Commit(batch.token, work.changelog[remembered:], work.outputs[emitted:], work.offsets)
-            await self._commit(on_thread, batch, work, commit)
+        return work, Commit(batch.token, work.changelog[remembered:], work.outputs[emitted:], work.offsets)
 
-    async def _commit(self, on_thread: OnThread, batch: Batch, work: Work, commit: Commit) -> None:
+    async def _drained(self, processing: asyncio.Future[Work], batch: Batch) -> Work | None:
+        """Return what a batch comes to; None where it was given up, because it took too long to drain."""
+        stopping = asyncio.ensure_future(self._stop.wait())
         try:
-            await on_thread(lambda: self._source.commit(commit))
-        except TransactionAborted as error:
-            self.engine.drop(work)
-            _log.warning("%s: a batch of %d records was not committed, again: %s", self.name, len(batch.records), error)
-        except Fenced:
-            self.engine.drop(work)
-            raise
-        else:
-            self.engine.merge(work)
+            both: set[asyncio.Future[Any]] = {processing, stopping}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not processing.done():
+                await asyncio.wait({processing}, timeout=self._drain_s)
+            if processing.done():
+                return processing.result()
+            _log.warning(
+                "%s: handlers are still running %.0f s after the stop (drain_timeout_s) and are cancelled; their batch "
+                "of %d records is not committed, and is read again by whoever comes next",
+                self.name,
+                self._drain_s,
+                len(batch.records),
+            )
+            return None
+        finally:
+            stopping.cancel()
+            if not processing.done():
+                processing.cancel()
+                await asyncio.wait({processing})
 
     def _turn(self, batch: Batch) -> None:
         for partition in batch.lost:
             self.engine.lose(partition)
         for partition, memories in batch.gained.items():
             self.engine.gain(partition, memories)
+        self.engine.wait_for(batch.behind)
         if batch.gained:
             self._assigned.set()
             _log.info("%s: owns partitions %s", self.name, sorted(self.engine.partitions))
         if not self.engine.partitions:
             self._assigned.clear()
-
-    def _watch(self, stopped: threading.Event) -> None:
-        """End the process when a batch hangs; whatever it held goes to another worker, uncommitted."""
-        while not stopped.wait(WATCH_EVERY_S):
-            since = self._since
-            if since is not None and time.monotonic() - since > self._batch_s_max:
-                _log.critical(
-                    "%s: a batch is in flight for over %.0f s (batch_timeout_s): a handler hangs. Ending the process.",
-                    self.name,
-                    self._batch_s_max,
-                )
-                os._exit(EXIT_STUCK)

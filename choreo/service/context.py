@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from choreo.event import Envelope, Event
-from choreo.saga import EventUnion
+from choreo.saga import EventUnion, alternatives
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 
@@ -90,3 +90,8 @@ class Later(Generic[E_co]):
             raise ValueError(f"Later(after={self.after}): a time to wait is not negative")
         if self.at is not None and self.at.tzinfo is None:
             raise ValueError(f"Later(at={self.at}): a naive time is a different one on every host; pass an aware one")
+
+    @property
+    def named(self) -> tuple[type[Event], ...]:
+        """Return the events that call it off."""
+        return alternatives(self.unless)

@@ -30,6 +30,8 @@ class Returned:
         emits: Event classes, in the order they are named.
         wrong: What it names that is no event.
         fan_out: It names a list.
+        opens: Event classes that it names within a list.
+        plain: Event classes that it names outside of lists.
         later: It names a `Later`.
         stream: "sync" or "async" for generators, else "".
         awaitable: It names an awaitable.
@@ -38,6 +40,8 @@ class Returned:
     emits: list[type[Event]] = field(default_factory=list)
     wrong: list[Hint] = field(default_factory=list)
     fan_out: bool = False
+    opens: set[type[Event]] = field(default_factory=set)
+    plain: set[type[Event]] = field(default_factory=set)
     later: bool = False
     stream: str = ""
     awaitable: bool = False
@@ -140,20 +144,21 @@ def provided(hint: Hint) -> Hint:
     return hint
 
 
-def _collect(hint: Hint, found: Returned) -> None:
+def _collect(hint: Hint, found: Returned, *, within: bool = False) -> None:
     for each in members(hint):
         made_from = origin(each)
         if each is types.NoneType or each is Never or each is NoReturn:
             continue
         if is_event(each):
             found.emits.append(each)
+            (found.opens if within else found.plain).add(each)
         elif made_from is tuple:
             for part in get_args(each):
                 if part is not Ellipsis:
                     _collect(part, found)
         elif made_from is list:
             found.fan_out = True
-            _collect(get_args(each)[0], found)
+            _collect(get_args(each)[0], found, within=True)
         elif made_from is Later:
             found.later = True
             _collect(get_args(each)[0], found)

@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from choreo.errors import DeclarationError, HandlerSignatureError, Problem
 from choreo.event import Event
-from choreo.handler import Handler, Kind, Role
+from choreo.handler import Handler, Role
 from choreo.saga import Saga
 from choreo.schema import avro_schema
 from choreo.service.between import problems_between, warnings_between
@@ -64,36 +64,13 @@ def check(*services: Service) -> list[Problem]:
 
 def not_yet(found: Iterable[Declaration]) -> list[Problem]:
     """Return everything declared that this version does not run, so that nothing is silently ignored."""
-    problems: list[Problem] = []
-    for each in found:
-        for handler in each.handlers:
-            problems += [
-                Problem("CH079", f"{handler.step} {what}, which this version does not run", handler.place, fix)
-                for what, fix in _unrunnable(handler)
-            ]
-        if each.store is not None:
-            message = f"{each.name} has a SqlStore, which this version does not run"
-            problems.append(Problem("CH079", message, each.place, "Leave store= out."))
-    return problems
-
-
-def _unrunnable(handler: Handler) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    if handler.kind is Kind.DEADLINE:
-        found.append(("is a deadline", "Leave it out."))
-    if handler.kind is Kind.OTHERWISE:
-        found.append(("is an otherwise", "Leave it out: the step is parked when its retries are spent."))
-    if handler.later:
-        found.append(("returns Later", "Return the event itself."))
-    if handler.fan_out:
-        found.append(("returns a list, which opens branches", "Return one event that holds them all."))
-    if any(each.role is Role.BRANCHES for each in handler.parameters):
-        found.append(("gathers branches", "Take one event."))
-    if handler.timeout_s is not None:
-        found.append(("has a timeout_s", "Leave it out, and limit the call inside, as with asyncio.timeout."))
-    if handler.thread:
-        found.append(("runs in a thread", "Leave thread= out, and await asyncio.to_thread inside."))
-    return found
+    return [
+        Problem(
+            "CH079", f"{each.name} has a SqlStore, which this version does not run", each.place, "Leave store= out."
+        )
+        for each in found
+        if each.store is not None
+    ]
 
 
 def _read_all(services: Sequence[Service]) -> tuple[list[Declaration], list[Problem]]:

@@ -89,6 +89,7 @@ class Reader:
             timeout_s=written.timeout_s,
             thread=written.thread,
             fan_out=result.fan_out,
+            opens=frozenset(result.opens - result.plain),
             later=result.later,
             generator=bool(result.stream),
             asynchronous=asynchronous or result.stream == "async" or result.awaitable,

@@ -34,12 +34,17 @@ class Undo:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """A handler that waits for several events."""
+    """A handler that waits for several events, or for one from each branch.
+
+    Attributes:
+        alone: Types that nobody but this join needs: their bodies go once it has run at the root.
+        gathers: Which parameter takes one event from each branch; None for a join within one branch.
+    """
 
     handler: Handler
     waits_for: tuple[Names, ...]
     alone: Names
-    """Types that nobody but this join needs: their bodies go once it has run at the root."""
+    gathers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,8 @@ class Reaction:
 
     Attributes:
         singles: Handlers that run once per event of this type.
-        joins: Handlers that wait for it among others.
+        joins: Handlers that wait for it among others, or from each branch.
+        deadlines: Handlers that run some time after it, where what they await has not come.
         undoes: Compensations that it causes.
         undone_by: Compensations that undo it, where it is this service's own.
         keep: The fact that it came is remembered.
@@ -61,6 +67,7 @@ class Reaction:
     type: str
     singles: tuple[Handler, ...] = ()
     joins: tuple[Join, ...] = ()
+    deadlines: tuple[Handler, ...] = ()
     undoes: tuple[Undo, ...] = ()
     undone_by: tuple[Undo, ...] = ()
     keep: bool = False
@@ -102,6 +109,8 @@ class Rules:
     handlers: dict[str, Handler] = field(init=False)
     guards: dict[str, tuple[Undo, ...]] = field(init=False)
     unless: dict[str, Names] = field(init=False)
+    awaits: dict[str, Names] = field(init=False)
+    otherwise: dict[str, Handler] = field(init=False)
     emits: dict[str, frozenset[type[Event]]] = field(init=False)
     owned: dict[str, Owned] = field(init=False)
     failures: Names = field(init=False)
@@ -121,12 +130,21 @@ class Rules:
             handler.name: tuple(undo for undo in undos if handler.name in undo.guarded) for handler in forward
         }
         self.unless = {handler.name: names(handler.unless) for handler in own.handlers}
+        self.awaits = {each.name: names(each.awaits) for each in own.handlers if each.kind is Kind.DEADLINE}
+        self.otherwise = {each.guards: each for each in own.handlers if each.kind is Kind.OTHERWISE}
         self.emits = {handler.name: frozenset(handler.emits) for handler in own.handlers}
         self.owned = {saga.name: Owned(names(saga.completes), names(saga.fails)) for saga in own.sagas}
         self.terminals = frozenset().union(*(each.completes | each.fails for each in self.owned.values()))
         known = {*own.consumes, *own.emits}
         self.failures = names(each for each in known if issubclass(each, Failure))
         self._compile(forward, undos)
+
+    def too_far(self, handler: str, hop: int) -> str:
+        """Say that a step is too far from the start of its saga (rule 3)."""
+        return (
+            f"{self.service}.{handler}: hop {hop + 1} of this saga is beyond hops_max={self.hops_max}; "
+            "break the cycle of events, or raise the setting"
+        )
 
     def _undo(self, handler: Handler, forward: list[Handler]) -> Undo:
         originals = names(handler.original)
@@ -139,17 +157,27 @@ class Rules:
         joining: dict[str, tuple[Names, ...]] = {
             handler.name: tuple(names(types) for types in handler.waits_for)
             for handler in forward
-            if len(handler.waits_for) > 1
+            if len(handler.waits_for) > 1 or handler.fan_in
         }
         awaited: dict[str, Names] = {name: frozenset().union(*waits) for name, waits in joining.items()}
         self.kept_bodies = undo_bodies.union(*awaited.values())
-        self.kept = self.kept_bodies.union(*self.unless.values())
+        self.kept = self.kept_bodies.union(*self.unless.values(), *self.awaits.values())
+        if any(each.later for each in self.declaration.handlers):
+            # What calls a Later off is said when it is made, so that anything read may be asked for.
+            self.kept |= names(self.declaration.consumes) | names(self.declaration.emits)
         self.alone = {
             name: types - undo_bodies.union(*(other for key, other in awaited.items() if key != name))
             for name, types in awaited.items()
         }
-        joins = [Join(each, joining[each.name], self.alone[each.name]) for each in forward if each.name in joining]
-        singles = [(each, names(each.waits_for[0])) for each in forward if len(each.waits_for) == 1]
+        joins = [
+            Join(each, joining[each.name], self.alone[each.name], each.gathers)
+            for each in forward
+            if each.name in joining
+        ]
+        singles = [(each, names(each.waits_for[0])) for each in forward if each.name not in joining]
+        deadlines = [
+            (each, names(each.waits_for[0])) for each in self.declaration.handlers if each.kind is Kind.DEADLINE
+        ]
         starts = {saga.starts.__choreo_type__: saga.name for saga in self.declaration.sagas}
         consumed = names(self.declaration.consumes) | starts.keys()
         self.reactions = {}
@@ -158,6 +186,7 @@ class Rules:
                 type=each,
                 singles=tuple(handler for handler, types in singles if each in types),
                 joins=tuple(join for join in joins if any(each in types for types in join.waits_for)),
+                deadlines=tuple(handler for handler, types in deadlines if each in types),
                 undoes=tuple(undo for undo in undos if each in undo.causes),
                 undone_by=tuple(undo for undo in undos if each in undo.originals),
                 keep=each in self.kept,

@@ -1,24 +1,29 @@
 """What came of a call: (memory, call, result) → events and notes.
 
-The rules for what a step may emit, the identity of what it emits, the owner's end of a saga, skipping and parking
-live here (SEMANTICS 2, 3, 8, 9, 10, 15, 19, 27); deciding what to call does not. The runtime calls one of these
-functions for every call that `plan` gave, on the same memory.
+The rules for what a step may emit, the identity and branch of what it emits, the owner's end of a saga and skipping
+live here (SEMANTICS 2, 3, 8, 9, 10, 12, 15, 19, 24); deciding what to call does not, nor what a failed attempt comes to
+(`failing`). The runtime calls one of these functions for every call that `plan` gave, on the same memory.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import cast
 
+from choreo.branch import opened
 from choreo.errors import HandlerFailed, Problem, SchemaError, UndeclaredEmission
 from choreo.event import Envelope, Event, emitted_id
-from choreo.memory import HOP_MAX, Fence, Flag, Memory, Status
-from choreo.step.call import Call, Note, Outcome
-from choreo.step.plan import recall, record, step_key
-from choreo.step.reactions import Owned, Rules
+from choreo.memory import HOP_MAX, Fence, Flag, Memory, Recorded, Status, Timer, TimerKey, TimerKind
+from choreo.service import Later
+from choreo.step.call import Branch, Call, Emitted, Note, Outcome
+from choreo.step.failing import note, park, settled
+from choreo.step.reactions import Owned, Rules, names
+from choreo.step.recording import milliseconds, recall, record, step_key
+from choreo.step.timing import call_off, end, may_set
 
 PATH_STEPS_MAX = 32
 
 
-def settle(rules: Rules, memory: Memory, call: Call, emitted: Sequence[Event], now: datetime) -> Outcome:
+def settle(rules: Rules, memory: Memory, call: Call, emitted: Emitted, now: datetime) -> Outcome:
     """Return what a call that succeeded comes to, and record it in memory.
 
     Args:
@@ -31,20 +36,23 @@ def settle(rules: Rules, memory: Memory, call: Call, emitted: Sequence[Event], n
     Returns:
         The events to publish; or, where the handler returned what it may not, a parked step and nothing to publish.
     """
-    bodies = _bodies(rules, call, emitted)
+    events = [_event(each) for each in emitted]
+    bodies = _bodies(rules, call, emitted, events)
     if isinstance(bodies, Exception):
         return park(rules, memory, call, bodies)
-    handler, ready = call.handler, call.ready
-    step = f"{rules.service}.{handler.name}"
-    path = _path(call, step)
-    outcome = Outcome()
-    memory.fences[handler.name, call.branch, call.trigger] = Fence(Status.DONE, call.check)
+    ready, key = call.ready, (call.name, call.branch, call.trigger)
+    step = f"{rules.service}.{call.name}"
     causes = call.causes
     hop = causes[0].hop if len(causes) == 1 else max((each.hop for each in causes), default=ready.hop)
     hop = hop + 1 if hop < HOP_MAX else HOP_MAX
-    source = f"/{rules.service}/{handler.name}"
+    source = f"/{rules.service}/{call.handler.name}"
     cause_ids = tuple(each.event_id for each in causes) if len(causes) > 1 else ()
-    for index, (event, body) in enumerate(zip(emitted, bodies, strict=True)):
+    path = _path(call, step)
+    outcome = Outcome()
+    memory.fences[key] = Fence(_status(rules, call, events), call.check)
+    if memory.waiting:
+        settled(rules, memory, key)
+    for index, (each, event, body) in enumerate(zip(emitted, events, bodies, strict=True)):
         envelope = Envelope(
             event,
             body,
@@ -58,101 +66,153 @@ def settle(rules: Rules, memory: Memory, call: Call, emitted: Sequence[Event], n
             ready.event_id,
             cause_ids,
             call.compensates_id,
-            call.branch,
+            _branch(rules, call, each) if type(each) is Branch else call.branch,
             hop,
             path,
             ready.traceparent,
             ready.tracestate,
         )
-        if rules.owned and not _owner_allows(rules, memory, call, envelope, outcome):
-            continue
-        outcome.events.append(envelope)
-        kept = envelope.type in rules.kept
-        if kept or rules.at_least_once:
-            body_kept = rules.at_least_once or envelope.type in rules.kept_bodies
-            memory.events[envelope.event_id] = record(
-                envelope, body=body_kept, mine=True, read=False, step=handler.name, trigger=call.trigger
-            )
-        if envelope.type in rules.failures:
-            memory.flags |= Flag.ABORTED
+        if type(each) is Later:
+            outcome.notes.append(_set_later(rules, memory, call, envelope, each))
+        else:
+            _emit(rules, memory, call, envelope, outcome)
     if not emitted:
         outcome.notes.append(note(rules, call, "completed"))
-    if not call.branch and handler.name in rules.alone:
-        _trim(memory, rules.alone[handler.name])
+    if not call.branch and not call.trigger and call.name in rules.alone:
+        _trim(memory, rules.alone[call.name])
+    return outcome
+
+
+def settle_later(rules: Rules, memory: Memory, saga_id: str, key: TimerKey, now: datetime) -> Outcome:
+    """Return what a `Later` that is due comes to, and take it off the memory.
+
+    Raises:
+        UndecodableRecord: If its event cannot be read any more.
+    """
+    _, name, branch, trigger, _ = key
+    recorded = memory.timers.pop(key).event
+    assert recorded is not None
+    envelope = recall(rules, saga_id, recorded)._replace(occurred_at=now)
+    outcome = Outcome()
+    call = Call(rules.handlers[name], branch, trigger, envelope, (), ()) if name in rules.handlers else None
+    if call is not None:
+        _emit(rules, memory, call, envelope, outcome)
+    else:
+        gone = Note("dropped", name, branch, trigger, reason=f"{rules.service} has no handler {name} any more")
+        outcome.notes.append(gone._replace(event_type=envelope.type, event_id=envelope.event_id))
     return outcome
 
 
 def skip(rules: Rules, memory: Memory, call: Call) -> Outcome:
     """Return what a call that is not to be run comes to: a fence and a note (rules 15 and 20)."""
-    memory.fences[call.handler.name, call.branch, call.trigger] = Fence(Status.SKIPPED, call.check)
+    key = (call.name, call.branch, call.trigger)
+    memory.fences[key] = Fence(Status.SKIPPED, call.check)
+    settled(rules, memory, key)
     return Outcome(notes=[note(rules, call, "skipped", reason=call.skip)])
-
-
-def park(rules: Rules, memory: Memory, call: Call, error: Exception) -> Outcome:
-    """Return what a call that cannot be done comes to: its triggers kept in memory, for a person (rule 27)."""
-    memory.fences[call.handler.name, call.branch, call.trigger] = Fence(Status.PARKED, call.check)
-    for envelope in call.events:
-        if envelope is None:
-            continue
-        known = memory.events.get(envelope.event_id)
-        if known is None:
-            memory.events[envelope.event_id] = record(envelope, body=True)
-        elif not known.body:
-            memory.events[envelope.event_id] = known._replace(body=envelope.body)
-    text = f"{type(error).__name__}: {error}"
-    return Outcome(notes=[note(rules, call, "parked", reason="retries spent", error=text)], error=error)
 
 
 def reemit(rules: Rules, memory: Memory, call: Call) -> Outcome:
     """Return again what a step came to, from memory: its outputs may not have been published (rule 10)."""
-    handler, branch, trigger = call.handler.name, call.branch, call.trigger
-    fence = memory.fences[handler, branch, trigger]
+    name, branch, trigger = call.name, call.branch, call.trigger
+    status = memory.fences[name, branch, trigger].status
     outcome = Outcome()
-    if fence.status is Status.SKIPPED:
+    if status is Status.SKIPPED:
         outcome.notes.append(note(rules, call, "skipped"))
-    elif fence.status is Status.PARKED:
-        outcome.notes.append(note(rules, call, "parked"))
+    elif status is Status.PARKED and (waits := memory.waiting.get((name, branch, trigger))) is not None:
+        # Told as it was told before, so that it is one note.
+        parked = note(rules, call, "parked", reason="retries spent", error=waits.error)
+        outcome.notes.append(parked._replace(attempt=waits.attempt, command_id=waits.command_id))
     for recorded in memory.events.values():
-        if recorded.step == handler and recorded.trigger == trigger and recorded.branch == branch and recorded.body:
-            envelope = recall(rules, recorded, call.ready)
+        if recorded.step == name and recorded.trigger == trigger and recorded.body and _of(recorded, branch):
+            envelope = recall(rules, call.ready.saga_id, recorded)
             outcome.events.append(envelope)
             if recorded.event_id == memory.terminal_id:
                 outcome.ended = envelope
-    if fence.status is Status.DONE and not outcome.events:
+    if status is Status.DONE and not outcome.events:
         outcome.notes.append(note(rules, call, "completed"))
     return outcome
 
 
-def note(rules: Rules, call: Call, kind: str, *, reason: str = "", error: str = "") -> Note:
-    """Return a journal note about a call's step."""
-    return Note(
-        kind,
-        call.handler.name,
-        call.branch,
-        call.trigger,
-        step_key(rules, call.ready.saga_id, call.handler.name, call.branch, call.trigger),
-        tuple(each.event_id for each in call.causes) or (call.ready.event_id,),
-        reason,
-        error,
-        call.ready.type,
-        call.ready.event_id,
-    )
+def _event(emitted: Event | Later[Event] | Branch) -> Event:
+    return emitted.event if isinstance(emitted, Later | Branch) else emitted
 
 
-def _bodies(rules: Rules, call: Call, emitted: Sequence[Event]) -> list[bytes] | Exception:
+def _branch(rules: Rules, call: Call, branch: Branch) -> str:
+    key = step_key(rules, call.ready.saga_id, call.name, call.branch, call.trigger)
+    return opened(call.branch, key, branch.path, branch.of)
+
+
+def _of(recorded: Recorded, branch: str) -> bool:
+    """Whether an event was emitted by a step of this branch: in it, or in a branch that the step opened."""
+    return recorded.branch == branch or recorded.branch.rpartition("/")[0] == branch
+
+
+def _status(rules: Rules, call: Call, events: Sequence[Event]) -> Status:
+    """Return what a step comes to that has run; an `otherwise` may leave an effect behind that nobody knows of."""
+    if not call.stands_for:
+        return Status.DONE
+    told = names(type(each) for each in events)
+    unknown = any(undo.optional and told & undo.causes for undo in rules.guards.get(call.name, ()))
+    return Status.UNKNOWN if unknown else Status.DONE
+
+
+def _emit(rules: Rules, memory: Memory, call: Call, envelope: Envelope, outcome: Outcome) -> None:
+    """Publish an event, unless the owner may not; what a service emits counts for it as come (rule 8)."""
+    if rules.owned and not _owner_allows(rules, memory, call, envelope, outcome):
+        return
+    outcome.events.append(envelope)
+    if envelope.type in rules.kept or rules.at_least_once:
+        body = rules.at_least_once or envelope.type in rules.kept_bodies
+        memory.events[envelope.event_id] = record(
+            envelope, body=body, mine=True, read=False, step=call.name, trigger=call.trigger
+        )
+    if memory.timers:
+        call_off(rules, memory, envelope)
+    if envelope.type in rules.failures:
+        memory.flags |= Flag.ABORTED
+
+
+def _set_later(rules: Rules, memory: Memory, call: Call, envelope: Envelope, later: Later[Event]) -> Note:
+    """Set an event down for later, unless it is called off already (rule 24); return what is to be told of it."""
+    unless = names(later.named)
+    came = next((each.type for each in memory.events.values() if each.type in unless), "")
+    if came or not may_set(memory, after_abort=False):
+        why = f"{came} came first" if came else "nothing is set once a saga has failed or ended"
+        noted = note(rules, call, "dropped", reason=f"{envelope.type} was to come later, and {why}")
+        return noted._replace(event_type=envelope.type, event_id=envelope.event_id)
+    due = later.at if later.at is not None else envelope.occurred_at + cast("timedelta", later.after)
+    kept = record(envelope, body=True, mine=True, read=False, step=call.name, trigger=call.trigger)
+    index = sum(key[:4] == (TimerKind.LATER, call.name, call.branch, call.trigger) for key in memory.timers)
+    key: TimerKey = (TimerKind.LATER, call.name, call.branch, call.trigger, index)
+    memory.timers[key] = Timer(milliseconds(due), kept, tuple(sorted(unless)))
+    return note(rules, call, "completed", reason=f"{envelope.type} is due at {due.isoformat(timespec='seconds')}")
+
+
+def _bodies(rules: Rules, call: Call, emitted: Emitted, events: Sequence[Event]) -> list[bytes] | Exception:
     """Return what is to be published, encoded; or why none of it may be (rule 9)."""
     allowed = rules.emits[call.handler.name]
-    for event in emitted:
+    for event in events:
         if type(event) not in allowed:
             return _undeclared(rules, call, event)
     try:
-        bodies = [rules.codec.encode(event) for event in emitted]
+        bodies = [rules.codec.encode(event) for event in events]
     except (SchemaError, ValueError) as error:
         return error
-    for event, body in zip(emitted, bodies, strict=True):
+    for event, body in zip(events, bodies, strict=True):
         if len(body) > rules.event_bytes_max:
             text = f"{type(event).__name__} has {len(body)} bytes, more than event_bytes_max={rules.event_bytes_max}"
             return _failed(rules, call, text)
+    if call.handler.fan_out and sum(type(each) is Branch for each in emitted) > rules.waiting_max:
+        text = f"it opened {len(emitted)} branches, and waiting_max={rules.waiting_max} is all a saga can wait for"
+        return _failed(rules, call, text)
+    if call.handler.later:
+        for each in emitted:
+            if type(each) is Later and (strange := names(each.named) - rules.kept):
+                text = (
+                    f"Later(unless={' | '.join(sorted(strange))}): {rules.service} does not read that; "
+                    "take it in a handler, or name an event that it reads"
+                )
+                return _failed(rules, call, text)
     return bodies
 
 
@@ -185,6 +245,7 @@ def _owner_allows(rules: Rules, memory: Memory, call: Call, envelope: Envelope, 
         memory.terminal_id = envelope.event_id
         memory.flags |= Flag.COMPLETED if completes else Flag.FAILED
         outcome.ended = envelope
+        end(memory)
     return True
 
 
@@ -194,8 +255,9 @@ def _owner_of(rules: Rules, terminal: str) -> Owned | None:
 
 def _trim(memory: Memory, alone: frozenset[str]) -> None:
     """Drop the bodies of events that only a join wanted which has now run for good."""
+    needed = {each for step in memory.waiting.values() for ids in step.events for each in ids}
     for event_id, recorded in memory.events.items():
-        if recorded.type in alone and recorded.body and not recorded.mine:
+        if recorded.type in alone and recorded.body and not recorded.mine and event_id not in needed:
             memory.events[event_id] = recorded._replace(body=b"")
 
 

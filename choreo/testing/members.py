@@ -3,11 +3,12 @@
 Opening, serving one batch and closing live here; which member is served next is the scenario's choice.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from choreo.clock import Clock
 from choreo.codec import Codec
+from choreo.command import COMMANDS
 from choreo.errors import RetriesExhausted, TransactionAborted
 from choreo.runtime import Engine, Resources
 from choreo.runtime.catalog import Catalog
@@ -31,11 +32,10 @@ class Member:
         catalog: What all services have announced.
         settings: As in production.
         clock: Where time comes from.
-        sleep: Waits between attempts.
         replaced: Resources that stand in for the real ones.
     """
 
-    def __init__(  # noqa: PLR0913 - the scenario calls it once, by keyword.
+    def __init__(
         self,
         declaration: Declaration,
         *,
@@ -43,7 +43,6 @@ class Member:
         catalog: Catalog,
         settings: Settings,
         clock: Clock,
-        sleep: Callable[[float], Awaitable[None]],
         replaced: Mapping[type, object],
     ) -> None:
         self.name = declaration.name
@@ -67,14 +66,13 @@ class Member:
             rules,
             self._resources,
             clock=clock,
-            sleep=sleep,
             concurrency_max=settings.concurrency_max,
             remember_for=settings.remember_for,
             refresh=catalog.refresh,
             concerns=lambda saga_type: catalog.concerns(declaration.name, saga_type),
         )
         self._broker = broker
-        self._topics = sorted({*declaration.topics_in, ENDS})
+        self._topics = sorted({*declaration.topics_in, ENDS, COMMANDS})
         self._delivery = settings.delivery
         self.source = self._join()
 
@@ -82,6 +80,7 @@ class Member:
         """Open the service's resources, to be closed with `stack`, and restore its memory."""
         await self._resources.open()
         stack.push_async_callback(self._resources.close)
+        stack.callback(self.engine.close)
         await self.serve(0)
 
     async def restart(self) -> None:
@@ -101,6 +100,7 @@ class Member:
             self.engine.lose(partition)
         for partition, memories in batch.gained.items():
             self.engine.gain(partition, dict(memories))
+        self.engine.wait_for(batch.behind)
         work = await self.engine.process(batch.records)
         if work.empty:
             return []

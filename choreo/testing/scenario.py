@@ -8,7 +8,7 @@ import random
 import time
 import uuid
 from contextlib import AsyncExitStack
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
@@ -31,7 +31,10 @@ from choreo.transport import Reader
 
 RECORDS_MAX = 100_000
 """Records that one `settle` may deliver: a choreography that needs more does not come to rest."""
+TIMERS_MAX = 100_000
+"""Timers that one `settle` may jump to."""
 READ_RECORDS_MAX = 10_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IDS = uuid.UUID("018f0000-0000-7000-8000-000000000000")
 T = TypeVar("T")
 
@@ -162,19 +165,14 @@ class Scenario:
         return SagaHandle(self, saga_id)
 
     def settle(self) -> None:
-        """Deliver until nothing is left to do.
+        """Deliver until nothing is left to do, jumping from timer to timer: retries, deadlines and delayed events.
 
         Raises:
             Exception: What a step was parked with, unless `park=True`; all the rest has been done then.
             ChoreoError: If it does not come to rest.
         """
-        self._start()
-        if self._deliver(RECORDS_MAX) == RECORDS_MAX:
-            raise ChoreoError(f"no rest after {RECORDS_MAX} records: do two handlers answer each other for ever?")
-        self._follower.catch_up()
-        parked, self._parked = self._parked, []
-        if parked and not self._park:
-            raise parked[0]
+        self._until(None)
+        self._tell()
 
     def step(self, service: Service | None = None) -> bool:
         """Deliver the next record, of all or of what one service has to read; return whether there was one.
@@ -185,16 +183,20 @@ class Scenario:
         return self._deliver(1, service) == 1
 
     def advance(self, by: timedelta) -> None:
-        """Do what there is to do, move time on, and do all that falls due by then; `timedelta(0)` only drains.
+        """Do all that there is to do and all that falls due by then, in order, and stop there.
+
+        `timedelta(0)` only drains: it does what is due now, and lets no time pass.
 
         Raises:
             Exception: As `settle`.
         """
-        self.settle()
-        self._clock.advance(by)
+        until = self._clock.now() + by
+        self._until(until)
+        self._clock.advance(until - self._clock.now())
         for member in self._members:
             self._parked += self._opened().run(member.serve(0))
-        self.settle()
+        self._drain()
+        self._tell()
 
     def hold(self, *topics: str, service: Service | None = None) -> None:
         """Deliver nothing from these topics, to any service or to one, so that others overtake them."""
@@ -254,13 +256,38 @@ class Scenario:
                 catalog=catalog,
                 settings=self._settings,
                 clock=self._clock,
-                sleep=self._sleep,
                 replaced=self._replaced[each.name],
             )
             for each in self._declarations
         ]
         for member in self._members:
             loop.run(member.open(self._stack))
+
+    def _until(self, until: datetime | None) -> None:
+        """Do all there is to do, moving time on from timer to timer, as far as it may go."""
+        self._start()
+        for _ in range(TIMERS_MAX):
+            self._drain()
+            waits = [(due_ms, place) for place, each in enumerate(self._members) if (due_ms := each.engine.next_ms)]
+            if not waits:
+                return
+            due_ms, place = min(waits)
+            due = max(EPOCH + timedelta(milliseconds=due_ms), self._clock.now())
+            if until is not None and due > until:
+                return
+            self._clock.advance(due - self._clock.now())
+            self._parked += self._opened().run(self._members[place].serve(0))
+        raise ChoreoError(f"no rest after {TIMERS_MAX} timers: does a step set itself anew for ever?")
+
+    def _drain(self) -> None:
+        if self._deliver(RECORDS_MAX) == RECORDS_MAX:
+            raise ChoreoError(f"no rest after {RECORDS_MAX} records: do two handlers answer each other for ever?")
+        self._follower.catch_up()
+
+    def _tell(self) -> None:
+        parked, self._parked = self._parked, []
+        if parked and not self._park:
+            raise parked[0]
 
     def _deliver(self, records_max: int, service: Service | None = None) -> int:
         """Deliver so many records at most, and return how many there were."""
@@ -287,10 +314,6 @@ class Scenario:
         if not ready:
             return None
         return members[(self._chance.choice(ready) if self._chance is not None else min(ready))[2]]
-
-    async def _sleep(self, delay_s: float) -> None:
-        """Let the delay before a handler's next attempt pass: nobody waits for it."""
-        self._clock.advance(timedelta(seconds=delay_s))
 
     def _nap(self, delay_s: float) -> None:
         """Go on with the services while code under test waits for a saga; what is parked is for `settle` to raise."""

@@ -66,6 +66,7 @@ class MemorySource:
             self._owned: set[int] = set()
             self._again: set[int] = set()
             self._next: dict[Position, int] = {}
+            self._backlog: dict[Position, int] = {}
             self._epoch = 0
             self._over = ""
             replaced = self._group.join(instance, self)
@@ -97,6 +98,7 @@ class MemorySource:
                     break
                 self._broker.changed.wait(left_s)
             batch.token = Token(self._number, self._epoch)
+            batch.behind = self._still_behind()
         return batch
 
     def stage(self, token: object, records: Sequence[Outgoing], offsets: Mapping[Position, int]) -> bool:  # noqa: ARG002 - the protocol's form.
@@ -164,6 +166,9 @@ class MemorySource:
         for position in [each for each in self._next if each[1] in lost]:
             del self._next[position]
         self._seek_back(gained)
+        self._backlog |= {
+            each: self._broker.log(each).end_for(at) for each, at in self._next.items() if each[1] in gained
+        }
         gained |= self._again & self._owned
         self._again = set()
         if lost or gained:
@@ -173,6 +178,14 @@ class MemorySource:
             kept = {number: memory for number, memory in batch.gained.items() if number not in lost}
             batch.gained = kept | self._broker.restore(self._memory_topic, sorted(gained))
             self._broker.changed.notify_all()
+
+    def _still_behind(self) -> frozenset[int]:
+        """Return the partitions that have not been read to where they ended when they were gained."""
+        if self._backlog:
+            self._backlog = {
+                each: end for each, end in self._backlog.items() if each in self._next and self._next[each] < end
+            }
+        return frozenset(number for _, number in self._backlog)
 
     def _seek_back(self, numbers: set[int] | None = None) -> None:
         """Stand where the group has committed, in these partitions or in all that are owned."""

@@ -23,20 +23,15 @@ class Bench:
         self.declaration = declarations(service)[0]
         self.codec = Codec(self.declaration.event_types, Schemas(), consumes=self.declaration.consumes)
         self.clock = ManualClock()
-        self.slept: list[float] = []
         self.resources = Resources(self.declaration.providers)
         self.engine = Engine(
             Rules(self.declaration, self.codec, **(rules or {})),
             self.resources,
             clock=self.clock,
-            sleep=self._sleep,
             **options,
         )
         self.engine.gain(0, {})
         self._offsets: dict[str, int] = {}
-
-    async def _sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
 
     def envelope(self, event: Event, event_id: str = "event-1", saga_id: str = SAGA_ID, **fields: Any) -> Envelope:
         kind = type(event).__choreo_type__

@@ -56,12 +56,11 @@ def test_r29_a_memory_that_cannot_be_read_concerns_its_saga_alone():
 
 def test_r29_what_is_unknown_gets_a_second_chance_with_new_manifests():
     looks = []
-    bench = Bench(paying(), refresh=None)
 
     async def refresh() -> None:
         looks.append(1)
 
-    bench.engine._refresh = refresh
+    bench = Bench(paying(), refresh=refresh)
     broken = BROKEN["unknown-fingerprint"]
     work = bench.process(*(broken(bench.record(Placed(), f"e{n}")) for n in range(3)))
     assert len(looks) == 1, "one look a batch"

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from choreo import Event, Failure, Saga, Service
+from choreo import Event, Failure, Retry, Saga, Service
 from choreo.event import emitted_id
 from choreo.memory import Flag, Status
 from tests.step.one_service import SAGA_ID, OneService
@@ -45,7 +45,7 @@ class Lost(Failure, topic="shipping"):
 def payments(*, optional: bool = True) -> Service:
     service = Service("payments")
 
-    @service.handles
+    @service.handles(retry=Retry(attempts=1))
     def capture(placed: Placed) -> Captured:
         if placed.n < 0:
             raise RuntimeError("gateway down")
@@ -230,7 +230,7 @@ def test_r22_a_compensation_that_fails_is_parked_and_keeps_its_trigger():
     def capture(placed: Placed) -> Captured:
         return Captured(n=placed.n)
 
-    @service.compensates
+    @service.compensates(retry=Retry(attempts=1))
     def refund(cause: Rejected, captured: Captured) -> Refunded:
         raise RuntimeError("bank closed")
 

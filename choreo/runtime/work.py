@@ -1,0 +1,80 @@
+"""What a batch comes to, and the parts of it that belong together.
+
+Two records live here: `Work`, until it is committed, and `Chain`, what came for one saga. They hold no rules. The
+engine fills them.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from choreo.command import Command
+from choreo.event import Envelope
+from choreo.transport import Outgoing, Position, Record
+
+Stage = Callable[[list[Outgoing], Mapping[Position, int]], None]
+Item = Envelope | Command | None
+"""What a record holds: an event, a command, or None for the end of a saga."""
+
+
+@dataclass(slots=True)
+class Work:
+    """What a batch came to, until it is committed.
+
+    Attributes:
+        changelog: The memories that changed; a tombstone for each that is forgotten.
+        outputs: Events, journal notes, ends and dead letters, in order.
+        offsets: The next offset to read, a partition.
+        errors: Why steps were parked, for a test to raise.
+        handed: How much of changelog and outputs has been handed over before the commit.
+        memories: (partition, saga_id) → new memory, None where it is forgotten.
+        ended: (partition, saga_id, ended_ms) of sagas whose end was read.
+        due: (partition, saga_id, due_ms) of sagas that have something to do later.
+        woken: (partition, saga_id) of sagas whose timers were taken up.
+        vouched: (partition, saga_id) of sagas whose recorded outputs are published again.
+        before: What `merge` replaced, so that it can be undone.
+        positions: The offsets that `merge` replaced, likewise.
+    """
+
+    changelog: list[Outgoing] = field(default_factory=list)
+    outputs: list[Outgoing] = field(default_factory=list)
+    offsets: dict[Position, int] = field(default_factory=dict)
+    errors: list[Exception] = field(default_factory=list)
+    handed: tuple[int, int] = (0, 0)
+    memories: dict[tuple[int, str], bytes | None] = field(default_factory=dict)
+    ended: list[tuple[int, str, int]] = field(default_factory=list)
+    due: list[tuple[int, str, int]] = field(default_factory=list)
+    woken: list[tuple[int, str]] = field(default_factory=list)
+    vouched: list[tuple[int, str]] = field(default_factory=list)
+    before: dict[tuple[int, str], bytes | None] = field(default_factory=dict)
+    positions: dict[Position, int | None] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to commit."""
+        return not (self.changelog or self.outputs or self.offsets)
+
+    def hand_over(self) -> list[Outgoing]:
+        """Return what has been added to changelog and outputs since this was last called."""
+        remembered, emitted = self.handed
+        self.handed = len(self.changelog), len(self.outputs)
+        return [*self.changelog[remembered:], *self.outputs[emitted:]]
+
+
+@dataclass(slots=True)
+class Chain:
+    """What came for one saga within a batch, in its order.
+
+    Attributes:
+        items: Records with what they hold.
+        woken: Its timers are to be looked at, behind the records.
+        owed: Its recorded outputs are to be published again first.
+    """
+
+    partition: int
+    saga_id: str
+    items: list[tuple[Record, Item]]
+    woken: bool = False
+    owed: bool = False
+    outputs: list[Outgoing] = field(default_factory=list)

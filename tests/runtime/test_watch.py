@@ -1,0 +1,44 @@
+"""The thread that watches a service: it ends what hangs, and says nothing about what is quick."""
+
+import asyncio
+import threading
+from collections import Counter
+
+import pytest
+
+from choreo.runtime import watch
+from choreo.runtime.watch import EXIT_STUCK, Watch
+
+WAIT_S = 20.0
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "WATCH_EVERY_S", 0.01)
+
+
+async def test_a_batch_in_flight_for_too_long_ends_the_process():
+    ended = threading.Event()
+    codes: list[int] = []
+
+    def end(code: int) -> None:
+        codes.append(code)
+        ended.set()
+
+    watching = Watch("slow", [], Counter(), batch_s_max=0.05, exit_process=end)
+    watching.begin()
+    watching.start(asyncio.get_running_loop())
+    assert await asyncio.to_thread(ended.wait, WAIT_S)
+    assert codes == [EXIT_STUCK]
+
+
+async def test_batches_that_end_in_time_end_nothing():
+    codes: list[int] = []
+    watching = Watch("quick", [], Counter(), batch_s_max=0.2, exit_process=codes.append)
+    watching.start(asyncio.get_running_loop())
+    for _ in range(20):
+        watching.begin()
+        await asyncio.sleep(0.02)
+        watching.done()
+    watching.stop()
+    assert codes == []
