@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python -m
 PIP := $(RUN) pip --disable-pip-version-check --quiet
 PYTEST_WORKERS ?= 2
-CHAOS_ROUNDS ?= 40
+CHAOS_ROUNDS ?= 200
+FUZZ_RECORDS ?= 1000000
 TARGET ?= services
 
 # Make would pass these on to the tools: a virtual environment that happens to be active must not leak in.
@@ -15,7 +16,7 @@ unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check format lint types imports schemas generated docs docs-serve pytest test-docker chaos bench wheel clean FORCE
+.PHONY: help demo test check format lint types imports schemas generated docs docs-serve pytest test-docker chaos fuzz bench wheel clean FORCE
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -65,8 +66,11 @@ pytest: $(VENV)/.dev
 test-docker: $(VENV)/.dev ## prove docker-compose.yml and testcontainers (needs Docker)
 	@CHOREO_TEST_DOCKER=1 $(RUN) pytest tests/docker --timeout 600 $(PYTEST_ARGS)
 
-chaos: $(VENV)/.dev ## kill processes and brokers under load, then judge what is left (CHAOS_ROUNDS=40)
+chaos: $(VENV)/.dev ## kill processes and brokers under load, then judge what is left (CHAOS_ROUNDS=200)
 	@CHOREO_CHAOS_ROUNDS=$(CHAOS_ROUNDS) $(RUN) pytest tests/chaos --timeout 7200 -s $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.dev ## damage records on every topic; nothing may crash, and nothing be lost (FUZZ_RECORDS=1000000)
+	@$(RUN) tests.fuzz.rounds --records $(FUZZ_RECORDS) $(FUZZ_ARGS)
 
 bench: $(VENV)/.dev ## measure beside hand-written loops, in the same run
 	@$(RUN) bench $(BENCH_ARGS)
@@ -94,7 +98,7 @@ schemas: $(VENV)/.dev
 
 generated: $(VENV)/.dev ## rewrite what is generated and checked in: avro/ and the JSON Schemas of the docs
 	@$(BIN)/choreo schema write $(TARGET)
-	@for model in choreo.manifest:Manifest choreo.settings:Settings; do \
+	@for model in choreo.manifest:Manifest choreo.settings:Settings choreo.command:Command; do \
 	    $(BIN)/python -c 'import importlib, json, sys; module, name = sys.argv[1].split(":"); \
 	        model = getattr(importlib.import_module(module), name); \
 	        print(json.dumps(model.model_json_schema(), indent=2, ensure_ascii=False))' $$model \

@@ -20,6 +20,8 @@ _COMMANDS = {
     "schema": Lazy("choreo.cli.schema", "schema", "Write or check the Avro schema of each event."),
     "track": Lazy("choreo.cli.track", "track", "Run the tracker: follow the topics into a store."),
     "sagas": Lazy("choreo.cli.sagas", "sagas", "See where sagas stand, from the tracker's store."),
+    "parked": Lazy("choreo.cli.parked", "parked", "See the steps that wait for a person; retry or resolve them."),
+    "dlq": Lazy("choreo.cli.dlq", "dlq", "See the records that could not be read; give them another chance."),
     "events": Lazy("choreo.cli.events", "events", "Read events from the topics, decoded."),
 }
 

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from pydantic import ValidationError
 
 from choreo.cli.group import EXIT_USAGE, Told
 from choreo.cli.properties import parse, translated
-from choreo.settings import Settings, setting_problems
 
 if TYPE_CHECKING:
+    from choreo.settings import Settings
     from choreo.transport import Transport
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -43,7 +42,7 @@ class Brokers:
         result += [] if self.command_config is None else ["--command-config", self.command_config]
         return result + [part for each in self.properties for part in ("-X", each)]
 
-    def settings(self, **named: Any) -> Settings:
+    def settings(self, **named: Any) -> "Settings":
         """Return the settings, with what the command line says before all else.
 
         Args:
@@ -73,15 +72,20 @@ class Brokers:
         return read_settings(kafka=kafka, **given)
 
 
-def read_settings(**given: Any) -> Settings:
+def read_settings(**given: Any) -> "Settings":
     """Return the settings, saying for people what cannot be. Untyped because pydantic checks them."""
+    # Reading settings takes longer to import than help may take to appear.
+    from pydantic import ValidationError
+
+    from choreo.settings import Settings, setting_problems
+
     try:
         return Settings(**given)
     except ValidationError as error:
         raise Told([str(problem) for problem in setting_problems(error)], EXIT_USAGE) from None
 
 
-def connect(settings: Settings) -> "Transport":
+def connect(settings: "Settings") -> "Transport":
     """Return the way to the brokers that the settings name; the caller closes it."""
     from choreo.kafka import KafkaTransport
 

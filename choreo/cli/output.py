@@ -38,6 +38,10 @@ LOOKS = {
     "violation": ("‼", "red"),
     "differs": ("≠", "red"),
     "retried": ("↻", "yellow"),
+    "resumed": ("▶", "blue"),
+    "resolved": ("✔", "green"),
+    "refused": ("✘", "red"),
+    "redriven": ("▶", "blue"),
     "dropped": ("⊘", "bright_black"),
     "dead-lettered": ("‼", "red"),
     "duplicate-differs": ("≠", "red"),
@@ -93,6 +97,11 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, numb
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text("" if cell is None else str(cell)) for cell in row))
     console().print(table)
+
+
+def printable(text: str) -> str:
+    """Return a text from elsewhere with what a terminal would obey made visible."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 
 def moment(at: datetime | None) -> str:

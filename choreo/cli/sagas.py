@@ -6,7 +6,6 @@ Nothing here talks to a broker.
 
 import sys
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -14,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from choreo.cli.group import EXIT_PROBLEMS, EXIT_USAGE, Told
+from choreo.cli.group import EXIT_PROBLEMS
+from choreo.cli.lookup import find_saga, found_saga, type_option
 from choreo.cli.output import console, json_option, moment, note, print_json
-from choreo.cli.store import open_tracker
+from choreo.cli.store import open_tracker, store_option
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 LOOK_S = 0.5
 RECENT_SAGAS = 15
 
-_store = click.option("--store", metavar="URL", help="The tracker's store; sqlite:///tracker.db unless set.")
 _timeout = click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), help="Give up after so many seconds.")
 
 
@@ -62,7 +61,7 @@ def sagas() -> None:
 @click.option("--older-than", type=_Span(), metavar="SPAN", help="Started longer ago than this, such as 5m.")
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
 @click.option("--after", metavar="CURSOR", help="Where the page before ended.")
-@_store
+@store_option
 @json_option
 def list_sagas(  # noqa: PLR0913, PLR0917 - one parameter a flag
     saga_type: str | None,
@@ -103,36 +102,11 @@ def list_sagas(  # noqa: PLR0913, PLR0917 - one parameter a flag
         note(f"more with --after {page.next}")
 
 
-def _find(tracker: "Tracker", wanted: str, saga_type: str | None) -> "SagaView | None":
-    """Return the saga with this id, or with this business key."""
-    try:
-        found = tracker.saga(str(uuid.UUID(wanted)))
-    except ValueError:
-        found = None
-    if found is not None:
-        return found
-    types = [saga_type] if saga_type is not None else sorted(tracker.counts())
-    matches = [match for kind in types if (match := tracker.find(kind, wanted)) is not None]
-    if len(matches) > 1:
-        found_types = " or ".join(match.saga_type for match in matches)
-        raise Told([f"{wanted} is the key of sagas of several types: say --type {found_types}"], EXIT_USAGE)
-    return matches[0] if matches else None
-
-
-def _found(tracker: "Tracker", wanted: str, saga_type: str | None) -> "SagaView":
-    found = _find(tracker, wanted, saga_type)
-    if found is None:
-        lag = tracker.lag()
-        behind = f" It is {lag.records} records behind." if lag.records else ""
-        raise Told([f"The tracker knows no saga with the id or key {wanted}.{behind}"])
-    return found
-
-
 @sagas.command()
 @click.argument("saga")
-@click.option("--type", "saga_type", help="Its saga type, where SAGA is a key that several types have.")
+@type_option
 @click.option("--payloads", is_flag=True, help="Show the fields of each event; sensitive ones are masked.")
-@_store
+@store_option
 @json_option
 def show(
     saga: str,
@@ -146,7 +120,7 @@ def show(
     from choreo.tracker import plain
 
     with closing(open_tracker(store)) as tracker:
-        view = _found(tracker, saga, saga_type)
+        view = found_saga(tracker, saga, saga_type)
     if as_json:
         print_json(plain(view))
     else:
@@ -155,9 +129,9 @@ def show(
 
 @sagas.command()
 @click.argument("saga", required=False)
-@click.option("--type", "saga_type", help="Its saga type, where SAGA is a key that several types have.")
+@type_option
 @_timeout
-@_store
+@store_option
 @json_option
 def watch(
     saga: str | None,
@@ -187,7 +161,7 @@ def _watch_one(tracker: "Tracker", saga: str, saga_type: str | None, timeout_s: 
 
     def look() -> tuple["RenderableType", bool]:
         nonlocal seen
-        view = _find(tracker, saga, saga_type)
+        view = find_saga(tracker, saga, saga_type)
         if view is None:
             return Text(f"waiting for a saga with the id or key {saga}"), False
         if as_json and view != seen:
@@ -255,7 +229,7 @@ def _again(look: Callable[[], tuple["RenderableType", bool]], timeout_s: float |
 
 @sagas.command()
 @click.option("--watch", "again", is_flag=True, help="Look again and again until Ctrl-C.")
-@_store
+@store_option
 @json_option
 def stats(again: bool, store: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's form
     """Count sagas by type and state, and say how far the tracker is behind."""

@@ -134,9 +134,11 @@ def _note(table: Table, view: "SagaView", told: "NoteView") -> None:
     """Add a line of the journal, which is no event."""
     since = span((told.at - view.started_at).total_seconds())
     place = ".".join(part for part in (told.service, told.handler) if part)
-    table.add_row(
-        _dim(_clock(told.at)), _dim(f"+{since}"), look(told.kind), _dim(place), _dim(told.error or told.reason)
-    )
+    why = told.error or told.reason
+    if told.actor:
+        # What a person did is told with who it was; of what was refused, both reasons matter.
+        why = f"{told.actor}: {told.reason}" + (f" ({told.error})" if told.error else "")
+    table.add_row(_dim(_clock(told.at)), _dim(f"+{since}"), look(told.kind), _dim(place), _dim(why))
 
 
 def payload(fields: Mapping[str, Any] | None) -> str:

@@ -1,12 +1,17 @@
 import itertools
+import os
+import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from choreo.cli import main
+from tests.cli.desk import Desk, Kept
 
 EVENTS = """
 from typing import Annotated
@@ -36,6 +41,7 @@ def book(trip: TripRequested) -> FlightBooked | FlightRefused:
         return FlightRefused(trip_id=trip.trip_id, reason="too long")
     return FlightBooked(trip_id=trip.trip_id)
 """
+ROOT = Path(__file__).parents[2]
 _names = itertools.count()
 
 
@@ -65,3 +71,50 @@ def trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield name
     for loaded in [each for each in sys.modules if each == name or each.startswith(f"{name}.")]:
         del sys.modules[loaded]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Desk]]:
+    """Open a `Desk` whose brokers and tracker's store the commands find; its handlers that are named fail."""
+    monkeypatch.delenv("CHOREO_STORE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with ExitStack() as stack:
+
+        def open_desk(*broken: str) -> Desk:
+            opened = stack.enter_context(Desk(tmp_path / "tracker.db", *broken))
+            for module in ("asking", "dlq"):
+                monkeypatch.setattr(f"choreo.cli.{module}.connect", lambda _: Kept(opened.broker))
+            return opened
+
+        yield open_desk
+
+
+@pytest.fixture
+def flights(trip: str, kafka: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A service whose names nobody else on this Kafka uses."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    mark = uuid.uuid4().hex[:8]
+    for name in ("events.py", "flights.py"):
+        path = Path(trip) / name
+        text = path.read_text()
+        for word in ("trips", "trip", "flights"):
+            text = text.replace(f'"{word}"', f'"{word}-{mark}"')
+        path.write_text(text)
+    return f"{trip}.flights"
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start `choreo` as a process of its own; what still runs at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "choreo.cli", *arguments]
+        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()

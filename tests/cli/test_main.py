@@ -16,12 +16,21 @@ def test_help_lists_every_command_and_loads_none():
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert "heavy: []" in told
-    for name in ("demo", "run", "topics", "publish", "describe", "schema", "track", "sagas", "events"):
+    for name in ("demo", "run", "topics", "publish", "describe", "schema", "track", "sagas", "parked", "dlq", "events"):
         assert f"  {name} " in told
 
 
 @pytest.mark.parametrize(
-    "arguments", [["topics"], ["schema"], ["sagas"], ["events"], *([each] for each in ("run", "publish", "track"))]
+    "arguments",
+    [
+        ["topics"],
+        ["schema"],
+        ["sagas"],
+        ["parked"],
+        ["dlq"],
+        ["events"],
+        *([each] for each in ("run", "publish", "track")),
+    ],
 )
 def test_every_command_has_help(arguments: list[str]):
     result = CliRunner().invoke(main, [*arguments, "--help"])

@@ -1,52 +1,17 @@
 """The commands as people type them, one after another, on a real Kafka."""
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
 Choreo = Callable[..., Result]
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.kafka
-
-
-@pytest.fixture
-def flights(trip: str, kafka: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A service whose names nobody else on this Kafka uses."""
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    mark = uuid.uuid4().hex[:8]
-    for name in ("events.py", "flights.py"):
-        path = Path(trip) / name
-        text = path.read_text()
-        for word in ("trips", "trip", "flights"):
-            text = text.replace(f'"{word}"', f'"{word}-{mark}"')
-        path.write_text(text)
-    return f"{trip}.flights"
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start `choreo` as a process of its own; what still runs at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
-
-    def begin(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "choreo.cli", *arguments]
-        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ))
-        return started[-1]
-
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 def test_from_topics_to_a_saga_at_rest(
