@@ -20,6 +20,7 @@ from tests.brokers import KafkaCluster
 
 BATCH_MAX = 1000
 PER_S = 50
+IDLE_MAX = 0.02
 BARS = {"hop": 1.0, "four": 0.6}
 TITLES = {"hop": "one hop, {:,} sagas", "four": "four steps, {:,} sagas"}
 
@@ -101,6 +102,37 @@ class Bench:
             Figure("`choreo --help`", f"{helped:.2f} s", "≤ 0.2 s", met=helped <= 0.2),
         ]
 
+    def timers(self) -> list[Figure]:
+        count = 100_000 if self._quick else 1_000_000
+        clean(self._bootstrap)
+        found = self._measure("timers", count)
+        title, idle = f"{count:,} waiting timers, {{}}", found["idle_cpu"]
+        return [
+            Figure(title.format("set"), f"{found['set_us']:.0f} µs and {found['bytes']:.0f} bytes each", "", met=None),
+            Figure(title.format("restored in"), f"{found['restore_s']:.1f} s", "", met=None),
+            Figure(title.format("fired"), f"{found['fire_us']:.0f} µs each", "", met=None),
+            Figure(
+                title.format("processor while they wait"),
+                f"{found['idle_cpu']:.1%}",
+                "≈ 0",
+                met=idle < IDLE_MAX,
+            ),
+        ]
+
+    def beside_one(self) -> list[Figure]:
+        found = self._measure("beside", 2_000 if self._quick else 10_000)
+        said = f"{found['beside_us']:.0f} µs beside {found['alone_us']:.0f}: {found['moved']:+.1%}"
+        title = "99th percentile of a healthy step beside a saga that fails for an hour"
+        return [Figure(title, said, "< 10 %", met=found["moved"] < 0.1)]
+
+    def awaiting(self) -> list[Figure]:
+        count = 5_000 if self._quick else 30_000
+        clean(self._bootstrap)
+        self._measure("fill", count)
+        found = self._measure("awaiting", count)
+        said = f"{found['events_per_s']:,.0f} events/s of {found['ideal']:,.0f}: {found['share']:.0%}"
+        return [Figure("handlers that await 20 ms, 64 side by side", said, "≥ 80 %", met=found["share"] >= 0.8)]
+
     def _measure(self, name: str, *numbers: int) -> dict[str, float]:
         command = [sys.executable, "-m", "bench.measure", name, self._bootstrap, *map(str, numbers)]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
@@ -120,7 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="runs of each, alternating (5)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the load, to see that it works")
-    parser.add_argument("--only", default="hop,four,latency,memory,startup", help="which measurements, by comma")
+    parser.add_argument("--only", help="which measurements, by comma; all of them unless said")
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     chosen = parser.parse_args()
     with KafkaCluster(1, fast_start=False) as cluster:
@@ -131,8 +163,11 @@ def main() -> None:
             "latency": bench.latency,
             "memory": bench.memory,
             "startup": bench.startup,
+            "timers": bench.timers,
+            "beside": bench.beside_one,
+            "awaiting": bench.awaiting,
         }
-        wanted = chosen.only.split(",")
+        wanted = chosen.only.split(",") if chosen.only else list(known)
         if unknown := set(wanted) - set(known):
             parser.error(f"--only knows {', '.join(known)}, not {', '.join(sorted(unknown))}")
         figures = [figure for name in wanted for figure in known[name]()]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, Producer
 
-from bench import raw, services
+from bench import raw, services, waits
 from bench.events import HANDLERS, OrderPlaced, StockReserved, order, reserve
 from bench.load import PARTITIONS, at_the_end, create_topics, fill, headers_for
 from choreo import Settings
@@ -195,6 +195,9 @@ MEASUREMENTS: dict[str, Callable[..., Result]] = {
     "memory": memory,
     "join": join,
     "fill": fill_starts,
+    "timers": waits.timers,
+    "beside": waits.beside,
+    "awaiting": waits.awaiting,
 }
 
 

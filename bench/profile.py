@@ -11,6 +11,7 @@ import io
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from choreo.runtime import Engine, Resources, notes
 from choreo.runtime.invoke import Invoker
 from choreo.schema import avro_schema
 from choreo.service import declarations
-from choreo.step import Rules, arrivals, plan, settle
+from choreo.step import Rules, admit, plan, settle
 from choreo.transport import Record
 
 ROUNDS = 3
@@ -152,7 +153,7 @@ class Ours:
         self._rules = Rules(declaration, self._codec)
         self._resources = Resources(declaration.providers)
         clock = SystemClock()
-        self._invoke = Invoker(self._rules, declaration.handlers[0], self._resources, asyncio.sleep, clock.now)
+        self._invoke = Invoker(self._rules, declaration.handlers[0], self._resources, clock.now, ThreadPoolExecutor(1))
 
     def engine(self) -> Engine:
         """Return all of it together, with no memory yet."""
@@ -170,8 +171,8 @@ class Ours:
                 (memory, call)
                 for envelope in envelopes
                 for memory in [Memory()]
-                for arrival in arrivals(rules, memory, envelope)
-                for call in plan(rules, memory, arrival)[0]
+                if admit(rules, memory, envelope)
+                for call in plan(rules, memory, envelope)[0]
             ]
         with watch("call"):
             emitted = [await invoke(memory, call) for memory, call in calls]

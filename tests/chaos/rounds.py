@@ -7,6 +7,7 @@ runs it alone.
 import argparse
 import itertools
 import random
+import subprocess
 import sys
 import tempfile
 import threading
@@ -31,11 +32,15 @@ from services.order.purchases import order, read_purchases
 from services.payment import payments
 from services.shipping import shipping
 from tests.brokers import KafkaCluster, wait_for, wait_in_sync
+from tests.chaos import errand_judge
+from tests.chaos.errands import errands, hands, numbered
 from tests.chaos.judge import Evidence, consume, gather, judge, purchases, repeats
 from tests.chaos.memories import disagreements
 from tests.chaos.workers import SERVICES, Workers
 
-ALL = (orders, inventory, payments, shipping, notifications)
+ALL = (orders, inventory, payments, shipping, notifications, errands, hands)
+ERRANDS_A_S = 12.0
+BAD_RECORDS = 3
 REST_TIMEOUT_S = 240.0
 SHORT_REST_TIMEOUT_S = 60.0
 ROUND_S = (0.5, 2.0)
@@ -61,6 +66,7 @@ class Chaos:
         self.placed: set[str] = set()
         self.done: Counter[str] = Counter()
         self.revived = 0
+        self.errands_placed: set[str] = set()
         self._stop = threading.Event()
 
     def __enter__(self) -> "Chaos":
@@ -74,6 +80,7 @@ class Chaos:
         transport = KafkaTransport(self.settings.kafka_config())
         apply_topics(resolve(ALL), transport, self.settings)
         transport.close()
+        self.operator = errand_judge.Operator(self.cluster.bootstrap_servers)
         self.workers = Workers(self.cluster.bootstrap_servers, self.folder, self.module)
         for service in SERVICES:
             self.workers.start(service)
@@ -111,6 +118,27 @@ class Chaos:
                     print(f"the publisher tries again: {error}")
 
         thread = threading.Thread(target=keep_placing, name="placing", daemon=True)
+        thread.start()
+        return thread
+
+    def place_errands(self) -> threading.Thread:
+        """Begin to place errands, beside the orders."""
+
+        def keep_placing() -> None:
+            source = numbered()
+            errand = next(source)
+            while not self._stop.is_set():
+                try:
+                    with Publisher(errands, settings=self.settings) as publisher:
+                        while not self._stop.wait(1 / ERRANDS_A_S):
+                            publisher.publish(errand)
+                            self.errands_placed.add(errand.errand_id)
+                            errand = next(source)
+                except TransportError:
+                    # It may or may not have been heard: the same start again is the same saga.
+                    self.done["errands' publisher gave up"] += 1
+
+        thread = threading.Thread(target=keep_placing, name="placing-errands", daemon=True)
         thread.start()
         return thread
 
@@ -188,6 +216,34 @@ class Chaos:
                 return evidence
             time.sleep(1)
 
+    def errands_rest(self, patience_s: float) -> tuple[list[str], errand_judge.Errands]:
+        """Mend what is parked until every errand has ended; return the breaches that are left, and the evidence."""
+        deadline = time.monotonic() + patience_s
+        while True:
+            self.revived += self.workers.revive()
+            found = errand_judge.gather(self.cluster.bootstrap_servers)
+            self.operator.mend(found)
+            breaches = errand_judge.judge(found, self.errands_placed)
+            if not breaches or time.monotonic() > deadline:
+                return breaches, found
+            time.sleep(1)
+
+    def redrive(self, patience_s: float) -> list[str]:
+        """Send what could not be read to its topic again: it is set aside again, and does no harm."""
+        command = [sys.executable, "-m", "choreo.cli", "dlq", "redrive", "errands", "--all", "--yes"]
+        command += ["--actor", "chaos", "--reason", "chaos", "--bootstrap-server", self.cluster.bootstrap_servers]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            return [f"redrive: exit {done.returncode}: {done.stderr[-300:]}"]
+        # Both services read the topic, and both have set every bad record aside twice.
+        want = 2 * len(errand_judge.SERVICES) * BAD_RECORDS
+        deadline = time.monotonic() + patience_s
+        while (found := errand_judge.gather(self.cluster.bootstrap_servers).dead) != want:
+            if time.monotonic() > deadline:
+                return [f"dead letters of errands: {found} after a redrive, {want} expected"]
+            time.sleep(0.5)
+        return []
+
     def tracked(self) -> list[str]:
         """Follow all topics into a new store, and return where its counts differ from the oracle's (I5)."""
         path = self.folder / "tracker.db"
@@ -239,8 +295,9 @@ def run(
     rows = read_purchases()
     source = (order(n, row, again) for again in itertools.count(1) for n, row in enumerate(rows, start=1))
     with tempfile.TemporaryDirectory(prefix="choreo-chaos-") as name, Chaos(brokers, seed, Path(name), module) as chaos:
-        thread = chaos.place(source, rate)
+        thread, errand_thread = chaos.place(source, rate), chaos.place_errands()
         chaos.flowing()
+        errand_judge.spoil(chaos.cluster.bootstrap_servers, BAD_RECORDS)
         for number in range(1, rounds + 1):
             time.sleep(chaos.random.uniform(*ROUND_S))
             chaos.under_load()
@@ -253,12 +310,21 @@ def run(
             time.sleep(0.5)
         chaos._stop.set()
         thread.join(180)
+        errand_thread.join(180)
         evidence = chaos.rest(REST_TIMEOUT_S if whole else SHORT_REST_TIMEOUT_S)
         breaches = judge(evidence, chaos.placed, chaos.folder)
+        more, found = chaos.errands_rest(REST_TIMEOUT_S if whole else SHORT_REST_TIMEOUT_S)
+        breaches += more
         if not breaches:
-            breaches = chaos.tracked()
+            breaches = chaos.redrive(SHORT_REST_TIMEOUT_S) + chaos.tracked()
         figures = {
             "orders": len(chaos.placed),
+            "errands": len(chaos.errands_placed),
+            "retries of errands": found.notes["retried"],
+            "errands that were late": sum(any(kind == "Late" for kind, _, _ in each) for each in found.events.values()),
+            "errands parked": len(found.parked),
+            "commands": chaos.operator.commands,
+            "commands refused": found.notes["refused"],
             "effects whose commit was lost": repeats(chaos.folder),
             "steps overtaken by a failure": evidence.skipped,
             "parked": evidence.parked,

@@ -1,4 +1,4 @@
-"""The five services as processes of `choreo run`, to be killed, stopped and replaced."""
+"""The services as processes of `choreo run`, to be killed, stopped and replaced."""
 
 import os
 import signal
@@ -8,12 +8,16 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("order", "inventory", "payment", "shipping", "notification")
+TARGETS = {
+    **{name: f"services.{name}" for name in ("order", "inventory", "payment", "shipping", "notification")},
+    **{name: f"tests.chaos.errands:{name}" for name in ("errands", "hands")},
+}
+SERVICES = tuple(TARGETS)
 START_TIMEOUT_S = 60.0
 
 
 class Workers:
-    """Five processes, each under an instance of its own.
+    """Processes, each under an instance of its own.
 
     Args:
         bootstrap: The brokers.
@@ -39,7 +43,7 @@ class Workers:
         """Start one, under the instance that it always has."""
         with (self._data / f"{service}.log").open("ab") as log:
             self.live[service] = subprocess.Popen(
-                [sys.executable, "-m", self._module, "run", f"services.{service}"],
+                [sys.executable, "-m", self._module, "run", TARGETS[service]],
                 cwd=ROOT,
                 env={**self._environment, "CHOREO_INSTANCE": f"chaos-{service}"},
                 stdout=log,
