@@ -44,6 +44,7 @@ class HandlerManifest(_Record):
     after_abort: bool = Field(default=False, description="Of a deadline: it outlives a failure.")
     fan_out: bool = Field(default=False, description="It may open branches.")
     fan_in: bool = Field(default=False, description="It gathers one event from each branch.")
+    gathers: int | None = Field(None, description="Of a fan-in: which of waits_for is gathered, from 0.")
     place: str = Field("", description="file.py:line, as the announcing process sees it.")
 
 
@@ -147,6 +148,7 @@ def _handler(handler: Handler) -> HandlerManifest:
         after_abort=handler.after_abort,
         fan_out=handler.fan_out,
         fan_in=handler.fan_in,
+        gathers=handler.gathers,
         place=handler.place,
     )
 

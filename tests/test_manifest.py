@@ -64,7 +64,7 @@ def everything() -> Service:
     def split(confirmed: Confirmed) -> list[Approved]: ...
 
     @service.handles
-    def gather(approved: list[Approved]) -> None: ...
+    def gather(placed: Placed, approved: list[Approved]) -> None: ...
 
     return service
 
@@ -93,7 +93,9 @@ def test_everything_that_is_declared_is_announced():
         True,
     )
     assert handlers["split"].fan_out
-    assert handlers["gather"].fan_in
+    gather = handlers["gather"]
+    assert (gather.fan_in, gather.gathers, gather.waits_for) == (True, 1, [["orders.Placed"], ["approvals.Approved"]])
+    assert (handlers["confirm"].fan_in, handlers["confirm"].gathers) == (False, None)
     assert manifest.sagas[0].model_dump() == {
         "name": "order",
         "starts": "orders.Placed",

@@ -1,6 +1,6 @@
 """From records to rows.
 
-Events, journal notes and ends are read here as the projection takes them: bodies by their writers' schemas,
+Events, journal notes and ends are read here as the tracker judges them: bodies by their writers' schemas,
 sensitive fields masked before anything else sees them. No service code is imported and nothing is kept but schemas.
 `follower` calls this for every record it reads.
 """
@@ -180,6 +180,8 @@ def note(record: Record) -> Noted:
         saga_type=_field(body, "saga_type"),
         attempt=attempt if isinstance(attempt, int) and 0 <= attempt < 2**31 else 0,
         at_us=_micros(_field(body, "at"), record),
+        actor=_field(body, "actor"),
+        command_id=_field(body, "command_id"),
     )
 
 

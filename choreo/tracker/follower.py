@@ -1,10 +1,11 @@
 """From the topics into the store.
 
 One reader's loop lives here: poll, decode, write events, views and offsets in one database transaction. What the
-records mean is worked out by `projection`. `choreo track` runs it in a thread; tests and simulations call `step`.
+records mean is worked out by `verdict`. `choreo track` runs it in a thread; tests and simulations call `step`.
 """
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,9 +16,9 @@ from choreo.errors import SchemaError, TransportError, UndecodableRecord
 from choreo.manifest import Manifest
 from choreo.tracker.decoding import Decoder, end, note
 from choreo.tracker.graph import Graph
-from choreo.tracker.projection import summarise
 from choreo.tracker.seen import Noted, Seen
 from choreo.tracker.store import ManifestRow, Store
+from choreo.tracker.verdict import summarise
 from choreo.transport import Position, Reader, Record, Transport
 
 MANIFESTS = "choreo.manifests"
@@ -123,7 +124,10 @@ class Follower:
         return total
 
     def run(self, stop: threading.Event) -> None:
-        """Follow until told to stop; brokers that cannot be reached are tried again for as long as it takes."""
+        """Follow until told to stop.
+
+        Brokers that cannot be reached and a store that cannot be written are tried again, for as long as it takes.
+        """
         while not stop.is_set():
             try:
                 self.step(POLL_S)
@@ -131,6 +135,10 @@ class Follower:
                     stop.wait(RETRY_S)
             except TransportError as error:
                 _log.warning("the tracker cannot read and tries again in %.0f s: %s", RETRY_S, error)
+                stop.wait(RETRY_S)
+            except sqlite3.OperationalError as error:
+                # A full disk, most likely, or one that went away. Nothing was written, offsets neither.
+                _log.error("the tracker's store cannot be written; trying again in %.0f s: %s", RETRY_S, error)
                 stop.wait(RETRY_S)
         self.close()
 

@@ -18,8 +18,8 @@ from choreo.event import saga_id_for
 from choreo.manifest import Manifest
 from choreo.saga import SagaState
 from choreo.tracker.graph import Graph
-from choreo.tracker.projection import moment, project, shown
-from choreo.tracker.seen import Seen
+from choreo.tracker.projection import project, shown
+from choreo.tracker.seen import Seen, moment
 from choreo.tracker.store import Store, bit
 from choreo.tracker.tables import EVENTS
 from choreo.tracker.view import AT_REST, EventView, Flag, Lag, Page, SagaView
@@ -35,7 +35,7 @@ class Tracker:
 
     Args:
         store: What a follower keeps up.
-        clock: Tells ages.
+        clock: Tells ages, and what is overdue.
         nap: Called between two looks of `wait` with seconds to let pass.
     """
 
@@ -126,7 +126,8 @@ class Tracker:
         Args:
             type: Of this saga type only.
             state: In this state only.
-            flag: With this flag only. `overdue` is worked out when a saga is read, and cannot be asked for.
+            flag: With this flag only, but for `overdue`: that is worked out when a saga is read, so every saga would
+                have to be. Ask for those that are pending, the oldest of which `older_than` finds, and look at theirs.
             older_than: Started longer ago than this.
             limit: At most so many, 1 to 1,000.
             after: `next` of the page before.
@@ -144,7 +145,10 @@ class Tracker:
         if flag is not None:
             mask = bit(Flag(flag))
             if not mask:
-                raise ValueError(f"{flag} is worked out when a saga is read, and cannot be listed by")
+                raise ValueError(
+                    f"{flag} is worked out when a saga is read, and cannot be listed by: list by state or age, "
+                    "and look at the flags of what is listed"
+                )
             wheres.append(("flags <> 0 AND flags & ? <> 0", [mask]))
         if older_than is not None:
             wheres.append(("started_us < ?", [_micros(self._clock.now() - older_than)]))
@@ -224,7 +228,8 @@ class Tracker:
     def _views(self, saga_ids: Iterable[str]) -> list[SagaView]:
         graph = self._graph()
         rows = self._store.records(list(saga_ids))
-        return [project(graph, saga_id, *each) for saga_id, each in rows.items() if any(each)]
+        now_us = _micros(self._clock.now())
+        return [project(graph, saga_id, *each, now_us) for saga_id, each in rows.items() if any(each)]
 
     def _graph(self) -> Graph:
         revision = self._store.mark("revision")

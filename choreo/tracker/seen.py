@@ -1,11 +1,14 @@
-"""Records as the projection takes them.
+"""Records as the tracker judges them.
 
 The two rows that the tracker keeps of a saga live here, an event and a note, with the folding of duplicates and the
-order in which events are told. How bytes become rows does not (`decoding`). `projection` and `store` agree on them.
+order in which events are told. How bytes become rows does not (`decoding`). `verdict` and `store` agree on them.
 """
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Seen(NamedTuple):
@@ -54,6 +57,8 @@ class Noted(NamedTuple):
         event_id: The event concerned.
         attempt: Failed attempts so far, 0 where unknown.
         at_us: When, in microseconds since 1970, UTC.
+        actor: The person who asked for it, "" where nobody did.
+        command_id: The command that asked for it.
     """
 
     saga_id: str
@@ -74,9 +79,16 @@ class Noted(NamedTuple):
     saga_type: str = ""
     attempt: int = 0
     at_us: int = 0
+    actor: str = ""
+    command_id: str = ""
 
 
 ENDED = "ended"
+
+
+def moment(at_us: int) -> datetime:
+    """Return the time that a row keeps as a number."""
+    return _EPOCH + timedelta(microseconds=at_us)
 
 
 def place(row: Seen | Noted) -> tuple[str, int, int]:
@@ -102,12 +114,26 @@ def fold_events(rows: Iterable[Seen]) -> dict[str, Seen]:
 
 
 def fold_notes(rows: Iterable[Noted]) -> list[Noted]:
-    """Return one row per note id, by time."""
+    """Return one row per note id, by time; those of one moment as they were written."""
     folded: dict[str, Noted] = {}
     for row in rows:
         known = folded.get(row.note_id)
         folded[row.note_id] = row if known is None else min(known, row, key=place)
-    return sorted(folded.values(), key=lambda row: (row.at_us, row.attempt, row.note_id))
+    return sorted(folded.values(), key=lambda row: (row.at_us, place(row)))
+
+
+def as_written(notes: Iterable[Noted]) -> list[Noted]:
+    """Return notes in the order in which they were written, whatever the machines' clocks said.
+
+    Those of one saga share a partition, whose order is the truth: what a person asked for stands behind what it was
+    asked about. Partitions are told by time, for a saga is in two of them where the topic has grown in between.
+    """
+    rows = list(notes)
+    begun: dict[tuple[str, int], int] = {}
+    for row in rows:
+        partition = (row.topic, row.partition)
+        begun[partition] = min(row.at_us, begun.get(partition, row.at_us))
+    return sorted(rows, key=lambda row: (begun[row.topic, row.partition], place(row)))
 
 
 def parents(row: Seen) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Where the tracker keeps what it read.
 
 One SQLite database lives here, with its transactions and the questions asked of it; what a saga's rows mean does not
-(`projection`). `follower` writes, and it alone; any number of other processes read while it does (write-ahead log).
+(`verdict`). `follower` writes, and it alone; any number of other processes read while it does (write-ahead log).
 """
 
 import sqlite3
@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from choreo.errors import ChoreoError
 from choreo.saga import SagaState
 from choreo.tracker import tables
-from choreo.tracker.projection import Summary
 from choreo.tracker.seen import Noted, Seen
+from choreo.tracker.verdict import Summary
 from choreo.tracker.view import Flag
 from choreo.transport import Position
 
@@ -97,11 +97,12 @@ class Store:
             self._depth = 1
             try:
                 yield
-            except BaseException:
-                self._sql.execute("ROLLBACK")
-                raise
-            else:
                 self._sql.execute("COMMIT")
+            except BaseException:
+                # A full disk makes SQLite roll back by itself.
+                if self._sql.in_transaction:
+                    self._sql.execute("ROLLBACK")
+                raise
             finally:
                 self._depth = 0
 

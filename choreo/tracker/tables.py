@@ -6,7 +6,7 @@ one transaction.
 
 from choreo.tracker.seen import Noted, Seen
 
-VERSION = 1
+VERSION = 2
 
 CREATE = """
 CREATE TABLE IF NOT EXISTS events (
@@ -23,7 +23,8 @@ CREATE TABLE IF NOT EXISTS notes (
     topic TEXT NOT NULL, part INTEGER NOT NULL, pos INTEGER NOT NULL,
     service TEXT NOT NULL, handler TEXT NOT NULL, branch TEXT NOT NULL, trigger_id TEXT NOT NULL, step TEXT NOT NULL,
     reason TEXT NOT NULL, error TEXT NOT NULL, event_type TEXT NOT NULL, event_id TEXT NOT NULL,
-    saga_type TEXT NOT NULL, attempt INTEGER NOT NULL, at_us INTEGER NOT NULL,
+    saga_type TEXT NOT NULL, attempt INTEGER NOT NULL, at_us INTEGER NOT NULL, actor TEXT NOT NULL,
+    command_id TEXT NOT NULL,
     UNIQUE (saga_id, note_id));
 CREATE TABLE IF NOT EXISTS views (
     saga_id TEXT PRIMARY KEY, type TEXT NOT NULL, business_key TEXT NOT NULL, state TEXT NOT NULL,
@@ -51,7 +52,7 @@ _EVENT = (
 )
 _NOTE = (
     "saga_id, note_id, kind, topic, part, pos, service, handler, branch, trigger_id, step, reason, error, event_type, "
-    "event_id, saga_type, attempt, at_us"
+    "event_id, saga_type, attempt, at_us, actor, command_id"
 )
 _LOWER = "(excluded.topic, excluded.part, excluded.pos) <= ({0}.topic, {0}.part, {0}.pos)"
 

@@ -1,7 +1,7 @@
 """What the tracker answers with.
 
 The immutable views of a saga, its steps and its events live here, with their JSON form; how they are worked out does
-not (`projection`), nor how they are kept (`store`). The command line and the tracker's pages print these.
+not (`verdict`), nor how they are kept (`store`). The command line and the tracker's pages print these.
 """
 
 from collections.abc import Mapping
@@ -35,9 +35,10 @@ class StepStatus(StrEnum):
 class Flag(StrEnum):
     """What stands beside a saga's state.
 
-    `parked`: a step waits for a person. `stuck`: parked, and nothing else of the saga can move. `violation`: an event
-    that the graph does not allow. `differs`: one event id came with two bodies. `overdue` is worked out when a saga is
-    read and never stored.
+    `parked`: a step waits for a person. `stuck`: parked, and nothing else of the saga can move, no step and no
+    deadline. `violation`: an event that the graph does not allow. `differs`: one event id came with two bodies.
+    `overdue`: a deadline should have fired and has not been heard of; it is worked out when a saga is read and never
+    stored.
     """
 
     PARKED = "parked"
@@ -97,10 +98,14 @@ class NoteView(NamedTuple):
     """One note of the journal about a saga, or its end (`kind` "ended").
 
     Attributes:
-        kind: As the journal says it: `completed`, `skipped`, `parked`, `retried`, `dropped` or others to come.
+        kind: As the journal says it: `completed`, `skipped`, `retried`, `parked`, `resumed`, `resolved`, `refused`,
+            `dropped` or others to come.
         reason: Why, for people; of an end, its outcome.
-        error: The exception, as text.
+        error: The exception, as text; of a command that was refused, why.
         event_type: The event concerned.
+        attempt: Failed attempts so far; 0 where that says nothing.
+        actor: The person who asked for it, "" where nobody did.
+        command_id: The command that asked for it.
     """
 
     kind: str
@@ -112,6 +117,9 @@ class NoteView(NamedTuple):
     error: str
     event_type: str
     event_id: str
+    attempt: int
+    actor: str
+    command_id: str
     at: datetime
 
 
@@ -126,12 +134,13 @@ class SagaStep:
         action: The event it emitted; before that, those it may emit, joined by ` | `.
         compensation: Handler that undoes it, "" where there is none.
         result: Types of the events it emitted, joined by `, `; None without a result, "" where it emitted nothing.
-        error: The last error, or why it was skipped; "" where there is none.
+        error: The last error, why it was skipped, or why a person took it as done; "" where there is none.
         attempts: Attempts that are known of.
         executed_at: When its result came.
         compensated_at: When it was undone.
         since: When its first cause came.
-        trigger: What identifies it beside handler and branch.
+        trigger: What identifies it beside handler and branch: the event it ran for, "" for a join, and the beginning of
+            the fan-out's key for a fan-in.
     """
 
     name: str
@@ -154,7 +163,8 @@ class SagaView:
     """One saga, as far as its records tell.
 
     Attributes:
-        waiting_for: What must come for the saga to move, from whom, since when; empty at rest.
+        waiting_for: What must come for the saga to move, from whom, since when, and until when where there is a
+            deadline; empty at rest.
         steps: In the order in which they became ready.
         events: Causes before effects, otherwise by time.
         notes: What the journal holds, by time.

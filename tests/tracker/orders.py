@@ -12,13 +12,15 @@ from choreo.manifest import Manifest
 from choreo.schema.canonical import fingerprint
 from choreo.tracker.decoding import Decoder, end, note
 from choreo.tracker.graph import Graph
-from choreo.tracker.projection import project, summarise
+from choreo.tracker.projection import project
 from choreo.tracker.seen import Noted, Seen
-from choreo.tracker.view import SagaView
+from choreo.tracker.verdict import summarise
+from choreo.tracker.view import Flag, SagaView
 from choreo.transport import Position, Reader, Record, TopicState
 
 BEGIN_MS = 1_767_225_600_000
 FAILURES = {"OutOfStock", "PaymentDeclined", "ShipmentFailed", "AddressRejected"}
+FAILURES |= {"PartMissing", "ChargeUnknown", "TooLate"}
 
 
 def full(name: str) -> str:
@@ -78,7 +80,10 @@ def undo(name: str, causes: str, original: str, emits: str, *, optional: bool = 
 def manifest(service: str, handlers: Sequence[dict[str, Any]], version: str = "1", **more: Any) -> Manifest:
     names = {name for each in handlers for name in each["emits"]}
     names |= {
-        name for each in handlers for types in [*each["waits_for"], each["causes"], each["original"]] for name in types
+        name
+        for each in handlers
+        for types in [*each["waits_for"], each["causes"], each["original"], each.get("awaits", [])]
+        for name in types
     }
     names |= {saga["starts"] for saga in more.get("sagas", [])} | set(more.get("publishes", {}))
     schemas = {name: schema_of(name.removeprefix("orders.")) for name in sorted(names)}
@@ -163,8 +168,13 @@ def body(name: str, **fields: Any) -> bytes:
 class Flow:
     """Writes the records of one saga as its services would."""
 
+    saga_type = "order-fulfilment"
+    owner = "orders"
+    graph = GRAPH
+    manifests = MANIFESTS
+
     def __init__(self, key: str = "order-17", first_offset: int = 0) -> None:
-        self.saga_id = saga_id_for("order-fulfilment", key)
+        self.saga_id = saga_id_for(self.saga_type, key)
         self.key = key
         self.records: list[Record] = []
         self.ids: dict[str, str] = {}
@@ -172,21 +182,34 @@ class Flow:
         self._first = first_offset
         self.clock_ms = BEGIN_MS
 
-    def emit(self, name: str, by: str = "", *causes: str, undoes: str = "", **fields: Any) -> str:
-        """Emit an event by a handler ("service.handler") for causes given by type name; from outside where by is ""."""
+    def emit(
+        self,
+        label: str,
+        by: str = "",
+        *causes: str,
+        undoes: str = "",
+        branch: str = "",
+        pause_s: float = 1,
+        **fields: Any,
+    ) -> str:
+        """Emit an event by a handler ("service.handler") for causes given by label; from outside where by is "".
+
+        A label is a type's name, with `@` and anything behind it where there are several of the type.
+        """
+        name = label.partition("@")[0]
         ids = [self.ids.get(each, each) for each in causes]
         target = self.ids.get(undoes, undoes)
         trigger = target or (ids[0] if len(ids) == 1 else "")
-        event_id = emitted_id(self.saga_id, by, "", trigger, name) if by else f"start-{self.key}-{name}"
-        self.ids[name] = event_id
-        self.clock_ms += 1000
+        event_id = emitted_id(self.saga_id, by, branch, trigger, label) if by else f"start-{self.key}-{label}"
+        self.ids[label] = event_id
+        self.clock_ms += round(pause_s * 1000)
         headers = [
             ("ce_id", event_id.encode()),
             ("ce_type", full(name).encode()),
             ("ce_source", ("/" + by.replace(".", "/") if by else "/orders").encode()),
             ("ce_time", self._time().encode()),
             ("ce_sagaid", self.saga_id.encode()),
-            ("ce_sagatype", b"order-fulfilment"),
+            ("ce_sagatype", self.saga_type.encode()),
             ("ce_subject", self.key.encode()),
         ]
         if ids:
@@ -195,42 +218,53 @@ class Flow:
             headers.append(("ce_causes", ",".join(ids).encode()))
         if target:
             headers.append(("ce_compensatesid", target.encode()))
+        if branch:
+            headers.append(("ce_branch", branch.encode()))
         self.records.append(self._record("orders", body(name, **fields), headers))
         return event_id
 
-    def note(self, kind: str, by: str, trigger: str, **more: Any) -> None:
+    def note(self, kind: str, by: str, trigger: str, *, pause_s: float = 1, **more: Any) -> None:
         service, _, name = by.partition(".")
         at = self.ids.get(trigger, trigger)
-        self.clock_ms += 1000
+        self.clock_ms += round(pause_s * 1000)
         text = {
             "version": 1,
             "note": kind,
             "saga_id": self.saga_id,
-            "saga_type": "order-fulfilment",
+            "saga_type": self.saga_type,
             "service": service,
             "handler": name,
             "branch": "",
-            "step": self.step_key(by, at),
+            "step": self.step_key(by, at, more.get("branch", "")),
             "trigger": at,
             "at": self._time(),
         } | more
-        ce_id = f"{kind}:{by}:{at}:{more.get('attempt', 0)}"
+        told = (kind, by, at, more.get("branch", ""), more.get("attempt", 0), more.get("command_id", len(self.records)))
+        ce_id = ":".join(map(str, told))
         self.records.append(self._record("choreo.journal", json.dumps(text).encode(), [("ce_id", ce_id.encode())]))
 
     def end(self, name: str, outcome: str) -> None:
-        text = {"version": 1, "saga_id": self.saga_id, "saga_type": "order-fulfilment", "outcome": outcome}
-        text |= {"event_type": full(name), "event_id": self.ids[name], "service": "orders", "at": self._time()}
+        text = {"version": 1, "saga_id": self.saga_id, "saga_type": self.saga_type, "outcome": outcome}
+        text |= {"event_type": full(name), "event_id": self.ids[name], "service": self.owner, "at": self._time()}
         headers = [("ce_id", self.ids[name].encode())]
         self.records.append(self._record("choreo.ends", json.dumps(text).encode(), headers))
 
-    def step_key(self, by: str, trigger: str = "") -> str:
-        return emitted_id(self.saga_id, by, "", self.ids.get(trigger, trigger), "effect")
+    def step_key(self, by: str, trigger: str = "", branch: str = "") -> str:
+        return emitted_id(self.saga_id, by, branch, self.ids.get(trigger, trigger), "effect")
 
-    def view(self, records: Iterable[Record] | None = None, graph: Graph = GRAPH) -> SagaView:
-        events, notes = rows(self.records if records is None else records)
-        view = project(graph, self.saga_id, events, notes)
-        assert summarise(graph, self.saga_id, events, notes).state is view.state
+    def view(
+        self, records: Iterable[Record] | None = None, graph: Graph | None = None, now_us: int | None = None
+    ) -> SagaView:
+        graph = self.graph if graph is None else graph
+        events, notes = rows(self.records if records is None else records, self.manifests)
+        view = project(graph, self.saga_id, events, notes, now_us)
+        summary = summarise(graph, self.saga_id, events, notes)
+        assert (summary.state, summary.flags) == (view.state, view.flags - {Flag.OVERDUE})
         return view
+
+    @property
+    def now_us(self) -> int:
+        return self.clock_ms * 1000
 
     def _time(self) -> str:
         from datetime import UTC, datetime

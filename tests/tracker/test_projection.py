@@ -1,4 +1,5 @@
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from choreo.saga import SagaState
 from choreo.tracker.graph import Graph
 from choreo.tracker.view import MASK, Flag, SagaView, StepStatus, plain
+from tests.tracker.market import MARKETS
 from tests.tracker.orders import (
     FAILURES,
     GRAPH,
@@ -127,7 +129,7 @@ def test_r30_parked_until_a_result_comes() -> None:
     assert view.flags == {Flag.PARKED, Flag.STUCK}
     reserve = next(each for each in view.steps if each.name == "reserve")
     assert (reserve.status, reserve.attempts, reserve.error) == (StepStatus.PARKED, 5, "IOError: still down")
-    assert view.waiting_for[0].startswith("a person to retry or resolve inventory.reserve, parked, since 2026-01-01T")
+    assert view.waiting_for == ["a person to retry or resolve inventory.reserve, parked, since 2026-01-01T00:00:04Z"]
     flow.emit("InventoryReserved", "inventory.reserve", "OrderPlaced")
     assert not flow.view().flags
     assert status(flow.view(), "reserve") is StepStatus.COMPLETED
@@ -208,18 +210,27 @@ def test_r30_an_original_from_outside_has_a_row_of_its_own() -> None:
     assert status(view, "cancel") is StepStatus.COMPLETED
 
 
-FLOWS = [placed, completed, failed, cancelled_before]
+FLOWS = [placed, completed, failed, cancelled_before, *MARKETS]
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_r31_any_order_and_any_duplication_give_the_same_answer(data: st.DataObject) -> None:
     flow = data.draw(st.sampled_from(FLOWS))()
     size = data.draw(st.integers(1, len(flow.records)))
     some = data.draw(st.permutations(flow.records))[:size]
     again = data.draw(st.lists(st.sampled_from(some), max_size=6))
     shuffled = data.draw(st.permutations([*some, *again]))
-    assert flow.view(shuffled) == flow.view(sorted(some))
+    now_us = data.draw(st.none() | st.integers(0, 2 * flow.now_us))
+    assert flow.view(shuffled, now_us=now_us) == flow.view(sorted(some), now_us=now_us)
+
+
+@pytest.mark.parametrize("make", FLOWS[1:])
+def test_r31_the_whole_of_it_is_at_rest_and_nothing_is_left_of_what_held_it_up(make: Callable[[], Flow]) -> None:
+    view = make().view(now_us=2**60)
+    assert view.at_rest
+    assert not view.flags
+    assert not view.waiting_for
 
 
 def test_r31_differing_duplicates_are_picked_alike_and_flagged() -> None:

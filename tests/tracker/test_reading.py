@@ -1,3 +1,5 @@
+import sqlite3
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -5,14 +7,17 @@ import pytest
 
 from choreo.clock import ManualClock
 from choreo.errors import ChoreoError
+from choreo.manifest import Manifest
 from choreo.saga import SagaState
-from choreo.tracker import AsyncTracker, Flag, Follower, Store, Tracker
+from choreo.tracker import AsyncTracker, Flag, Follower, Store, Tracker, plain
+from tests.tracker import market
+from tests.tracker.market import Market
 from tests.tracker.orders import MANIFESTS, Flow, Topics, completed, failed, full, placed
 
 
-def store_with(*flows: Flow, path: Path | str = ":memory:") -> Store:
+def store_with(*flows: Flow, path: Path | str = ":memory:", manifests: Sequence[Manifest] = MANIFESTS) -> Store:
     topics = Topics()
-    topics.announce(*MANIFESTS)
+    topics.announce(*manifests)
     for flow in flows:
         topics.write(flow.records)
     store = Store(path)
@@ -121,6 +126,43 @@ def test_open_reads_while_another_writes(tmp_path: Path) -> None:
 def test_open_says_what_is_supported(url: str) -> None:
     with pytest.raises(ChoreoError, match=r"sqlite:///path/to/file\.db"):
         Tracker.open(url)
+
+
+def test_a_store_of_another_layout_is_refused_and_can_be_built_again(tmp_path: Path) -> None:
+    path = tmp_path / "tracker.db"
+    Store(path).close()
+    older = sqlite3.connect(path)
+    older.execute("PRAGMA user_version = 1")
+    older.close()
+    with pytest.raises(ChoreoError, match=r"has layout 1, and this choreo reads \d+: delete it"):
+        Store(path)
+
+
+def test_notes_come_back_from_the_store_as_they_were_read() -> None:
+    flow = placed()
+    flow.note("parked", "inventory.reserve", "OrderPlaced", attempt=3, error="IOError: down")
+    told = {"actor": "ana", "command_id": "c-1", "reason": "it works again"}
+    flow.note("resumed", "inventory.reserve", "OrderPlaced", **told)
+    saga = Tracker(store_with(flow)).saga(flow.saga_id)
+    assert saga is not None
+    parked, resumed = saga.notes
+    assert (parked.kind, parked.attempt, parked.actor) == ("parked", 3, "")
+    assert (resumed.kind, resumed.actor, resumed.command_id, resumed.reason) == ("resumed", *told.values())
+    assert plain(saga)["notes"][1]["actor"] == "ana"
+    assert saga.flags == frozenset()
+
+
+def test_r30_overdue_is_worked_out_when_a_saga_is_read_and_never_stored() -> None:
+    flow = Market(parts=1)
+    store, clock = store_with(flow, manifests=market.MANIFESTS), ManualClock()
+    tracker = Tracker(store, clock)
+    assert tracker.sagas().items[0].flags == frozenset()
+    clock.advance(timedelta(hours=2))
+    assert tracker.sagas().items[0].flags == {Flag.OVERDUE}
+    assert tracker.recent()[0].flags == {Flag.OVERDUE}
+    assert store.ask("SELECT flags FROM views") == [(0,)]
+    with pytest.raises(ValueError, match="overdue is worked out when a saga is read"):
+        tracker.sagas(flag=Flag.OVERDUE)
 
 
 def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,160 @@
+"""One step of a saga, as its records tell.
+
+The record of a step and the questions that can be answered from it alone live here, with those of scope and identity
+that every module around it asks; finding the steps does not (`steps`). `verdict` judges by them.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from choreo.branch import covers, related
+from choreo.event import emitted_id
+from choreo.tracker.graph import Graph, Node
+from choreo.tracker.seen import Noted, Seen
+from choreo.tracker.view import StepStatus
+
+Key = tuple[str, str, str, str]
+"""Service, handler, branch, trigger."""
+
+SETTLING = {
+    "completed": StepStatus.COMPLETED,
+    "resolved": StepStatus.COMPLETED,
+    "skipped": StepStatus.SKIPPED,
+    "dropped": StepStatus.SKIPPED,
+}
+"""Notes that say how a step ended, with what it is then."""
+
+
+@dataclass(slots=True, eq=False)
+class Step:
+    """One step, forward or compensating.
+
+    Attributes:
+        causes: Events that it answers, as far as they have come.
+        ready: All its causes have come.
+        gathered: Of a fan-in: how many branches have brought something, of how many.
+        results: Events it emitted.
+        given_up: Those among them that its `otherwise` emitted.
+        settled: The note that says how it ended without an event.
+        held: The last note that says it is retried, parked, resumed, or resolved with an event that is to come.
+        failed: The last note that says what an attempt raised.
+        attempt: Failed attempts since a person last had it tried anew, as far as they are known of.
+        earlier: Failed attempts before that.
+        undoes: For a compensation: the forward step that it undoes, None where its original came from outside.
+        undoings: For a forward step: its compensations.
+    """
+
+    node: Node
+    branch: str
+    trigger: str
+    causes: list[Seen] = field(default_factory=list)
+    ready: bool = False
+    gathered: tuple[int, int] = (0, 0)
+    results: list[Seen] = field(default_factory=list)
+    given_up: list[Seen] = field(default_factory=list)
+    settled: Noted | None = None
+    held: Noted | None = None
+    failed: Noted | None = None
+    attempt: int = 0
+    earlier: int = 0
+    undoes: "Step | None" = None
+    undoings: list["Step"] = field(default_factory=list)
+
+    @property
+    def open(self) -> bool:
+        """Whether it is ready and nothing has come of it."""
+        return self.ready and not self.results and self.settled is None
+
+    @property
+    def parked(self) -> bool:
+        """Whether it waits for a person."""
+        return self.held is not None and self.held.kind == "parked" and not self.results and self.settled is None
+
+    @property
+    def moves(self) -> bool:
+        """Whether something will come of it without a person."""
+        return self.open and not self.parked
+
+    @property
+    def resolved(self) -> bool:
+        """Whether a person took it as done."""
+        return any(each is not None and each.kind == "resolved" for each in (self.settled, self.held))
+
+    @property
+    def done(self) -> bool:
+        """Whether it has a result, an event or none."""
+        return bool(self.results) or (self.settled is not None and self.settled.kind in {"completed", "resolved"})
+
+    @property
+    def unknown(self) -> bool:
+        """Whether its `otherwise` ended it in a way that has a compensation run with `None` (SEMANTICS rule 16)."""
+        told = {each.type for each in self.given_up}
+        return any(undoer.optional and not told.isdisjoint(undoer.causes) for undoer in self.node.undoers)
+
+    @property
+    def undone(self) -> bool:
+        """Whether nothing is left of what it did, once its undoings have come to an end."""
+        emitted = {each.event_id for each in self.results}
+        triggers = {each.trigger for each in self.undoings}
+        if not triggers <= emitted:
+            return True  # It was undone as a whole, without an original.
+        originals = {name for undoer in self.node.undoers for name in undoer.original}
+        return all(each.event_id in triggers for each in self.results if each.type in originals)
+
+    @property
+    def attempts(self) -> int:
+        """How often it was tried, as far as that is known; what a person or its `otherwise` said is no attempt."""
+        return self.earlier + self.attempt + (self.done and not self.given_up and not self.resolved)
+
+    @property
+    def since_us(self) -> int:
+        """When it became ready or, before that, when its first cause came."""
+        times = [each.at_us for each in self.causes]
+        if not times:
+            marks = [
+                *(each.at_us for each in self.results),
+                *(each.at_us for each in (self.settled, self.held) if each),
+            ]
+            return min(marks, default=0)
+        return max(times) if self.ready else min(times)
+
+    def status(self, failures: Iterable[str]) -> StepStatus:
+        """Return how far this step has come, with its undoing."""
+        if any(each.parked for each in self.undoings):
+            return StepStatus.PARKED
+        if any(each.open for each in self.undoings):
+            return StepStatus.COMPENSATING
+        if self.undoings and self.results and self.undone:
+            return StepStatus.COMPENSATED
+        if self.results:
+            return StepStatus.FAILED if any(each.type in failures for each in self.results) else StepStatus.COMPLETED
+        if self.settled is not None:
+            return SETTLING[self.settled.kind]
+        if self.held is not None:
+            return StepStatus.PARKED if self.parked else StepStatus.RETRYING
+        return StepStatus.EXECUTING if self.ready else StepStatus.PENDING
+
+
+Steps = dict[Key, Step]
+"""The steps of one saga."""
+
+
+def step_at(steps: Steps, node: Node, branch: str, trigger: str) -> Step:
+    """Return a step, made if it is not there."""
+    key = (node.service, node.name, branch, trigger)
+    step = steps.get(key)
+    if step is None:
+        step = steps[key] = Step(node, branch, trigger)
+    return step
+
+
+def effect_key(saga_id: str, node: Node, branch: str, trigger: str) -> str:
+    """Return the idempotency key of a step, by the formula of every id."""
+    return emitted_id(saga_id, f"{node.service}.{node.name}", branch, trigger, "effect")
+
+
+def reaches(graph: Graph, event: Seen, branch: str) -> bool:
+    """Return whether an event has a say in a branch (SEMANTICS rule 7)."""
+    if event.type in graph.failures:
+        return True
+    return related(event.branch, branch) if event.compensates_id else covers(event.branch, branch)
