@@ -8,10 +8,11 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
-from choreo import Event, Publisher, Saga, Service, Settings, running
+from choreo import Event, Failure, Publisher, Saga, Service, Settings, running
 from choreo.errors import TransportError
 from tests.brokers import KafkaCluster, NoKafka, wait_in_sync, without_kafka
 from tests.kafka.desk import Log, settings
@@ -19,6 +20,7 @@ from tests.kafka.desk import Log, settings
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(480), pytest.mark.xdist_group("chaos")]
 KILLS = 2
 AT_REST_S = 200.0
+AWAY_S = 60.0
 
 
 @pytest.fixture
@@ -96,6 +98,60 @@ async def test_killing_brokers_loses_and_doubles_nothing(cluster: KafkaCluster, 
     # A start whose acknowledgement was lost may stand twice; what services emit never does.
     assert all(sorted(set(kinds)) == ["Packed", "Placed", "Shipped"] for kinds in counted.values())
     assert all(kinds.count("Packed") == kinds.count("Shipped") == 1 for kinds in counted.values())
+
+
+async def test_brokers_that_are_away_for_a_minute_cost_a_minute_and_nothing_else(cluster: KafkaCluster, prefix: str):
+    class Placed(Event, topic=f"{prefix}orders"):
+        order_id: str
+
+    class Packed(Event, topic=f"{prefix}orders"):
+        pass
+
+    class Late(Failure, topic=f"{prefix}orders"):
+        pass
+
+    orders = Service(f"{prefix}desk")
+    orders.owns(Saga(f"{prefix}order", starts=Placed, completes=Packed, fails=Late, key="order_id"))
+
+    @orders.handles
+    async def pack(placed: Placed) -> Packed | None:
+        return None if placed.order_id == "late" else Packed()
+
+    # It falls due while the brokers are away, and fires once they are back.
+    @orders.deadline(Packed, within=timedelta(seconds=AWAY_S / 2))
+    def overdue(placed: Placed) -> Late:
+        return Late(reason="nobody packed")
+
+    chosen = settings(cluster.bootstrap_servers, prefix, publish_timeout_s=150, replication=3, kafka={})
+    over = asyncio.Event()
+    async with running(orders, settings=chosen, create_topics=True):
+        pass
+    working = asyncio.create_task(supervised(orders, chosen=chosen, over=over))
+    log = Log(cluster.bootstrap_servers, [f"{prefix}orders"])
+    async with Publisher(orders, settings=chosen) as publisher:
+        first = await publisher.publish_async(Placed(order_id="1"))
+        late = await publisher.publish_async(Placed(order_id="late"))
+        await log.until_kinds(first, "Packed")
+        for each in cluster.brokers:
+            each.kill()
+        # Published while nobody answers: it waits in the client, and arrives.
+        waiting = asyncio.create_task(publisher.publish_async(Placed(order_id="2")))
+        await asyncio.sleep(AWAY_S)
+        for each in cluster.brokers:
+            each.start()
+        second = await waiting
+    await log.until(lambda: "Packed" in log.kinds(second) and "Late" in log.kinds(late), AT_REST_S)
+    await log.until_consumed(orders)
+    log.close()
+    over.set()
+    await working
+    assert [set(log.kinds(each)) for each in (first, second, late)] == [
+        {"Placed", "Packed"},
+        {"Placed", "Packed"},
+        {"Placed", "Late"},
+    ]
+    assert log.count("Packed") == 2
+    assert log.count("Late") == 1
 
 
 async def supervised(*services: Service, chosen: Settings, over: asyncio.Event) -> None:
