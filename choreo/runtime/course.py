@@ -168,8 +168,9 @@ class Course:
                 elif (call := fire(rules, memory, saga_id, key)) is not None:
                     await self._do(chain, memory, call, work, owing=True)
             except UndecodableRecord as error:
+                kind = "parked" if key[0] is TimerKind.RETRY else "dropped"
                 reason = "it was due, and can be read no more"
-                self._note(chain, work, [Note("dropped", *key[1:4], reason=reason, error=str(error))], None)
+                self._note(chain, work, [Note(kind, *key[1:4], reason=reason, error=str(error))], None)
             if memory.held:
                 await self._release(chain, memory, work)
 

@@ -29,10 +29,9 @@ def journal(note: Note, service: str, saga_id: str, saga_type: str, now: datetim
     step = f"{service}.{note.handler}" if note.handler else service
     # A step is skipped once, and parked once a command; what differs or is dropped is told once an event, a retry once
     # an attempt.
-    told = note.event_id if note.kind in {"dropped", "duplicate-differs"} else ""
-    if note.attempt or note.command_id:
-        told = f"{note.attempt if note.kind == 'retried' else ''}:{note.command_id}"
-    identity = f"journal:{note.kind}:{told}"
+    event = note.event_id if note.kind in {"dropped", "duplicate-differs"} else ""
+    attempt = str(note.attempt) if note.kind == "retried" else ""
+    identity = f"journal:{note.kind}:{event}:{note.part}:{attempt}:{note.command_id}"
     body: dict[str, object] = {
         "version": FORMAT_VERSION,
         "note": note.kind,
@@ -53,7 +52,9 @@ def journal(note: Note, service: str, saga_id: str, saga_type: str, now: datetim
     if note.attempt:
         body["attempt"] = note.attempt
     if note.actor:
-        body |= {"actor": note.actor, "command_id": note.command_id}
+        body["actor"] = note.actor
+    if note.command_id:
+        body["command_id"] = note.command_id
     note_id = emitted_id(saga_id, step, note.branch, note.trigger, identity)
     return Outgoing(JOURNAL, saga_id.encode(), _json(body), _headers(note_id, "choreo.journal", service, now))
 

@@ -78,7 +78,7 @@ class Note(NamedTuple):
     """Something to journal that is not a domain fact.
 
     Attributes:
-        kind: `completed`, `skipped`, `retried`, `parked`, `resumed`, `resolved`, `refused`, `dropped`,
+        kind: `completed`, `delayed`, `skipped`, `retried`, `parked`, `resumed`, `resolved`, `refused`, `dropped`,
             `duplicate-differs`, `dead-lettered` or `redriven`.
         handler: The step's handler, "" where there is none.
         branch: The step's branch.
@@ -90,6 +90,7 @@ class Note(NamedTuple):
         event_type: The event concerned.
         event_id: Its id.
         attempt: Failed attempts so far; 0 where that says nothing.
+        part: What tells it from another note about the same step: `otherwise`, or the event that is delayed.
         actor: The person who asked for it, "" where nobody did.
         command_id: The command that asked for it.
     """
@@ -105,6 +106,7 @@ class Note(NamedTuple):
     event_type: str = ""
     event_id: str = ""
     attempt: int = 0
+    part: str = ""
     actor: str = ""
     command_id: str = ""
 

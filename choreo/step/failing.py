@@ -33,7 +33,9 @@ def fail(rules: Rules, memory: Memory, call: Call, error: Exception, now: dateti
     if not final and retry.applies_to(error):
         seed = step_key(rules, call.ready.saga_id, call.name, call.branch, call.trigger)
         delay_s = retry.delay_after(call.attempt, seed)
-    failed = note(rules, call, "retried", error=text_of(error))._replace(attempt=call.attempt)
+    failed = note(rules, call, "retried", error=text_of(error))._replace(
+        attempt=call.attempt, part="otherwise" if call.stands_for else ""
+    )
     if delay_s is not None:
         due = now + timedelta(seconds=delay_s)
         wait(memory, call, Status.RETRYING, error)

@@ -33,10 +33,8 @@ def plan(rules: Rules, memory: Memory, envelope: Envelope) -> tuple[list[Call], 
     notes: list[Note] = []
     if not reaction.plain and not _remember(rules, memory, reaction, envelope, notes):
         return calls, notes
-    for undo in reaction.undoes:
-        calls += caused(rules, memory, undo, envelope)
-    for undo in reaction.undone_by:
-        calls += late_original(rules, memory, undo, envelope)
+    if reaction.undoes or reaction.undone_by:
+        calls += _undoings(rules, memory, reaction, envelope)
     for handler in reaction.singles:
         trigger = envelope.event_id
         fence = memory.fences.get((handler.name, envelope.branch, trigger))
@@ -71,6 +69,15 @@ def _remember(rules: Rules, memory: Memory, reaction: Reaction, envelope: Envelo
     if reaction.failure:
         memory.flags |= Flag.ABORTED
     return True
+
+
+def _undoings(rules: Rules, memory: Memory, reaction: Reaction, envelope: Envelope) -> list[Call]:
+    """Return what an event has undone, and the steps that it cancels: each original once (rule 18)."""
+    calls = [call for undo in reaction.undoes for call in caused(rules, memory, undo, envelope)]
+    calls += [call for undo in reaction.undone_by for call in late_original(rules, memory, undo, envelope)]
+    # One event may be a cause of several compensations of one original: the first of them counts.
+    first = {(call.branch, call.compensates_id): call for call in reversed(calls) if call.compensates_id}
+    return [call for call in calls if not call.compensates_id or first[call.branch, call.compensates_id] is call]
 
 
 def _spent(memory: Memory, reaction: Reaction) -> bool:

@@ -110,6 +110,7 @@ class Rules:
     guards: dict[str, tuple[Undo, ...]] = field(init=False)
     unless: dict[str, Names] = field(init=False)
     awaits: dict[str, Names] = field(init=False)
+    undoers: dict[str, tuple[str, ...]] = field(init=False)
     otherwise: dict[str, Handler] = field(init=False)
     emits: dict[str, frozenset[type[Event]]] = field(init=False)
     owned: dict[str, Owned] = field(init=False)
@@ -128,6 +129,10 @@ class Rules:
         undos = [self._undo(handler, forward) for handler in own.handlers if handler.kind is Kind.COMPENSATION]
         self.guards = {
             handler.name: tuple(undo for undo in undos if handler.name in undo.guarded) for handler in forward
+        }
+        self.undoers = {
+            kind: tuple(undo.handler.name for undo in undos if kind in undo.originals)
+            for kind in frozenset().union(*(undo.originals for undo in undos))
         }
         self.unless = {handler.name: names(handler.unless) for handler in own.handlers}
         self.awaits = {each.name: names(each.awaits) for each in own.handlers if each.kind is Kind.DEADLINE}

@@ -48,7 +48,7 @@ def settle(rules: Rules, memory: Memory, call: Call, emitted: Emitted, now: date
     source = f"/{rules.service}/{call.handler.name}"
     cause_ids = tuple(each.event_id for each in causes) if len(causes) > 1 else ()
     path = _path(call, step)
-    outcome = Outcome()
+    outcome, delayed = Outcome(), []
     memory.fences[key] = Fence(_status(rules, call, events), call.check)
     if memory.waiting:
         settled(rules, memory, key)
@@ -73,9 +73,11 @@ def settle(rules: Rules, memory: Memory, call: Call, emitted: Emitted, now: date
             ready.tracestate,
         )
         if type(each) is Later:
-            outcome.notes.append(_set_later(rules, memory, call, envelope, each))
+            delayed.append(_set_later(rules, memory, call, envelope, each))
         else:
             _emit(rules, memory, call, envelope, outcome)
+    # Where nothing is published yet, a note is all that tells that the step is done.
+    outcome.notes += delayed if outcome.events else [_as_completed(each) for each in delayed]
     if not emitted:
         outcome.notes.append(note(rules, call, "completed"))
     if not call.branch and not call.trigger and call.name in rules.alone:
@@ -185,7 +187,12 @@ def _set_later(rules: Rules, memory: Memory, call: Call, envelope: Envelope, lat
     index = sum(key[:4] == (TimerKind.LATER, call.name, call.branch, call.trigger) for key in memory.timers)
     key: TimerKey = (TimerKind.LATER, call.name, call.branch, call.trigger, index)
     memory.timers[key] = Timer(milliseconds(due), kept, tuple(sorted(unless)))
-    return note(rules, call, "completed", reason=f"{envelope.type} is due at {due.isoformat(timespec='seconds')}")
+    told = note(rules, call, "delayed", reason=f"{envelope.type} is due at {due.isoformat(timespec='seconds')}")
+    return told._replace(part=envelope.event_id)
+
+
+def _as_completed(told: Note) -> Note:
+    return told._replace(kind="completed") if told.kind == "delayed" else told
 
 
 def _bodies(rules: Rules, call: Call, emitted: Emitted, events: Sequence[Event]) -> list[bytes] | Exception:

@@ -7,8 +7,9 @@ The rules of SEMANTICS 23 and 24 live here, as changes to the timers of one memo
 from collections.abc import Iterator
 from zlib import crc32
 
+from choreo.errors import UndecodableRecord
 from choreo.event import Envelope
-from choreo.memory import Flag, Memory, Timer, TimerKey, TimerKind
+from choreo.memory import Flag, Memory, Status, Timer, TimerKey, TimerKind
 from choreo.step.call import Call
 from choreo.step.failing import resume
 from choreo.step.reactions import Rules
@@ -88,7 +89,13 @@ def fire(rules: Rules, memory: Memory, saga_id: str, key: TimerKey) -> Call | No
     kind, name, branch, trigger, _ = key
     timer = memory.timers.pop(key)
     if kind is TimerKind.RETRY:
-        return resume(rules, memory, saga_id, (name, branch, trigger))
+        step = (name, branch, trigger)
+        try:
+            return resume(rules, memory, saga_id, step)
+        except UndecodableRecord:
+            # It can be tried no more as it is, and holds nobody up any longer.
+            memory.fences[step] = memory.fences[step]._replace(status=Status.PARKED)
+            raise
     handler = rules.handlers.get(name)
     if handler is None or timer.event is None:
         return None

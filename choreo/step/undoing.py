@@ -4,7 +4,7 @@ The rules of SEMANTICS 14 to 17 and 20 live here: originals in scope, steps over
 have happened. `plan` asks on behalf of every event. Pure.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from choreo.branch import fork
 from choreo.event import Envelope
@@ -23,9 +23,9 @@ def caused(rules: Rules, memory: Memory, undo: Undo, cause: Envelope) -> Iterato
     for recorded in list(memory.events.values()):
         if recorded.type not in undo.originals or not reaches(rules, cause, recorded.branch):
             continue
-        if (handler.name, recorded.branch, recorded.event_id) not in memory.fences:
+        if not _undone(memory, rules.undoers[recorded.type], recorded.branch, recorded.event_id):
             yield _compensation(rules, memory, undo, cause, recall(rules, cause.saga_id, recorded))
-        elif rules.at_least_once:
+        elif rules.at_least_once and (handler.name, recorded.branch, recorded.event_id) in memory.fences:
             yield from again(rules, memory, handler.name, cause, recorded.event_id, recorded.branch)
     for key, fence in list(memory.fences.items()):
         name, branch, trigger = key
@@ -45,7 +45,7 @@ def late_original(rules: Rules, memory: Memory, undo: Undo, original: Envelope) 
     cause = first(rules, memory, undo.causes, original.branch)
     if fence is not None and rules.at_least_once:
         yield from again(rules, memory, undo.handler.name, original, original.event_id)
-    elif fence is None and cause is not None:
+    elif cause is not None and not _undone(memory, rules.undoers[original.type], original.branch, original.event_id):
         yield _compensation(rules, memory, undo, recall(rules, original.saga_id, cause), original)
 
 
@@ -74,7 +74,7 @@ def null(rules: Rules, memory: Memory, undo: Undo, cause: Recorded | Envelope, u
         return
     ready = undone.ready
     key = step_key(rules, ready.saga_id, undone.name, undone.branch, undone.trigger)
-    if (undo.handler.name, undone.branch, key) in memory.fences:
+    if _undone(memory, [each.handler.name for each in rules.guards.get(undone.name, ())], undone.branch, key):
         return
     why = cause if isinstance(cause, Envelope) else recall(rules, ready.saga_id, cause)
     extras = _extras(rules, memory, undo, ready.saga_id, undone.causes, undone.branch)
@@ -100,6 +100,11 @@ def again(
         key = step_key(rules, envelope.saga_id, name, where, trigger)
         if (undo.handler.name, where, key) in memory.fences:
             yield Call(undo.handler, where, key, envelope, (), (envelope,), again=True)
+
+
+def _undone(memory: Memory, undoers: Iterable[str], branch: str, trigger: str) -> bool:
+    """Whether any compensation has undone this, or is about to: each original is undone once (rule 18)."""
+    return any((name, branch, trigger) in memory.fences for name in undoers)
 
 
 def _extras(

@@ -240,3 +240,32 @@ def test_r22_a_compensation_that_fails_is_parked_and_keeps_its_trigger():
     assert one.told("parked") == ["refund"]
     assert one.memory.fences["refund", "", captured.event_id].status is Status.PARKED
     assert all(each.body for each in one.memory.events.values())
+
+
+def test_r18_one_original_is_undone_once_though_two_compensations_could():
+    class Voided(Event, topic="payments"):
+        pass
+
+    service = Service("payments")
+
+    @service.handles
+    def capture(placed: Placed) -> Captured:
+        return Captured(n=placed.n)
+
+    @service.compensates
+    def refund(cause: Rejected, captured: Captured) -> Refunded:
+        return Refunded(n=captured.n)
+
+    @service.compensates
+    def void(cause: Lost | Rejected, captured: Captured) -> Voided:
+        return Voided()
+
+    one = OneService(service)
+    one.send(Placed(n=1))
+    assert one.send(Rejected(reason="no")) == [Refunded(n=1)]
+    assert one.send(Lost(reason="gone")) == []
+
+    other = OneService(service)
+    other.send(Placed(n=1))
+    assert other.send(Lost(reason="gone")) == [Voided()]
+    assert other.send(Rejected(reason="no")) == []

@@ -418,7 +418,7 @@ def test_r28_a_parked_step_of_a_branch_is_tried_again_and_resolved():
         s.settle()
         assert saga.state is SagaState.COMPLETED
         assert saga.flags == frozenset()
-        told = [(each.kind, each.actor) for each in saga.view.notes if each.command_id]
+        told = [(each.kind, each.actor) for each in saga.view.notes if each.actor]
         assert sorted(told) == [("refused", "ana"), ("resolved", "ana"), ("resumed", "ana"), ("resumed", "ana")]
 
 
