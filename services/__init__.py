@@ -1,8 +1,9 @@
 """Order fulfilment by choreography: five services that know nothing of each other.
 
 Each folder here is one service with its handlers and its own database file; `events` is the only thing they share.
-`oracle` computes from the input alone how every order must end, and `demo` runs all five on one screen. In the wheel
-this package is `choreo.examples`, so everything inside imports relatively.
+`oracle` computes from the input alone how every order must end, and `demo` runs all five on one screen. Two folders are
+examples of their own, with events and services inside: `approval` and `marketplace`. In the wheel this package is
+`choreo.examples`, so everything inside imports relatively.
 
 The way of an order, each arrow an event and each verb a handler that knows only the events it names::
 

@@ -224,7 +224,7 @@ def with_end(data: bytes, ended_ms: int) -> bytes | None:
     if len(data) < _HEAD.size or data[0] != FORMAT_VERSION:
         return None
     version, flags, _, due_ms = _HEAD.unpack_from(data)
-    if due_ms:
+    if due_ms or flags & Flag.OWED:
         return None
     return _HEAD.pack(version, flags, ended_ms, due_ms) + data[_HEAD.size :]
 

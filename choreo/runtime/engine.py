@@ -19,7 +19,7 @@ from choreo.runtime.forgetting import Forgetting
 from choreo.runtime.intake import Chains, Intake
 from choreo.runtime.invoke import Invoker
 from choreo.runtime.resources import Resources
-from choreo.runtime.timers import Timers
+from choreo.runtime.timers import WOKEN_MAX, Timers
 from choreo.runtime.work import Chain, Stage, Work
 from choreo.step import Rules
 from choreo.transport import Outgoing, Position, Record
@@ -64,6 +64,7 @@ class Engine:
         self._forgetting: dict[int, Forgetting] = {}
         self._timers: dict[int, Timers] = {}
         self._owed: dict[int, set[str]] = {}
+        self._vouched: dict[int, set[str]] = {}
         self._behind: Collection[int] = ()
         self._positions: dict[Position, int] = {}
         self._threads = ThreadPoolExecutor(
@@ -85,6 +86,8 @@ class Engine:
     @property
     def next_ms(self) -> int | None:
         """When something is due, in milliseconds since 1970; None where nothing is, or may be taken up yet."""
+        if any(self._owed.values()) or any(self._vouched.values()):
+            return 1  # At once.
         soonest = [
             due_ms
             for number, timers in self._timers.items()
@@ -102,10 +105,11 @@ class Engine:
         self._timers[partition].restore(memories)
         if self.rules.at_least_once:
             self._owed[partition] = {saga_id for saga_id, data in memories.items() if peek(data).flags & Flag.OWED}
+            self._vouched[partition] = set()
 
     def lose(self, partition: int) -> None:
         """Drop a partition that belongs to somebody else now."""
-        for kept in (self._partitions, self._forgetting, self._timers, self._owed):
+        for kept in (self._partitions, self._forgetting, self._timers, self._owed, self._vouched):
             kept.pop(partition, None)
         for position in [each for each in self._positions if each[1] == partition]:
             del self._positions[position]
@@ -161,11 +165,20 @@ class Engine:
             self._forgetting[partition].ended(saga_id, ended_ms)
         for partition, saga_id, due_ms in work.due:
             self._timers[partition].set(saga_id, due_ms)
-        for partition, saga_id in work.vouched:
-            self._owed[partition].discard(saga_id)
+        if self.rules.at_least_once:
+            self._vouch(work)
         work.positions = {each: self._positions.get(each) for each in work.offsets}
         self._positions.update(work.offsets)
         self.counts.update(work.counts)
+
+    def _vouch(self, work: Work) -> None:
+        """Take note of what this process has seen published: it is owed no more, which the memory is to say next."""
+        for (partition, saga_id), data in work.memories.items():
+            owed = data is not None and peek(data).flags & Flag.OWED
+            (self._vouched[partition].add if owed else self._vouched[partition].discard)(saga_id)
+        for partition, saga_id in work.vouched:
+            self._owed[partition].discard(saga_id)
+            self._vouched[partition].add(saga_id)
 
     def undo(self, work: Work) -> None:
         """Take back a batch that was merged and could not be committed after all; its records come again.
@@ -191,6 +204,7 @@ class Engine:
         for partition, saga_id in work.vouched:
             if partition in self._owed:
                 self._owed[partition].add(saga_id)
+                self._vouched[partition].discard(saga_id)
         self.counts.subtract(work.counts)
         self.drop(work)
 
@@ -224,6 +238,9 @@ class Engine:
                 key = (partition, saga_id)
                 chains.setdefault(key, Chain(*key, [])).owed = True
                 work.vouched.append(key)
+        for partition, sagas in self._vouched.items():
+            for saga_id in sorted(sagas)[:WOKEN_MAX]:
+                chains.setdefault((partition, saga_id), Chain(partition, saga_id, []))
 
     async def _run(self, todo: Iterator[Chain], work: Work, stage: Stage | None = None) -> None:
         """Take chains one after another; several of these run side by side while handlers await."""

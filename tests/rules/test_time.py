@@ -260,3 +260,25 @@ def test_r25_weeks_of_virtual_time_take_no_time():
         s.settle()
         assert s.now == datetime(2026, 2, 20, tzinfo=UTC)
         assert {each.state for each in sagas} == {SagaState.FAILED}
+
+
+def test_r10_what_is_owed_is_published_again_by_a_successor_once_and_not_for_ever():
+    service = Service("orders")
+    service.owns(Saga("order", starts=Placed, completes=Confirmed, fails=Cancelled, key="order_id"))
+    service.publishes(Paid, by="a bank")
+
+    @service.handles
+    def confirm(paid: Paid) -> Confirmed:
+        return Confirmed()
+
+    with Scenario(service, settings=Settings.model_construct(delivery="at_least_once")) as s:
+        # Held until the start comes, whose record would not come again for it.
+        s.publish(Paid(), key="1")
+        s.settle()
+        s.publish(Placed())
+        s.advance(timedelta(0))
+        before = len(s.broker.records("orders"))
+        for _ in range(4):
+            s.restart(service)
+            s.settle()
+        assert len(s.broker.records("orders")) <= before + 1

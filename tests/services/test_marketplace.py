@@ -417,7 +417,7 @@ def test_r17_a_service_that_is_far_behind_with_a_topic_changes_nothing(services_
 
 
 @pytest.mark.parametrize("service", SERVICES)
-@pytest.mark.parametrize("seed", [None, 1, 2])
+@pytest.mark.parametrize("seed", [None, 1])
 def test_r10_restarts_in_between_change_nothing(services_data, settings, service, seed):
     def again_and_again(s, *_sagas):
         for _ in range(RESTARTS):
