@@ -123,7 +123,7 @@ class Codec:
     def outgoing(self, envelope: Envelope) -> Outgoing:
         """Return an envelope as a record of its event's topic, keyed by its saga."""
         topic = envelope.event.__choreo_topic__
-        return Outgoing(topic, envelope.saga_id.encode(), envelope.body, self._headers.headers(envelope))
+        return _outgoing((topic, envelope.saga_id.encode(), envelope.body, self._headers.headers(envelope), -1))
 
     def _learn(self, model: type[Event]) -> _Known:
         if not model.__choreo_type__:
@@ -169,4 +169,5 @@ def _refusal(text: str) -> Decoder:
 
 
 # A named tuple's own constructor takes a Python call for what tuple does alone.
+_outgoing = cast("Callable[[tuple[object, ...]], Outgoing]", Outgoing._make)
 _envelope = cast("Callable[[tuple[object, ...]], Envelope]", Envelope._make)

@@ -4,8 +4,8 @@ A read_committed consumer of every partition lives here; what is made of the rec
 follower, the catalog of manifests and `choreo events tail` read through it.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -14,17 +14,22 @@ from choreo.kafka.connection import CALL_TIMEOUT_S, Connection
 from choreo.kafka.failures import error_of, permanent
 from choreo.transport import Position, Record
 
+# A named tuple's own constructor takes a Python call for what tuple does alone.
+_record = cast("Callable[[tuple[object, ...]], Record]", Record._make)
+
 
 def as_record(message: Any) -> Record:  # The client's messages are untyped.
     """Return a client's message as a record."""
-    return Record(
-        message.topic(),
-        message.partition(),
-        message.offset(),
-        message.key(),
-        message.value(),
-        message.headers() or [],
-        message.timestamp()[1],
+    return _record(
+        (
+            message.topic(),
+            message.partition(),
+            message.offset(),
+            message.key(),
+            message.value(),
+            message.headers() or [],
+            message.timestamp()[1],
+        )
     )
 
 

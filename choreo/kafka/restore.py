@@ -18,6 +18,13 @@ RESTORE_TIMEOUT_S = 300.0
 POLL_S = 1.0
 RECORDS_MAX = 10_000
 _GROUP = "choreo-restore"
+_UNKNOWN_YET = frozenset(
+    {
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - librdkafka's own codes.
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
 
 
 def restore(connection: Connection, topic: str, partitions: Iterable[int]) -> dict[int, dict[str, bytes]]:
@@ -70,8 +77,9 @@ def _take(message: Any, memories: dict[int, dict[str, bytes]], ends: dict[int, i
             if message.offset() >= ends[number]:
                 left.discard(number)
         # The group is named for form alone, so no right to it is needed.
-        elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED and (refused := permanent(error, message.topic())):
-            raise refused
+        elif error.code() not in {KafkaError.GROUP_AUTHORIZATION_FAILED, *_UNKNOWN_YET}:
+            if (refused := permanent(error, message.topic())) is not None:
+                raise refused
         return
     value, key = message.value(), message.key()
     # A foreign key is nobody's saga; it must not keep the others' memory from being read.
@@ -99,7 +107,9 @@ def _uncommitted_ends(connection: Connection, topic: str, numbers: list[int]) ->
                     # A partition that was emptied has its end where it begins: there is nothing to wait for.
                     ends[number] = high if high > low else 0
                 except KafkaException as error:
-                    if (refused := permanent(error_of(error), topic)) is not None:
+                    told = error_of(error)
+                    # The topic was there at the start; brokers that have just come back may not know it yet.
+                    if told.code() not in _UNKNOWN_YET and (refused := permanent(told, topic)) is not None:
                         raise refused from error
                     if time.monotonic() > deadline:
                         raise BrokerUnavailable(connection.reason(error_of(error).str())) from error

@@ -7,6 +7,7 @@ may be forgotten, and a restored partition what is due, without decoding the res
 
 import struct
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from choreo.errors import UndecodableRecord
@@ -32,6 +33,8 @@ _WAITING_TAIL = struct.Struct(">I?")
 # Lengths are written in base 128, the high bit saying that more follows (as Avro and Protocol Buffers do).
 _CONTINUES = 0x80
 _LENGTHS = tuple(bytes((n,)) for n in range(_CONTINUES))
+NAMES_MAX = 4096
+"""Names whose bytes are kept."""
 _NOTHING_WAITS = _LENGTHS[0] * 4
 _STATUSES = {int(status): status for status in Status}
 _BUSY = frozenset({Status.PARKED, Status.RETRYING})
@@ -95,7 +98,7 @@ class Memory:
         flags = self.flags & ~(Flag.BUSY | Flag.OWED)
         parts = [b"", _text(self.terminal_id), _blob(self.state), _length(len(self.fences))]
         for (handler, branch, trigger), fence in self.fences.items():
-            parts += (_text(handler), _text(branch), _text(trigger), _FENCE_TAIL.pack(*fence))
+            parts += (_name(handler), _name(branch), _text(trigger), _FENCE_TAIL.pack(*fence))
             if fence[0] in _BUSY:
                 flags |= Flag.BUSY
         parts.append(_length(len(self.events)))
@@ -250,6 +253,10 @@ def _length(n: int) -> bytes:
 def _text(text: str) -> bytes:
     data = text.encode()
     return _length(len(data)) + data
+
+
+# Handlers' names come again and again, branches nearly so.
+_name = lru_cache(NAMES_MAX)(_text)
 
 
 def _blob(data: bytes) -> bytes:

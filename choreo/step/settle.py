@@ -5,7 +5,7 @@ live here (SEMANTICS 2, 3, 8, 9, 10, 12, 15, 19, 24); deciding what to call does
 (`failing`). The runtime calls one of these functions for every call that `plan` gave, on the same memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -21,6 +21,8 @@ from choreo.step.recording import milliseconds, recall, record, step_key
 from choreo.step.timing import call_off, end, may_set
 
 PATH_STEPS_MAX = 32
+# A named tuple's own constructor takes a Python call for what tuple does alone.
+_envelope = cast("Callable[[tuple[object, ...]], Envelope]", Envelope._make)
 
 
 def settle(rules: Rules, memory: Memory, call: Call, emitted: Emitted, now: datetime) -> Outcome:
@@ -36,7 +38,7 @@ def settle(rules: Rules, memory: Memory, call: Call, emitted: Emitted, now: date
     Returns:
         The events to publish; or, where the handler returned what it may not, a parked step and nothing to publish.
     """
-    events = [_event(each) for each in emitted]
+    events = [each if isinstance(each, Event) else each.event for each in emitted]
     bodies = _bodies(rules, call, emitted, events)
     if isinstance(bodies, Exception):
         return park(rules, memory, call, bodies)
@@ -53,24 +55,26 @@ def settle(rules: Rules, memory: Memory, call: Call, emitted: Emitted, now: date
     if memory.waiting:
         settled(rules, memory, key)
     for index, (each, event, body) in enumerate(zip(emitted, events, bodies, strict=True)):
-        envelope = Envelope(
-            event,
-            body,
-            emitted_id(ready.saga_id, step, call.branch, call.trigger, index),
-            event.__choreo_type__,
-            ready.saga_id,
-            ready.saga_type,
-            ready.business_key,
-            source,
-            now,
-            ready.event_id,
-            cause_ids,
-            call.compensates_id,
-            _branch(rules, call, each) if type(each) is Branch else call.branch,
-            hop,
-            path,
-            ready.traceparent,
-            ready.tracestate,
+        envelope = _envelope(
+            (
+                event,
+                body,
+                emitted_id(ready.saga_id, step, call.branch, call.trigger, index),
+                event.__choreo_type__,
+                ready.saga_id,
+                ready.saga_type,
+                ready.business_key,
+                source,
+                now,
+                ready.event_id,
+                cause_ids,
+                call.compensates_id,
+                _branch(rules, call, each) if type(each) is Branch else call.branch,
+                hop,
+                path,
+                ready.traceparent,
+                ready.tracestate,
+            )
         )
         if type(each) is Later:
             delayed.append(_set_later(rules, memory, call, envelope, each))
@@ -135,10 +139,6 @@ def reemit(rules: Rules, memory: Memory, call: Call) -> Outcome:
     return outcome
 
 
-def _event(emitted: Event | Later[Event] | Branch) -> Event:
-    return emitted.event if isinstance(emitted, Later | Branch) else emitted
-
-
 def _branch(rules: Rules, call: Call, branch: Branch) -> str:
     key = step_key(rules, call.ready.saga_id, call.name, call.branch, call.trigger)
     return opened(call.branch, key, branch.path, branch.of)
@@ -197,18 +197,19 @@ def _as_completed(told: Note) -> Note:
 
 def _bodies(rules: Rules, call: Call, emitted: Emitted, events: Sequence[Event]) -> list[bytes] | Exception:
     """Return what is to be published, encoded; or why none of it may be (rule 9)."""
-    allowed = rules.emits[call.handler.name]
+    allowed, encode, bytes_max = rules.emits[call.handler.name], rules.codec.encode, rules.event_bytes_max
+    bodies: list[bytes] = []
     for event in events:
         if type(event) not in allowed:
             return _undeclared(rules, call, event)
-    try:
-        bodies = [rules.codec.encode(event) for event in events]
-    except (SchemaError, ValueError) as error:
-        return error
-    for event, body in zip(events, bodies, strict=True):
-        if len(body) > rules.event_bytes_max:
-            text = f"{type(event).__name__} has {len(body)} bytes, more than event_bytes_max={rules.event_bytes_max}"
+        try:
+            body = encode(event)
+        except (SchemaError, ValueError) as error:
+            return error
+        if len(body) > bytes_max:
+            text = f"{type(event).__name__} has {len(body)} bytes, more than event_bytes_max={bytes_max}"
             return _failed(rules, call, text)
+        bodies.append(body)
     if call.handler.fan_out and sum(type(each) is Branch for each in emitted) > rules.waiting_max:
         text = f"it opened {len(emitted)} branches, and waiting_max={rules.waiting_max} is all a saga can wait for"
         return _failed(rules, call, text)

@@ -191,7 +191,7 @@ async def test_one_that_blocks_the_loop_is_found_and_named(caplog: pytest.LogCap
     @service.handles
     def answer(asked: Asked) -> Answered:
         # What a handler must not do; long enough for the watch to look twice.
-        time.sleep(2.5)
+        time.sleep(4)
         return Answered()
 
     live = Live(service)
