@@ -25,6 +25,7 @@ _UNKNOWN_YET = frozenset(
         KafkaError.UNKNOWN_TOPIC_OR_PART,
     }
 )
+_HARMLESS = _UNKNOWN_YET | {KafkaError.GROUP_AUTHORIZATION_FAILED}
 
 
 def restore(connection: Connection, topic: str, partitions: Iterable[int]) -> dict[int, dict[str, bytes]]:
@@ -77,9 +78,8 @@ def _take(message: Any, memories: dict[int, dict[str, bytes]], ends: dict[int, i
             if message.offset() >= ends[number]:
                 left.discard(number)
         # The group is named for form alone, so no right to it is needed.
-        elif error.code() not in {KafkaError.GROUP_AUTHORIZATION_FAILED, *_UNKNOWN_YET}:
-            if (refused := permanent(error, message.topic())) is not None:
-                raise refused
+        elif error.code() not in _HARMLESS and (refused := permanent(error, message.topic())) is not None:
+            raise refused
         return
     value, key = message.value(), message.key()
     # A foreign key is nobody's saga; it must not keep the others' memory from being read.

@@ -20,8 +20,8 @@ def test_i1_to_i6_hold_under_faults():
 
 
 def test_i1_to_i6_hold_when_brokers_are_killed_one_or_three_in_turn():
-    only = BROKERS if ROUNDS_ON_THREE == len(BROKERS) else ()
-    breaches, figures = run(ROUNDS_ON_THREE, brokers=3, only=only, whole=ROUNDS_ON_THREE > len(BROKERS))
+    only = BROKERS if len(BROKERS) == ROUNDS_ON_THREE else ()
+    breaches, figures = run(ROUNDS_ON_THREE, brokers=3, only=only, whole=len(BROKERS) < ROUNDS_ON_THREE)
     assert breaches == []
     assert all(figures[each] for each in BROKERS)
 
