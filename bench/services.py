@@ -4,11 +4,12 @@ import asyncio
 import time
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 from bench.events import HANDLERS, OrderConfirmed, OrderPlaced, reserve
 from choreo import Saga, Service, Settings
 from choreo.launch import running, tune_garbage_collection
-from choreo.runtime import Engine, Stage, Work
+from choreo.runtime import Stage, Work, Worker
 from choreo.transport import Record
 
 EVENT_TOPICS = frozenset(each.__choreo_topic__ for each in (*HANDLERS, OrderConfirmed))
@@ -43,7 +44,7 @@ async def _run(services: list[Service], settings: Settings, total: int) -> tuple
     async with running(*services, settings=settings, create_topics=True) as live:
         stopwatch = Stopwatch(total)
         for worker in live.workers:
-            stopwatch.watch(worker.engine)
+            stopwatch.watch(worker)
         return await stopwatch.elapsed()
 
 
@@ -58,21 +59,23 @@ class Stopwatch:
         self._started = self._worked = 0.0
         self._done: asyncio.Future[tuple[float, float]] = asyncio.get_running_loop().create_future()
 
-    def watch(self, engine: Engine) -> None:
-        process, merge = engine.process, engine.merge
+    def watch(self, worker: Worker) -> None:
+        process, settle = worker.engine.process, worker._settle  # noqa: SLF001 - the moment of the commit is there.
 
         async def processing(records: Sequence[Record], stage: Stage | None = None) -> Work:
             if records and not self._started:
                 self._started, self._worked = time.perf_counter(), time.process_time()
             return await process(records, stage)
 
-        def merging(work: Work) -> None:
-            merge(work)
-            self._left -= sum(outgoing.topic in EVENT_TOPICS for outgoing in work.outputs)
+        async def settling(pending: Any, *, also: Work | None = None) -> bool:
+            committed = await settle(pending, also=also)
+            if committed:
+                self._left -= sum(outgoing.topic in EVENT_TOPICS for outgoing in pending.work.outputs)
             if self._left <= 0 and not self._done.done():
                 self._done.set_result((time.perf_counter() - self._started, time.process_time() - self._worked))
+            return committed
 
-        engine.process, engine.merge = processing, merging  # type: ignore[method-assign]
+        worker.engine.process, worker._settle = processing, settling  # type: ignore[method-assign]  # noqa: SLF001
 
     async def elapsed(self) -> tuple[float, float]:
         return await self._done

@@ -208,7 +208,7 @@ async def _awaiting(bootstrap: str, total: int) -> Result:
     tune_garbage_collection()
     async with running(service, settings=settings, create_topics=True) as live:
         stopwatch = Stopwatch(total)
-        stopwatch.watch(live.workers[0].engine)
+        stopwatch.watch(live.workers[0])
         elapsed, _ = await stopwatch.elapsed()
     ideal = settings.concurrency_max / AWAIT_S
     return {"events_per_s": total / elapsed, "ideal": ideal, "share": total / elapsed / ideal}

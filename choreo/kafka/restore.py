@@ -16,6 +16,7 @@ from choreo.kafka.failures import error_of, permanent
 
 RESTORE_TIMEOUT_S = 300.0
 POLL_S = 1.0
+PAUSE_S = 0.1
 RECORDS_MAX = 10_000
 _GROUP = "choreo-restore"
 _UNKNOWN_YET = frozenset(
@@ -112,7 +113,8 @@ def _uncommitted_ends(connection: Connection, topic: str, numbers: list[int]) ->
                     if told.code() not in _UNKNOWN_YET and (refused := permanent(told, topic)) is not None:
                         raise refused from error
                     if time.monotonic() > deadline:
-                        raise BrokerUnavailable(connection.reason(error_of(error).str())) from error
+                        raise BrokerUnavailable(connection.reason(told.str())) from error
+                    time.sleep(PAUSE_S)
     finally:
         consumer.close()
     return ends

@@ -118,6 +118,8 @@ class Worker:
         ahead: asyncio.Future[Batch] | None = None
         pending: _Pending | None = None
         while not self._stop.is_set():
+            if pending is None:
+                self._watch.done()
             batch = await (ahead if ahead is not None else self._poll(on_thread, self._patience_s()))
             ahead = None
             self._turn(batch)
@@ -134,14 +136,12 @@ class Worker:
                 continue
             pending = None
             if work is None or commit is None:
-                self._watch.done()
                 continue
             self.engine.merge(work)
             pending = _Pending(batch, work, asyncio.ensure_future(on_thread(partial(self._source.commit, commit))))
             if ahead is None:
                 await self._settle(pending)
                 pending = None
-            self._watch.done()
         if pending is not None:
             await self._settle(pending)
         if ahead is not None:

@@ -169,8 +169,13 @@ def one_saga(events: list[Seen], want: Expected, copies: Counter[str]) -> list[s
     if told != 1:
         breaches.append(f"I4: the customer was told {told} times")
     reasons = {each.kind.partition(".")[2] for each in events if "reason" in each.payload} - {"OrderCancelled"}
-    if not want.reasons <= reasons <= want.reasons | want.possible:
-        breaches.append(f"oracle: reasons {sorted(want.reasons)} (+ {sorted(want.possible)}), found {sorted(reasons)}")
+    possible = want.possible
+    if "AddressRejected" in want.reasons and "OutOfStock" not in want.reasons:
+        # The rejection overtook the capture, whose key was made unusable, and that commit was lost. Read again, the topics
+        # may come in another order: then the capture is tried first, and its key is refused, as it ought to be (R11).
+        possible = possible | {"PaymentDeclined"}
+    if not want.reasons <= reasons <= want.reasons | possible:
+        breaches.append(f"oracle: reasons {sorted(want.reasons)} (+ {sorted(possible)}), found {sorted(reasons)}")
     return breaches
 
 
