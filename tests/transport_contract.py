@@ -73,7 +73,7 @@ def wait_until(*members: Member, fulfilled: Callable[[], bool]) -> None:
 class World:
     """Topics of one test, and everything opened on them; all of it is closed afterwards."""
 
-    def __init__(self, transport: Transport, prefix: str, delivery: str) -> None:
+    def __init__(self, transport: Transport, prefix: str, delivery: str, replication: int = 1) -> None:
         self.transport = transport
         self.delivery = delivery
         self.inputs, self.outputs, self.memories = f"{prefix}in", f"{prefix}out", f"{prefix}memory"
@@ -83,9 +83,9 @@ class World:
         compact = {"cleanup.policy": "compact"}
         transport.create(
             [
-                TopicSpec(self.inputs, PARTITIONS),
-                TopicSpec(self.outputs, PARTITIONS),
-                TopicSpec(self.memories, PARTITIONS, 1, compact),
+                TopicSpec(self.inputs, PARTITIONS, replication),
+                TopicSpec(self.outputs, PARTITIONS, replication),
+                TopicSpec(self.memories, PARTITIONS, replication, compact),
             ]
         )
 

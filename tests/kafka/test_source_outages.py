@@ -73,7 +73,7 @@ def put_through(member: Member, world: World, total: int, began: threading.Event
 
 def test_a_broker_that_is_killed_under_commits_costs_nothing(cluster: KafkaCluster, prefix: str):
     transport = KafkaTransport({"bootstrap.servers": cluster.bootstrap_servers, **QUICK})
-    world = World(transport, prefix, "exactly_once")
+    world = World(transport, prefix, "exactly_once", replication=len(cluster.brokers))
     member = world.member(NAME)
     with ThreadPoolExecutor(1) as copying:
         for kill in range(KILLS):
