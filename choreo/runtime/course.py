@@ -119,7 +119,8 @@ class Course:
             return skip(rules, memory, call)
         return park(rules, memory, call, RetriesExhausted(call.error, service=rules.service))
 
-    def _publish(self, chain: Chain, work: Work, outcome: Outcome, near: Envelope, memory: Memory) -> None:
+    def _emit(self, chain: Chain, outcome: Outcome, memory: Memory) -> None:
+        """Add a step's events and, where it ended the saga, the record of that."""
         outgoing = self._rules.codec.outgoing
         for envelope in outcome.events:
             chain.outputs.append(outgoing(envelope))
@@ -127,6 +128,9 @@ class Course:
             completed = bool(memory.flags & Flag.COMPLETED)
             now = outcome.ended.occurred_at
             chain.outputs.append(notes.end(outcome.ended, self._rules.service, completed=completed, now=now))
+
+    def _publish(self, chain: Chain, work: Work, outcome: Outcome, near: Envelope, memory: Memory) -> None:
+        self._emit(chain, outcome, memory)
         if outcome.notes:
             self._note(chain, work, outcome.notes, near)
         if outcome.error is not None:
@@ -200,11 +204,7 @@ class Course:
             handler = self._rules.handlers.get(name)
             if handler is not None and (name, branch, trigger) in memory.fences:
                 again = Call(handler, branch, trigger, nobody, (), (), again=True)
-                outcome = reemit(self._rules, memory, again)
-                chain.outputs += [self._rules.codec.outgoing(each) for each in outcome.events]
-                if outcome.ended is not None:
-                    completed, now = bool(memory.flags & Flag.COMPLETED), outcome.ended.occurred_at
-                    chain.outputs.append(notes.end(outcome.ended, self._rules.service, completed=completed, now=now))
+                self._emit(chain, reemit(self._rules, memory, again), memory)
 
     def _now_ms(self) -> int:
         return now_ms(self._clock.now())
