@@ -45,9 +45,11 @@ class Forgetting:
         while self._heap and self._heap[0][0] <= now_ms and len(found) < SWEEP_MAX:
             _, saga_id = heapq.heappop(self._heap)
             data = memories.get(saga_id)
-            if data is None:
+            seen = peek(data) if data is not None else None
+            # An end whose batch was taken back has left its entry here: it counts as long as the memory says the same.
+            if seen is None or not seen.ended_ms:
                 continue
-            if peek(data).flags & Flag.BUSY:
+            if seen.flags & Flag.BUSY:
                 # Retrying, or owed to a person: looked at again one remembering later, however long that takes.
                 heapq.heappush(self._heap, (now_ms + max(self._remember_ms, 1), saga_id))
             else:
