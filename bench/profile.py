@@ -23,6 +23,7 @@ from bench.report import write
 from bench.services import one_hop
 from choreo.clock import SystemClock
 from choreo.codec import Codec, Schemas, encoder
+from choreo.launch import tune_garbage_collection
 from choreo.memory import Memory
 from choreo.runtime import Engine, Resources, notes
 from choreo.runtime.invoke import Invoker
@@ -61,6 +62,7 @@ def records(count: int) -> list[Record]:
 
 def stages(count: int) -> list[Stage]:
     """Return every stage's cost over `count` events, the best of some rounds."""
+    tune_garbage_collection()  # As every process of choreo is.
     return asyncio.run(_stages(records(count)))
 
 

@@ -4,7 +4,7 @@ Driving `step` around the calls lives here, with what is published and noted of 
 handler `invoke`'s. The engine takes every chain of a batch through it, several side by side, each in its order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from choreo.clock import Clock
@@ -15,7 +15,7 @@ from choreo.memory import Flag, Memory, TimerKind
 from choreo.runtime import notes
 from choreo.runtime.intake import Intake
 from choreo.runtime.invoke import AttemptFailed, Invoker
-from choreo.runtime.work import Chain, Work
+from choreo.runtime.work import Chain, Item, Work
 from choreo.step import (
     Call,
     Note,
@@ -36,6 +36,7 @@ from choreo.step import (
     settle_later,
     skip,
 )
+from choreo.transport import Record
 
 
 class Course:
@@ -55,12 +56,12 @@ class Course:
         self._clock = clock
         self._alone = not rules.owned
 
-    async def take(self, chain: Chain, memory: Memory, work: Work) -> None:
+    async def take(self, chain: Chain, items: Iterable[tuple[Record, Item]], memory: Memory, work: Work) -> None:
         """Do all that a chain brings, on a memory that nobody else holds."""
         rules = self._rules
         if memory.owed:
             self._vouch(chain, memory)
-        for record, item in chain.items:
+        for record, item in items:
             try:
                 if item is None:
                     self._end(chain, memory, work)

@@ -7,16 +7,17 @@ rebalance, then `process`, and `merge` or `drop` once the commit is known.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 from choreo.clock import Clock
 from choreo.errors import UndecodableRecord
 from choreo.memory import Flag, Memory, peek, with_end
 from choreo.runtime.course import Course, now_ms
 from choreo.runtime.forgetting import Forgetting
-from choreo.runtime.intake import Chains, Intake
+from choreo.runtime.intake import Intake, SagaKey
 from choreo.runtime.invoke import Invoker
 from choreo.runtime.resources import Resources
 from choreo.runtime.timers import WOKEN_MAX, Timers
@@ -52,7 +53,7 @@ class Engine:
         clock: Clock,
         concurrency_max: int = 64,
         remember_for: timedelta = timedelta(days=7),
-        refresh: Callable[[], Awaitable[None]] | None = None,
+        refresh: Callable[[], Coroutine[Any, Any, None]] | None = None,
         concerns: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self.rules = rules
@@ -134,10 +135,10 @@ class Engine:
                 commit while the rest is worked out.
         """
         work = Work()
-        chains, ends = await self._intake.chains(records, work)
-        for key, record in ends.items():
-            if not self._only_ended(*key, work):
-                chains[key] = Chain(*key, [(record, None)])
+        chains, ends = self._intake.chains(records, work)
+        for saga, record in ends.items():
+            if not self._only_ended(saga, work):
+                chains[saga] = Chain(*saga, [record])
         self._wake(chains, work)
         if chains:
             todo = iter(chains.values())
@@ -223,24 +224,22 @@ class Engine:
         """Let the threads of blocking handlers end; those that never return go on until the process ends."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _wake(self, chains: Chains, work: Work) -> None:
+    def _wake(self, chains: dict[SagaKey, Chain], work: Work) -> None:
         """Add what is due, in partitions whose backlog has been read, and what is owed since they were gained."""
         now = now_ms(self._clock.now())
         for partition, timers in self._timers.items():
             if partition in self._behind:
                 continue
             for saga_id in timers.due(self._partitions[partition], now):
-                key = (partition, saga_id)
-                chains.setdefault(key, Chain(*key, [])).woken = True
-                work.woken.append(key)
+                _chain_of(chains, partition, saga_id).woken = True
+                work.woken.append((partition, saga_id))
         for partition, sagas in self._owed.items():
             for saga_id in sagas:
-                key = (partition, saga_id)
-                chains.setdefault(key, Chain(*key, [])).owed = True
-                work.vouched.append(key)
+                _chain_of(chains, partition, saga_id).owed = True
+                work.vouched.append((partition, saga_id))
         for partition, sagas in self._vouched.items():
             for saga_id in sorted(sagas)[:WOKEN_MAX]:
-                chains.setdefault((partition, saga_id), Chain(partition, saga_id, []))
+                _chain_of(chains, partition, saga_id).vouched = True
 
     async def _run(self, todo: Iterator[Chain], work: Work, stage: Stage | None = None) -> None:
         """Take chains one after another; several of these run side by side while handlers await."""
@@ -252,27 +251,34 @@ class Engine:
                 stage(work.hand_over(), dict(work.offsets))
 
     async def _chain(self, chain: Chain, work: Work) -> None:
-        before = self._partitions[chain.partition].get(chain.saga_id)
+        items = await self._intake.items(chain, work) if chain.records else []
+        if not items and not chain.due:
+            return
+        # What is readable has a key that is text.
+        partition, saga_id = chain.partition, (chain.key or b"").decode()
+        chain.saga_id = saga_id
+        before = self._partitions[partition].get(saga_id)
         try:
             memory = Memory() if before is None else Memory.decode(before)
         except UndecodableRecord as error:
-            for record, _ in chain.items:
+            for record, _ in items:
                 self._intake.dead_letter(record, error, chain.outputs, work)
             return
-        await self._course.take(chain, memory, work)
+        await self._course.take(chain, items, memory, work)
         after = memory.encode()
         if after != before and (before is not None or after != _NOTHING):
-            self._remember(chain.partition, chain.saga_id, after, work)
+            self._remember(partition, saga_id, after, work)
         if memory.timers and (chain.woken or memory.due_ms != (0 if before is None else peek(before).due_ms)):
-            work.due.append((chain.partition, chain.saga_id, memory.due_ms))
-        work.counts["events"] += len(chain.items)
+            work.due.append((partition, saga_id, memory.due_ms))
+        work.counts["events"] += len(items)
 
-    def _only_ended(self, partition: int, saga_id: str, work: Work) -> bool:
+    def _only_ended(self, saga: SagaKey, work: Work) -> bool:
         """Stamp a memory where the saga's end is all that came: nothing is decoded.
 
         Returns:
             Whether that was possible; what cannot be read goes the long way, to be told as such.
         """
+        partition, saga_id = saga[0], (saga[1] or b"").decode()
         before = self._partitions[partition][saga_id]
         ended_ms = now_ms(self._clock.now())
         after = with_end(before, ended_ms)
@@ -305,3 +311,9 @@ class Engine:
                 work.counts["forgotten"] += 1
                 for position, offset in fresh.items():
                     work.offsets.setdefault(position, offset)
+
+
+def _chain_of(chains: dict[SagaKey, Chain], partition: int, saga_id: str) -> Chain:
+    """Return the chain of a saga; a new one where no record came for it."""
+    saga = (partition, saga_id.encode())
+    return chains.get(saga) or chains.setdefault(saga, Chain(*saga, []))

@@ -1,22 +1,26 @@
 """From records to what they hold, sorted by saga.
 
-Decoding a batch, its second chance once newly announced schemas are read, dead letters and the sorting into chains live
-here; what a chain comes to does not (`course`). The engine has one and asks it once a batch.
+Sorting a batch into chains, decoding a chain's records when its turn has come, their second chance once newly announced
+schemas are read, and dead letters live here; what a chain comes to does not (`course`). The engine has one.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from choreo.clock import Clock
 from choreo.command import COMMANDS, Command
 from choreo.errors import UndecodableRecord
+from choreo.event import Envelope
 from choreo.runtime import notes
 from choreo.runtime.work import Chain, Item, Work
 from choreo.step import Rules
 from choreo.transport import Outgoing, Record
 
 _WORTH_A_LOOK = frozenset({"unknown-type", "unknown-fingerprint"})
-Chains = dict[tuple[int, str], Chain]
+SagaKey = tuple[int, bytes | None]
+"""A partition and a record's key: a saga, before anything of it is decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,32 +38,52 @@ class Intake:
     rules: Rules
     clock: Clock
     partitions: Mapping[int, Mapping[str, bytes]]
-    refresh: Callable[[], Awaitable[None]] | None
+    refresh: Callable[[], Coroutine[Any, Any, None]] | None
     concerns: Callable[[str], bool]
 
-    async def chains(self, records: Sequence[Record], work: Work) -> tuple[Chains, dict[tuple[int, str], Record]]:
+    def chains(self, records: Sequence[Record], work: Work) -> tuple[dict[SagaKey, Chain], dict[SagaKey, Record]]:
         """Return what came, by saga, and apart from it the ends of sagas that nothing else came for.
 
         Most ends come alone, and need no chain.
         """
-        chains: Chains = {}
-        ends: dict[tuple[int, str], Record] = {}
-        reactions = self.rules.reactions
-        for record, item in await self._read(records, work):
-            if item is None:
+        chains: dict[SagaKey, Chain] = {}
+        ends: dict[SagaKey, Record] = {}
+        offsets = work.offsets
+        for record in records:
+            topic, partition, offset, key, _, _, _ = record
+            offsets[topic, partition] = offset + 1
+            saga = (partition, key)
+            chain = chains.get(saga)
+            if topic == notes.ENDS and chain is None:
                 self._place_end(record, chains, ends, work)
                 continue
-            key = (record.partition, item.saga_id)
-            chain = chains.get(key)
-            if isinstance(item, Command):
-                # A command about a saga that is not remembered is answered as well, though by nothing that is kept.
-                chain = chain or chains.setdefault(key, Chain(*key, []))
-            elif item.type not in reactions:
-                continue
             if chain is None:
-                chain = chains[key] = Chain(*key, [(ends.pop(key), None)] if key in ends else [])
-            chain.items.append((record, item))
+                chain = chains[saga] = Chain(partition, key, [ends.pop(saga)] if saga in ends else [])
+            chain.records.append(record)
         return chains, ends
+
+    async def items(self, chain: Chain, work: Work) -> list[tuple[Record, Item]]:
+        """Return what a chain's records hold, without those that are not for this service or cannot be read."""
+        found: list[tuple[Record, Item]] = []
+        reactions = self.rules.reactions
+        for record in chain.records:
+            try:
+                if record.topic == notes.ENDS:
+                    if self._heeds(record) or found:
+                        found.append((record, None))
+                    continue
+                try:
+                    item = self._item(record)
+                except UndecodableRecord as error:
+                    await self._look_again(error, work)
+                    item = self._item(record)
+            except UndecodableRecord as error:
+                # Another service's command is its own to set aside; unreadable, nobody knows whose it is.
+                self.dead_letter(record, error, chain.outputs, work)
+                continue
+            if item is not None and (isinstance(item, Command) or item.type in reactions):
+                found.append((record, item))
+        return found
 
     def dead_letter(self, record: Record, error: UndecodableRecord, outputs: list[Outgoing], work: Work) -> None:
         """Set a record aside, with the reason."""
@@ -67,67 +91,38 @@ class Intake:
         work.counts["dead-lettered"] += 1
         work.counts[f"dead-lettered:{error.reason}"] += 1
 
-    def _item(self, record: Record) -> tuple[Record, Item] | None:
+    def _item(self, record: Record) -> Envelope | Command | None:
         """Return what a record holds; None where it is not for this service."""
-        if record.topic == notes.ENDS:
-            return record, None
         if record.topic == COMMANDS:
             command = Command.from_record(record.key, record.value)
-            return (record, command) if command.service == self.rules.service else None
-        envelope = self.rules.codec.read(record)
-        return None if envelope is None else (record, envelope)
+            return command if command.service == self.rules.service else None
+        return self.rules.codec.read(record)
 
-    async def _read(self, records: Sequence[Record], work: Work) -> list[tuple[Record, Item]]:
-        found: list[tuple[Record, Item]] = []
-        failed: list[tuple[int, Record, UndecodableRecord]] = []
-        read, ends, offsets = self._item, notes.ENDS, work.offsets
-        for record in records:
-            offsets[record.topic, record.partition] = record.offset + 1
-            if record.topic == ends:
-                found.append((record, None))
-                continue
-            try:
-                item = read(record)
-            except UndecodableRecord as error:
-                failed.append((len(found), record, error))
-                found.append((record, None))
-                continue
-            if item is not None:
-                found.append(item)
-        return await self._read_again(found, failed, work) if failed else found
+    async def _look_again(self, error: UndecodableRecord, work: Work) -> None:
+        """Look for schemas that were announced since, for all of a batch together; raise where that cannot help."""
+        if self.refresh is None or error.reason not in _WORTH_A_LOOK:
+            raise error
+        if work.refreshed is None:
+            work.refreshed = asyncio.ensure_future(self.refresh())
+        await work.refreshed
 
-    async def _read_again(
-        self, found: list[tuple[Record, Item]], failed: list[tuple[int, Record, UndecodableRecord]], work: Work
-    ) -> list[tuple[Record, Item]]:
-        """Give what is unknown its second chance, and everything else to the dead letters."""
-        if self.refresh is not None and any(error.reason in _WORTH_A_LOOK for _, _, error in failed):
-            await self.refresh()
-        dropped: set[int] = set()
-        for index, record, reason in failed:
-            try:
-                if reason.reason not in _WORTH_A_LOOK:
-                    raise reason
-                item = self._item(record)
-            except UndecodableRecord as final:
-                # Another service's command is its own to set aside; unreadable, nobody knows whose it is.
-                self.dead_letter(record, final, work.outputs, work)
-                item = None
-            if item is None:
-                dropped.add(index)
-            else:
-                found[index] = item
-        return [item for index, item in enumerate(found) if index not in dropped]
+    def _heeds(self, record: Record) -> bool:
+        """Return whether an end is one to remember: of a saga that is known here, or may be.
 
-    def _place_end(self, record: Record, chains: Chains, ends: dict[tuple[int, str], Record], work: Work) -> None:
+        Raises:
+            UndecodableRecord: If it is none.
+        """
+        saga_id, saga_type = notes.read_end(record)
+        return saga_id in self.partitions[record.partition] or self.concerns(saga_type)
+
+    def _place_end(self, record: Record, chains: dict[SagaKey, Chain], ends: dict[SagaKey, Record], work: Work) -> None:
+        saga = (record.partition, record.key)
         try:
-            saga_id, saga_type = notes.read_end(record)
+            heeds = self._heeds(record)
         except UndecodableRecord as error:
             self.dead_letter(record, error, work.outputs, work)
             return
-        key = (record.partition, saga_id)
-        if key in chains:
-            chains[key].items.append((record, None))
-        elif saga_id in self.partitions[record.partition]:
-            ends.setdefault(key, record)
-        elif self.concerns(saga_type):
-            chains[key] = Chain(*key, [(record, None)])
+        if (record.key or b"").decode() in self.partitions[record.partition]:
+            ends.setdefault(saga, record)
+        elif heeds:
+            chains[saga] = Chain(*saga, [record])

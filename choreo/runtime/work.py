@@ -4,6 +4,7 @@ Two records live here: `Work`, until it is committed, and `Chain`, what came for
 engine fills them.
 """
 
+from asyncio import Future
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ class Work:
         vouched: (partition, saga_id) of sagas whose recorded outputs are published again.
         before: What `merge` replaced, so that it can be undone.
         positions: The offsets that `merge` replaced, likewise.
+        refreshed: The look for schemas that were announced since, once something unknown has come.
     """
 
     changelog: list[Outgoing] = field(default_factory=list)
@@ -49,6 +51,7 @@ class Work:
     before: dict[tuple[int, str], bytes | None] = field(default_factory=dict)
     positions: dict[Position, int | None] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    refreshed: Future[None] | None = None
 
     @property
     def empty(self) -> bool:
@@ -67,14 +70,24 @@ class Chain:
     """What came for one saga within a batch, in its order.
 
     Attributes:
-        items: Records with what they hold.
+        key: The records' key: the saga's id, once they are found to be readable.
+        records: Not decoded before their turn: what is read, used and let go at once stays in the processor's cache.
+        saga_id: The saga, "" until something is readable.
         woken: Its timers are to be looked at, behind the records.
         owed: Its recorded outputs are to be published again first.
+        vouched: Its recorded outputs are known to be published, which its memory is to say.
     """
 
     partition: int
-    saga_id: str
-    items: list[tuple[Record, Item]]
+    key: bytes | None
+    records: list[Record]
+    saga_id: str = ""
     woken: bool = False
     owed: bool = False
+    vouched: bool = False
     outputs: list[Outgoing] = field(default_factory=list)
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something to do beside what came."""
+        return self.woken or self.owed or self.vouched

@@ -221,6 +221,8 @@ def test_r05_an_end_read_before_the_events_is_remembered_where_it_concerns():
     assert len(bench.process(end_of(bench)).changelog) == 1
     stranger = Bench(paying(), concerns=lambda saga_type: False)
     assert stranger.process(end_of(stranger)).changelog == []
+    beside_another = stranger.process(stranger.record(Paid(), "p"), end_of(stranger))
+    assert beside_another.changelog == [], "what nobody here reads makes no saga known"
 
 
 def test_r05_forgetting_that_was_not_committed_is_due_again():
