@@ -254,8 +254,7 @@ class Engine:
         items = await self._intake.items(chain, work) if chain.records else []
         if not items and not chain.due:
             return
-        # What is readable has a key that is text.
-        partition, saga_id = chain.partition, (chain.key or b"").decode()
+        partition, saga_id = chain.partition, _saga_id(chain.key)
         chain.saga_id = saga_id
         before = self._partitions[partition].get(saga_id)
         try:
@@ -276,13 +275,12 @@ class Engine:
         """Stamp a memory where the saga's end is all that came: nothing is decoded.
 
         Returns:
-            Whether that was possible; what cannot be read goes the long way, to be told as such.
+            Whether that was possible; where nothing is remembered, or it cannot be read, the end goes the long way.
         """
-        partition, saga_id = saga[0], (saga[1] or b"").decode()
-        before = self._partitions[partition][saga_id]
+        partition, saga_id = saga[0], _saga_id(saga[1])
+        before = self._partitions[partition].get(saga_id)
         ended_ms = now_ms(self._clock.now())
-        after = with_end(before, ended_ms)
-        if after is None:
+        if before is None or (after := with_end(before, ended_ms)) is None:
             return False
         if not peek(before).ended_ms:
             self._remember(partition, saga_id, after, work)
@@ -311,6 +309,11 @@ class Engine:
                 work.counts["forgotten"] += 1
                 for position, offset in fresh.items():
                     work.offsets.setdefault(position, offset)
+
+
+def _saga_id(key: bytes | None) -> str:
+    """Return the saga of records that were found to be readable: then the key is there, and is text."""
+    return (key or b"").decode()
 
 
 def _chain_of(chains: dict[SagaKey, Chain], partition: int, saga_id: str) -> Chain:

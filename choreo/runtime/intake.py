@@ -42,7 +42,7 @@ class Intake:
     concerns: Callable[[str], bool]
 
     def chains(self, records: Sequence[Record], work: Work) -> tuple[dict[SagaKey, Chain], dict[SagaKey, Record]]:
-        """Return what came, by saga, and apart from it the ends of sagas that nothing else came for.
+        """Return what came, by saga, and apart from it the ends to remember of sagas that nothing else came for.
 
         Most ends come alone, and need no chain.
         """
@@ -55,7 +55,11 @@ class Intake:
             saga = (partition, key)
             chain = chains.get(saga)
             if topic == notes.ENDS and chain is None:
-                self._place_end(record, chains, ends, work)
+                try:
+                    if self._heeds(record):
+                        ends.setdefault(saga, record)
+                except UndecodableRecord as error:
+                    self.dead_letter(record, error, work.outputs, work)
                 continue
             if chain is None:
                 chain = chains[saga] = Chain(partition, key, [ends.pop(saga)] if saga in ends else [])
@@ -114,15 +118,3 @@ class Intake:
         """
         saga_id, saga_type = notes.read_end(record)
         return saga_id in self.partitions[record.partition] or self.concerns(saga_type)
-
-    def _place_end(self, record: Record, chains: dict[SagaKey, Chain], ends: dict[SagaKey, Record], work: Work) -> None:
-        saga = (record.partition, record.key)
-        try:
-            heeds = self._heeds(record)
-        except UndecodableRecord as error:
-            self.dead_letter(record, error, work.outputs, work)
-            return
-        if (record.key or b"").decode() in self.partitions[record.partition]:
-            ends.setdefault(saga, record)
-        elif heeds:
-            chains[saga] = Chain(*saga, [record])
