@@ -74,7 +74,10 @@ class Commit:
 
 
 class Source(Protocol):
-    """One service's way in and out. Every call comes from one thread."""
+    """One service's way in and out.
+
+    Calls come one at a time, from any thread. `fetch` and `stage` never wait, so that an event loop may make them.
+    """
 
     def poll(self, timeout_s: float, records_max: int) -> Batch:
         """Return what has come, waiting at most `timeout_s` seconds for the first record.
@@ -84,19 +87,23 @@ class Source(Protocol):
         """
         ...
 
-    def stage(self, token: object, records: Sequence[Outgoing], offsets: Mapping[Position, int]) -> bool:
-        """Take some of what a batch comes to, and its offsets, while the rest of it is worked out.
+    def fetch(self, records_max: int) -> Batch | None:
+        """Return what has come already, without waiting; None for nothing, and where only `poll` can tell why.
 
-        It takes effect with the batch's commit, which then brings the rest, or not at all. What goes wrong here is
-        told by that commit.
+        Raises nothing: the next `poll` does. What it returns gains and loses no partition.
+        """
+        ...
 
-        Returns:
-            Whether it was taken, the same for all of one batch; what was not comes with the commit.
+    def stage(self, commit: Commit) -> Commit:
+        """Take of a commit what can be taken without waiting.
+
+        It takes effect with `commit`, which is called next, with what is returned: the rest. What goes wrong here is
+        told there.
         """
         ...
 
     def commit(self, commit: Commit) -> None:
-        """Make a batch's outcome durable: outputs, memory and offsets, with all that was staged of it.
+        """Make a batch's outcome durable: outputs, memory and offsets, with what was staged of it.
 
         Raises:
             TransactionAborted: Nothing happened; the source has sought back and the same records come again.

@@ -1,7 +1,7 @@
 """The partitions that one consumer owns, and where each of them is read on.
 
 Assignment and revocation, own offsets, memory restored with a partition, and going back to what is committed live here;
-reading records and writing do not. `KafkaSource` has one, and both are used from one thread.
+reading records and writing do not. `KafkaSource` has one, and both are called from one thread at a time.
 """
 
 import logging
@@ -86,6 +86,11 @@ class Assignment:
         """Whether something is to be told that is no record: partitions gained or lost, or a backlog read."""
         return bool(self._gained or self._lost or self._caught_up)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether the group has assigned something that `place` has not begun to read."""
+        return bool(self._waiting)
+
     def reach_end(self, position: Position) -> None:
         """Take note that a partition has been read to where it ends for a committed reader."""
         if position in self._backlog:
@@ -98,10 +103,28 @@ class Assignment:
         self._gained, self._lost, self._caught_up = {}, set(), False
         return gained, lost
 
-    def place_waiting(self) -> None:
-        """Try again to read what was assigned while the brokers did not answer."""
-        if self._waiting:
-            self._place(list(self._waiting))
+    def place(self) -> None:
+        """Step 2: read what the group has assigned from where it stands, with memory restored.
+
+        May take as long as the brokers do; where they do not answer, it is to be tried again.
+
+        Raises:
+            TopicProblem: If partitions of different topics do not fit together.
+            TransportError: If the brokers refuse us; retrying does not help.
+        """
+        positions = self._waiting
+        numbers = self._numbers(positions)
+        try:
+            offsets = self._committed(positions)
+            memories = restore(self._connection, self._memory_topic, numbers)
+        except BrokerUnavailable as error:
+            _log.warning("%s: partitions %s wait for the brokers: %s", self._group, numbers, error)
+            return
+        self._waiting = []
+        self.offsets = offsets
+        self._backlog = set(offsets)
+        self._gained.update(memories)
+        self._consumer.assign(self._places())
 
     def rewind(self, *, restoring: bool) -> None:
         """Step 5: go back to what is committed, so that what was not is read again.
@@ -132,21 +155,16 @@ class Assignment:
             self._consumer.assign(self._places())
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:  # noqa: ARG002 - the client's form.
-        """Step 2. An exception raised in a callback would lose records, so it is kept for `poll` to raise."""
+        """Take note. `place` asks the brokers: a callback may come on an event loop, which is not to wait for them."""
         self.turn += 1
         self.settled = True
-        if self.closing:
-            # A consumer that is being closed answers nothing any more; to ask it would wait out every time-out.
-            self._hold()
-            return
-        try:
-            self._place([(each.topic, each.partition) for each in partitions])
-        except Exception as error:  # noqa: BLE001 - raised by `poll`.
-            self.failure = error if isinstance(error, TransportError) else TransportError(f"not assigned: {error!r}")
-            self._hold()
+        # A consumer that is being closed answers nothing any more; to ask it would wait out every time-out.
+        if not self.closing:
+            self._waiting = [(each.topic, each.partition) for each in partitions]
+        self._hold()
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Step 6. No commit is in flight: polls and commits are made by one thread."""
+        """Step 6. No commit is in flight: polls and commits are made one at a time."""
         self.turn += 1
         self.settled = False
         self._waiting = []
@@ -159,23 +177,6 @@ class Assignment:
             consumer.unassign()
         except KafkaException as error:
             _log.debug("%s: %s", self._group, error)
-
-    def _place(self, positions: list[Position]) -> None:
-        """Read on where the group stands, with memory restored; where the brokers do not answer, at a later poll."""
-        numbers = self._numbers(positions)
-        try:
-            offsets = self._committed(positions)
-            memories = restore(self._connection, self._memory_topic, numbers)
-        except BrokerUnavailable as error:
-            _log.warning("%s: partitions %s wait for the brokers: %s", self._group, numbers, error)
-            self._waiting = positions
-            self._hold()
-            return
-        self._waiting = []
-        self.offsets = offsets
-        self._backlog = set(offsets)
-        self._gained.update(memories)
-        self._consumer.assign(self._places())
 
     def _hold(self) -> None:
         """Answer the group without reading anything; otherwise the client would begin to read by itself."""

@@ -1,13 +1,13 @@
 """One service's consumer with its producer: poll, commit, and everything that may go wrong between them.
 
 Reading batches, committing them and what to do when that fails live here; what is owned, and from where it is read on,
-is `assignment`'s, and writing is `transaction`'s. The worker calls it from one thread. docs/explanation/architecture.md
-tells the loop, step by step.
+is `assignment`'s, and writing is `transaction`'s. The worker makes one call at a time, those that wait on a thread of
+their own. docs/explanation/architecture.md tells the loop, step by step.
 """
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from choreo.kafka.connection import Connection
 from choreo.kafka.failures import error_of, fences_consumer, permanent
 from choreo.kafka.reader import as_record
 from choreo.kafka.transaction import NotWritten, PlainProducer, Transaction, positions_of
-from choreo.transport import Batch, Commit, Outgoing, Position, Record
+from choreo.transport import Batch, Commit, Record
 
 RENEW_TIMEOUT_S = 10.0
 OFFSETS_TIMEOUT_S = 20.0
@@ -113,26 +113,37 @@ class KafkaSource:
         self._check()
         if self._torn and not self._mend():
             return self._batch([])
-        self._assignment.place_waiting()
+        found = self._assignment
         deadline = time.monotonic() + timeout_s
         while True:
-            records = self._read(max(deadline - time.monotonic(), 0), records_max)
+            if found.waiting:
+                found.place()
+            # Step 3: consume(n, t) would wait all of t unless n records come.
+            message = self._consumer.poll(0 if found.changed else max(deadline - time.monotonic(), 0))
+            records = self._read(records_max, message)
             self._check()
             # Ends of partitions are told behind nearly every record; there is nothing to do about most of them.
-            if records or self._assignment.changed or time.monotonic() >= deadline:
+            if records or found.changed or time.monotonic() >= deadline:
                 return self._batch(records)
 
-    def _read(self, timeout_s: float, records_max: int) -> list[Record]:
-        # Step 3: consume(n, t) would wait all of t unless n records come.
-        message = self._consumer.poll(timeout_s)
-        messages = [] if message is None else [message]
-        if message is not None and records_max > 1:
-            turn = self._assignment.turn
-            messages += self._consumer.consume(records_max - 1, 0)
-            if turn != self._assignment.turn:
-                # Which of them were read before the assignment changed, nobody can tell: all are read again.
-                messages = []
-                self._assignment.seek()
+    def fetch(self, records_max: int) -> Batch | None:
+        """Return what has come already; see `Source.fetch`."""
+        found = self._assignment
+        if self._torn or found.failure is not None or found.waiting or found.changed:
+            return None
+        records = self._read(records_max)
+        return self._batch(records) if records else None
+
+    def _read(self, records_max: int, first: Any = None) -> list[Record]:  # The client's messages are untyped.
+        """Return what the client holds by now, behind a message that has been polled, if any."""
+        turn = self._assignment.turn
+        messages = [] if first is None else [first]
+        if len(messages) < records_max:
+            messages += self._consumer.consume(records_max - len(messages), 0)
+        if turn != self._assignment.turn:
+            # Which of them were read before the assignment changed, nobody can tell: all are read again.
+            self._assignment.seek()
+            return []
         return [record for each in messages if (record := self._record(each)) is not None]
 
     def _record(self, message: Any) -> Record | None:  # The client's messages are untyped.
@@ -166,13 +177,13 @@ class KafkaSource:
         if self._assignment.failure is not None:
             raise self._assignment.failure
 
-    def stage(self, token: object, records: Sequence[Outgoing], offsets: Mapping[Position, int]) -> bool:
-        """Write a part of what a batch comes to; see `Source.stage`."""
+    def stage(self, commit: Commit) -> Commit:
+        """Give the client what it takes of a batch's outcome; see `Source.stage`."""
         # Without transactions all of memory is acknowledged before any output is written.
-        if not isinstance(self._producer, Transaction) or not isinstance(token, Ownership) or not self._vouches(token):
-            return False
-        self._producer.stage(Commit(token.metadata, (), records, offsets))
-        return True
+        if not isinstance(self._producer, Transaction) or not self._vouches(commit.token):
+            return commit
+        records = [*commit.changelog, *commit.outputs]
+        return Commit(commit.token, (), records[self._producer.stage(records) :], commit.offsets)
 
     def commit(self, commit: Commit) -> None:
         """Make a batch durable; see `Source.commit`.
@@ -186,6 +197,7 @@ class KafkaSource:
         if not isinstance(ownership, Ownership):
             raise TypeError("a commit carries its batch's token")
         if not self._vouches(ownership):
+            self._producer.abort()
             self._back(restoring=self._torn)
             raise TransactionAborted(f"{self._group}: partitions changed hands since the poll")
         try:
@@ -200,9 +212,9 @@ class KafkaSource:
         self._doubts = self._refusals = 0
         self._assignment.move(commit.offsets)
 
-    def _vouches(self, token: Ownership) -> bool:
+    def _vouches(self, token: object) -> bool:
         """Return whether what a poll knew of its place in the group still holds, as far as we know."""
-        return token.turn == self._assignment.turn and not self._torn
+        return isinstance(token, Ownership) and token.turn == self._assignment.turn and not self._torn
 
     def _retreat(self, failure: NotWritten) -> None:
         """Step 5: go back to what is committed, so that what was not is read again; then raise."""
@@ -248,6 +260,8 @@ class KafkaSource:
             message = self._consumer.poll(self._heartbeat_s / 4)
             if message is not None and message.error() is not None:
                 self._record(message)
+        if self._assignment.failure is None and self._assignment.waiting:
+            self._assignment.place()
         return self._assignment.failure is None and bool(self._assignment.offsets)
 
     def _fenced(self, text: str) -> Fenced:

@@ -8,7 +8,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -72,17 +72,22 @@ class Transaction:
         self._id = transactional_id
         self._helper = _Helper()
         self._open = False
-        self._sent: dict[Position, int] = {}
-        self._failed: KafkaException | _Hung | BufferError | None = None
+        self._failed: KafkaException | None = None
         self._producer = self._new()
 
-    def stage(self, part: Commit) -> None:
-        """Write a part of the next commit, and its offsets. What goes wrong is kept for that commit to raise."""
+    def stage(self, records: Sequence[Outgoing]) -> int:
+        """Give the client records of the next commit, as long as it takes them without waiting.
+
+        Returns:
+            How many it took. What goes wrong is kept for that commit to raise.
+        """
         if self._failed is None:
             try:
-                self._write(part)
-            except (KafkaException, _Hung, BufferError) as error:
+                self._begin()
+                return _take(self._producer, records, {})
+            except KafkaException as error:
                 self._failed = error
+        return 0
 
     def commit(self, commit: Commit) -> None:
         """Write a batch and the offsets that it consumed, as one transaction, with what was staged of it.
@@ -98,7 +103,9 @@ class Transaction:
         try:
             if failed is not None:
                 raise failed
-            self._write(commit)
+            self._begin()
+            _produce(self._producer, [*commit.changelog, *commit.outputs])
+            self._send_offsets(commit.token, commit.offsets)
             self._commit()
             self._open = False
         except KafkaException as error:
@@ -136,14 +143,10 @@ class Transaction:
         self.abort()
         self._helper.close()
 
-    def _write(self, part: Commit) -> None:
+    def _begin(self) -> None:
         if not self._open:
             self._producer.begin_transaction()
-            self._open, self._sent = True, {}
-        _produce(self._producer, (*part.changelog, *part.outputs), None)
-        if offsets := {each: at for each, at in part.offsets.items() if self._sent.get(each) != at}:
-            self._send_offsets(part.token, offsets)
-            self._sent |= offsets
+            self._open = True
 
     def _new(self, timeout_s: float = INIT_TIMEOUT_S) -> Producer:
         forced = {
@@ -235,7 +238,7 @@ class PlainProducer:
         chosen = {**_CHOSEN, "message.timeout.ms": 30_000}
         self._producer = Producer(self._connection.config(chosen, _FORCED))
 
-    def write(self, changelog: Iterable[Outgoing], outputs: Iterable[Outgoing]) -> None:
+    def write(self, changelog: Sequence[Outgoing], outputs: Sequence[Outgoing]) -> None:
         """Write both, in this order, each acknowledged.
 
         Raises:
@@ -251,7 +254,7 @@ class PlainProducer:
                     failures.append((error, message.topic()))
 
             try:
-                _produce(self._producer, records, told)
+                _produce(self._producer, records, on_delivery=told)
             except KafkaException as error:
                 first = error_of(error)
                 raise NotWritten(
@@ -267,8 +270,11 @@ class PlainProducer:
                 refused = permanent(*failures[0])
                 raise NotWritten(self._connection.reason(failures[0][0].str()), refused=refused, unknown=True)
 
-    def close(self) -> None:
+    def abort(self) -> None:
         """Nothing waits: every write was flushed."""
+
+    def close(self) -> None:
+        """Nothing waits."""
 
 
 class _Hung(Exception):
@@ -312,21 +318,33 @@ class _Helper:
                 self._results.put(None)
 
 
-def _produce(producer: Producer, records: Iterable[Outgoing], told: Callable[..., None] | None) -> None:
-    produce: Callable[..., None] = producer.produce
-    options: dict[str, Any] = {} if told is None else {"on_delivery": told}
+def _produce(producer: Producer, records: Sequence[Outgoing], **options: Any) -> None:
+    """Give the client records, waiting until it takes them; its options are untyped.
+
+    Raises:
+        BufferError: If the brokers take nothing of what it holds.
+        KafkaException: If it refuses one.
+    """
+    taken = _take(producer, records, options)
     deadline = time.monotonic() + BUFFER_WAIT_S
-    for topic, key, value, headers, partition in records:
-        while True:
-            try:
-                produce(topic, value, key, partition, headers=headers, **options)
-            except BufferError:
-                # The buffer is bounded; the brokers take what is in it.
-                if time.monotonic() > deadline:
-                    raise
-                producer.poll(0.1)
-            else:
-                break
+    while taken < len(records):
+        if time.monotonic() > deadline:
+            raise BufferError(f"{len(records) - taken} records wait")
+        producer.poll(0.1)
+        taken += _take(producer, records[taken:], options)
+
+
+def _take(producer: Producer, records: Sequence[Outgoing], options: Mapping[str, Any]) -> int:
+    """Give the client records until its buffer, which is bounded, is full; return how many it took."""
+    produce: Callable[..., None] = producer.produce
+    taken = 0
+    try:
+        for topic, key, value, headers, partition in records:
+            produce(topic, value, key, partition, headers=headers, **options)
+            taken += 1
+    except BufferError:
+        return taken
+    return taken
 
 
 def positions_of(offsets: Mapping[Position, int]) -> list[TopicPartition]:

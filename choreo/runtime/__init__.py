@@ -7,7 +7,7 @@ commits, drains and is watched live here; what a step means does not (`step`), n
 
 from choreo.runtime.engine import Engine
 from choreo.runtime.resources import Resources
-from choreo.runtime.work import Stage, Work
+from choreo.runtime.work import Work
 from choreo.runtime.worker import Worker
 
-__all__ = ["Engine", "Resources", "Stage", "Work", "Worker"]
+__all__ = ["Engine", "Resources", "Work", "Worker"]

@@ -21,12 +21,10 @@ from choreo.runtime.intake import Intake, SagaKey
 from choreo.runtime.invoke import Invoker
 from choreo.runtime.resources import Resources
 from choreo.runtime.timers import WOKEN_MAX, Timers
-from choreo.runtime.work import Chain, Stage, Work
+from choreo.runtime.work import Chain, Work
 from choreo.step import Rules
 from choreo.transport import Outgoing, Position, Record
 
-STAGE_RECORDS = 250
-"""Outputs that are worth handing over before the batch is done."""
 _NOTHING = Memory().encode()
 THREADS_MAX = 32
 """Threads for handlers that block (`thread=True`), a service and process."""
@@ -126,13 +124,11 @@ class Engine:
                 return Memory.decode(memories[saga_id])
         return None
 
-    async def process(self, records: Sequence[Record], stage: Stage | None = None) -> Work:
+    async def process(self, records: Sequence[Record]) -> Work:
         """Return what these records come to, and all that is due. Nothing takes effect before `merge`.
 
         Args:
             records: In each partition's order, of owned partitions only.
-            stage: Is given what the batch has come to so far whenever that is worth it, to be written before the
-                commit while the rest is worked out.
         """
         work = Work()
         chains, ends = self._intake.chains(records, work)
@@ -144,11 +140,11 @@ class Engine:
             todo = iter(chains.values())
             side_by_side = min(len(chains), self._concurrency_max)
             if side_by_side == 1:
-                await self._run(todo, work, stage)
+                await self._run(todo, work)
             else:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(side_by_side):
-                        group.create_task(self._run(todo, work, stage))
+                        group.create_task(self._run(todo, work))
         self._sweep(work)
         return work
 
@@ -241,14 +237,12 @@ class Engine:
             for saga_id in sorted(sagas)[:WOKEN_MAX]:
                 _chain_of(chains, partition, saga_id).vouched = True
 
-    async def _run(self, todo: Iterator[Chain], work: Work, stage: Stage | None = None) -> None:
+    async def _run(self, todo: Iterator[Chain], work: Work) -> None:
         """Take chains one after another; several of these run side by side while handlers await."""
         for chain in todo:
             await self._chain(chain, work)
             # Those of one saga stay together, in their order; sagas stand as they are done.
             work.outputs += chain.outputs
-            if stage is not None and len(work.outputs) - work.handed[1] >= STAGE_RECORDS:
-                stage(work.hand_over(), dict(work.offsets))
 
     async def _chain(self, chain: Chain, work: Work) -> None:
         items = await self._intake.items(chain, work) if chain.records else []

@@ -6,14 +6,12 @@ engine fills them.
 
 from asyncio import Future
 from collections import Counter
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from choreo.command import Command
 from choreo.event import Envelope
 from choreo.transport import Outgoing, Position, Record
 
-Stage = Callable[[list[Outgoing], Mapping[Position, int]], None]
 Item = Envelope | Command | None
 """What a record holds: an event, a command, or None for the end of a saga."""
 
@@ -27,7 +25,6 @@ class Work:
         outputs: Events, journal notes, ends and dead letters, in order.
         offsets: The next offset to read, a partition.
         errors: Why steps were parked, for a test to raise.
-        handed: How much of changelog and outputs has been handed over before the commit.
         memories: (partition, saga_id) → new memory, None where it is forgotten.
         ended: (partition, saga_id, ended_ms) of sagas whose end was read.
         due: (partition, saga_id, due_ms) of sagas that have something to do later.
@@ -42,7 +39,6 @@ class Work:
     outputs: list[Outgoing] = field(default_factory=list)
     offsets: dict[Position, int] = field(default_factory=dict)
     errors: list[Exception] = field(default_factory=list)
-    handed: tuple[int, int] = (0, 0)
     memories: dict[tuple[int, str], bytes | None] = field(default_factory=dict)
     ended: list[tuple[int, str, int]] = field(default_factory=list)
     due: list[tuple[int, str, int]] = field(default_factory=list)
@@ -57,12 +53,6 @@ class Work:
     def empty(self) -> bool:
         """Whether there is nothing to commit."""
         return not (self.changelog or self.outputs or self.offsets)
-
-    def hand_over(self) -> list[Outgoing]:
-        """Return what has been added to changelog and outputs since this was last called."""
-        remembered, emitted = self.handed
-        self.handed = len(self.changelog), len(self.outputs)
-        return [*self.changelog[remembered:], *self.outputs[emitted:]]
 
 
 @dataclass(slots=True)

@@ -1,13 +1,13 @@
 """Poll, process, commit, again: one service on one transport until it is told to stop.
 
-The loop, the thread that makes every transport call, and draining live here; what a batch comes to does not (`engine`),
+The loop, the thread for transport calls that wait, and draining live here; what a batch comes to does not (`engine`),
 nor noticing that it hangs (`watch`). `launch` runs one worker a service and process.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -16,7 +16,7 @@ from choreo.errors import TransactionAborted
 from choreo.runtime.engine import Engine
 from choreo.runtime.watch import Watch
 from choreo.runtime.work import Work
-from choreo.transport import Batch, Commit, Outgoing, Position, Source
+from choreo.transport import Batch, Commit, Source
 
 POLL_S = 0.25
 DRAIN_S = 10.0
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class OnThread(Protocol):
-    """Runs a call on the one thread that owns the transport and awaits its result."""
+    """Runs a call on the thread for transport calls that wait, and awaits its result."""
 
     async def __call__(self, call: Callable[[], T]) -> T:
         """Run it."""
@@ -114,42 +114,43 @@ class Worker:
                 executor.shutdown(wait=False)
 
     async def _loop(self, on_thread: OnThread) -> None:
-        """Take batch after batch; under load the next one is worked out while the last one is being committed."""
-        ahead: asyncio.Future[Batch] | None = None
+        """Take batch after batch; what has come by then is worked out while the last one is being committed.
+
+        Whatever does not wait is done on this thread: objects made on one processor and used on another cost more than
+        the calls do. The source has one call at a time all the same: none is made here while a commit is under way.
+        """
+        batch: Batch | None = None
         pending: _Pending | None = None
         while not self._stop.is_set():
-            if pending is None:
+            if batch is None:
                 self._watch.done()
-            batch = await (ahead if ahead is not None else self._poll(on_thread, self._patience_s()))
-            ahead = None
+                batch = await on_thread(partial(self._source.poll, self._patience_s(), self._batch_max))
             self._turn(batch)
             if not batch.records and not self._assigned.is_set():
+                batch = None
                 continue
             self._watch.begin()
-            # A full batch has more behind it. They are polled at once, before anything of this one is written.
-            if len(batch.records) >= self._batch_max:
-                ahead = self._poll(on_thread, 0)
-            work, commit = await self._process(on_thread, batch)
+            work = await self._process(batch)
             if pending is not None and not await self._settle(pending, also=work):
                 # What this batch was worked out from never was; its records come again, behind those of the last one.
-                pending = None
+                batch = pending = None
                 continue
             pending = None
-            if work is None or commit is None:
-                continue
-            self.engine.merge(work)
-            pending = _Pending(batch, work, asyncio.ensure_future(on_thread(partial(self._source.commit, commit))))
-            if ahead is None:
-                await self._settle(pending)
-                pending = None
+            following = self._source.fetch(self._batch_max)
+            if work is not None and not work.empty:
+                pending = self._commit(on_thread, batch, work)
+                if following is None:
+                    await self._settle(pending)
+                    pending = None
+            batch = following
         if pending is not None:
             await self._settle(pending)
-        if ahead is not None:
-            # It is not worked on any more; its records are read by whoever comes next.
-            await ahead
 
-    def _poll(self, on_thread: OnThread, timeout_s: float) -> "asyncio.Future[Batch]":
-        return asyncio.ensure_future(on_thread(lambda: self._source.poll(timeout_s, self._batch_max)))
+    def _commit(self, on_thread: OnThread, batch: Batch, work: Work) -> _Pending:
+        """Begin to commit; what comes next is worked out as if that had succeeded."""
+        self.engine.merge(work)
+        rest = self._source.stage(Commit(batch.token, work.changelog, work.outputs, work.offsets))
+        return _Pending(batch, work, asyncio.ensure_future(on_thread(partial(self._source.commit, rest))))
 
     async def _settle(self, pending: "_Pending", *, also: Work | None = None) -> bool:
         """Await a commit; where it did not happen, take its batch back, and what was worked out behind it `also`.
@@ -180,25 +181,9 @@ class Worker:
         due_ms = self.engine.next_ms
         return POLL_S if due_ms is None else min(max(due_ms / 1000 - time.time(), 0.0), POLL_S)
 
-    async def _process(self, on_thread: OnThread, batch: Batch) -> tuple[Work | None, Commit | None]:
-        """Return what a batch comes to, and what to commit of it; of a large one the brokers get some before.
-
-        No work where it was given up because it took too long to drain; no commit where there is nothing to commit.
-        """
-        staged: list[asyncio.Future[bool]] = []
-
-        def stage(records: list[Outgoing], offsets: Mapping[Position, int]) -> None:
-            staged.append(asyncio.ensure_future(on_thread(lambda: self._source.stage(batch.token, records, offsets))))
-
-        work = await self._drained(asyncio.ensure_future(self.engine.process(batch.records, stage)), batch)
-        taken = [await each for each in staged]
-        if work is None or work.empty:
-            return work, None
-        remembered, emitted = work.handed if taken and all(taken) else (0, 0)
-        return work, Commit(batch.token, work.changelog[remembered:], work.outputs[emitted:], work.offsets)
-
-    async def _drained(self, processing: asyncio.Future[Work], batch: Batch) -> Work | None:
+    async def _process(self, batch: Batch) -> Work | None:
         """Return what a batch comes to; None where it was given up, because it took too long to drain."""
+        processing = asyncio.ensure_future(self.engine.process(batch.records))
         stopping = asyncio.ensure_future(self._stop.wait())
         try:
             both: set[asyncio.Future[Any]] = {processing, stopping}

@@ -5,13 +5,13 @@ not (`broker`, `log`). Workers and scenarios get one from `MemoryBroker.source`.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from choreo.errors import Fenced, TopicProblem, TransactionAborted
 from choreo.testing.group import Fault, Group, Reached, Trouble
 from choreo.testing.log import Fate, Transaction
-from choreo.transport import Batch, Commit, Outgoing, Position
+from choreo.transport import Batch, Commit, Position
 
 if TYPE_CHECKING:
     from choreo.testing.broker import MemoryBroker
@@ -101,9 +101,21 @@ class MemorySource:
             batch.behind = self._still_behind()
         return batch
 
-    def stage(self, token: object, records: Sequence[Outgoing], offsets: Mapping[Position, int]) -> bool:  # noqa: ARG002 - the protocol's form.
+    def fetch(self, records_max: int) -> Batch | None:
+        """Return what has come already; see `Source.fetch`."""
+        with self._broker.changed:
+            if self._over or self._again or not self._group.is_member(self.instance, self):
+                return None
+            if self._owned != self._group.share(self.instance, self._share_of):
+                return None
+            records = self._broker.fetch(self._next, records_max, self.group)
+            if not records:
+                return None
+            return Batch(records, token=Token(self._number, self._epoch), behind=self._still_behind())
+
+    def stage(self, commit: Commit) -> Commit:
         """Take nothing early; see `Source.stage`: nobody waits for brokers in memory."""
-        return False
+        return commit
 
     def commit(self, commit: Commit) -> None:
         """Make a batch durable; see `Source.commit`."""
