@@ -24,6 +24,7 @@ from choreo.transport import Batch, Commit, Record
 RENEW_TIMEOUT_S = 10.0
 OFFSETS_TIMEOUT_S = 20.0
 SETTLE_TIMEOUT_S = 5.0
+UNSETTLED_S = 0.02
 SESSION_MS = 8000
 HEARTBEATS_A_SESSION = 8
 REFUSALS_MAX = 5
@@ -118,8 +119,10 @@ class KafkaSource:
         while True:
             if found.waiting:
                 found.place()
-            # Step 3: consume(n, t) would wait all of t unless n records come.
-            message = self._consumer.poll(0 if found.changed else max(deadline - time.monotonic(), 0))
+            left_s = 0 if found.changed else max(deadline - time.monotonic(), 0)
+            # Step 3: consume(n, t) would wait all of t unless n records come. A poll within which the group assigns
+            # something waits on all the same, so that none is long before it has.
+            message = self._consumer.poll(left_s if found.settled else min(left_s, UNSETTLED_S))
             records = self._read(records_max, message)
             self._check()
             # Ends of partitions are told behind nearly every record; there is nothing to do about most of them.

@@ -340,7 +340,8 @@ def _take(producer: Producer, records: Sequence[Outgoing], options: Mapping[str,
     taken = 0
     try:
         for topic, key, value, headers, partition in records:
-            produce(topic, value, key, partition, headers=headers, **options)
+            # An empty list would cost the client twice what none does.
+            produce(topic, value, key, partition, headers=headers or None, **options)
             taken += 1
     except BufferError:
         return taken

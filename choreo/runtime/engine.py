@@ -245,7 +245,10 @@ class Engine:
             work.outputs += chain.outputs
 
     async def _chain(self, chain: Chain, work: Work) -> None:
-        items = await self._intake.items(chain, work) if chain.records else []
+        items = self._intake.items(chain, work)
+        if items is None:
+            await self._intake.look(work)
+            items = self._intake.items(chain, work, looked=True) or []
         if not items and not chain.due:
             return
         partition, saga_id = chain.partition, _saga_id(chain.key)

@@ -66,9 +66,19 @@ class Intake:
             chain.records.append(record)
         return chains, ends
 
-    async def items(self, chain: Chain, work: Work) -> list[tuple[Record, Item]]:
-        """Return what a chain's records hold, without those that are not for this service or cannot be read."""
+    def items(self, chain: Chain, work: Work, *, looked: bool = False) -> list[tuple[Record, Item]] | None:
+        """Return what a chain's records hold, without those that are not for this service or cannot be read.
+
+        Args:
+            chain: The records.
+            work: Where those are counted that cannot be read.
+            looked: Schemas that were announced since have been looked for: what is unknown now remains so.
+
+        Returns:
+            None where that `look` may tell what one of them is.
+        """
         found: list[tuple[Record, Item]] = []
+        useless: list[tuple[Record, UndecodableRecord]] = []
         reactions = self.rules.reactions
         for record in chain.records:
             try:
@@ -76,17 +86,17 @@ class Intake:
                     if self._heeds(record) or found:
                         found.append((record, None))
                     continue
-                try:
-                    item = self._item(record)
-                except UndecodableRecord as error:
-                    await self._look_again(error, work)
-                    item = self._item(record)
+                item = self._item(record)
             except UndecodableRecord as error:
+                if not looked and self.refresh is not None and error.reason in _WORTH_A_LOOK:
+                    return None
                 # Another service's command is its own to set aside; unreadable, nobody knows whose it is.
-                self.dead_letter(record, error, chain.outputs, work)
+                useless.append((record, error))
                 continue
             if item is not None and (isinstance(item, Command) or item.type in reactions):
                 found.append((record, item))
+        for record, why in useless:
+            self.dead_letter(record, why, chain.outputs, work)
         return found
 
     def dead_letter(self, record: Record, error: UndecodableRecord, outputs: list[Outgoing], work: Work) -> None:
@@ -102,13 +112,12 @@ class Intake:
             return command if command.service == self.rules.service else None
         return self.rules.codec.read(record)
 
-    async def _look_again(self, error: UndecodableRecord, work: Work) -> None:
-        """Look for schemas that were announced since, for all of a batch together; raise where that cannot help."""
-        if self.refresh is None or error.reason not in _WORTH_A_LOOK:
-            raise error
-        if work.refreshed is None:
+    async def look(self, work: Work) -> None:
+        """Look for schemas that were announced since, once for all of a batch."""
+        if work.refreshed is None and self.refresh is not None:
             work.refreshed = asyncio.ensure_future(self.refresh())
-        await work.refreshed
+        if work.refreshed is not None:
+            await work.refreshed
 
     def _heeds(self, record: Record) -> bool:
         """Return whether an end is one to remember: of a saga that is known here, or may be.

@@ -62,9 +62,10 @@ def test_r29_what_is_unknown_gets_a_second_chance_with_new_manifests():
 
     bench = Bench(paying(), refresh=refresh)
     broken = BROKEN["unknown-fingerprint"]
-    work = bench.process(*(broken(bench.record(Placed(), f"e{n}")) for n in range(3)))
+    useless = BROKEN["missing-id"](bench.record(Placed(), "useless"))
+    work = bench.process(useless, *(broken(bench.record(Placed(), f"e{n}")) for n in range(3)))
     assert len(looks) == 1, "one look a batch"
-    assert topics(work.outputs) == ["payments.dlq"] * 3
+    assert topics(work.outputs) == ["payments.dlq"] * 4, "and none is told of twice for it"
 
 
 def test_r29_an_end_that_is_none_is_a_dead_letter():
