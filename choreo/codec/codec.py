@@ -5,7 +5,7 @@ bytes lives in the modules beside it. The runtime reads and writes every record 
 publisher.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import cast
 
 from choreo.codec.decoder import HEAD_BYTES, Decoder, decoder
@@ -16,8 +16,10 @@ from choreo.errors import SchemaError, UndecodableRecord
 from choreo.event import Envelope, Event
 from choreo.schema import avro_schema
 from choreo.transport import Headers, Outgoing, Record
+from choreo.tuples import maker
 
 EVENT_BYTES_MAX = 1_000_000
+_envelope, _outgoing = maker(Envelope), maker(Outgoing)
 
 
 class _Known:
@@ -166,8 +168,3 @@ def _refusal(text: str) -> Decoder:
         raise UndecodableRecord("undecodable", text)
 
     return refuse
-
-
-# A named tuple's own constructor takes a Python call for what tuple does alone.
-_outgoing = cast("Callable[[tuple[object, ...]], Outgoing]", Outgoing._make)
-_envelope = cast("Callable[[tuple[object, ...]], Envelope]", Envelope._make)

@@ -6,6 +6,7 @@ Only the codec calls it.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from choreo.errors import UndecodableRecord
@@ -16,18 +17,9 @@ from choreo.transport import Headers, Record
 ID_BYTES_MAX = 64
 HOP_DIGITS_MAX = 9
 CONTENT_TYPE = b"application/avro"
-_OPTIONAL = (
-    "ce_subject",
-    "ce_sagatype",
-    "ce_causationid",
-    "ce_causes",
-    "ce_compensatesid",
-    "ce_branch",
-    "ce_hop",
-    "ce_path",
-    "traceparent",
-    "tracestate",
-)
+CONSTANT_MAX = 4096
+"""Sets of headers that are kept because event after event has them."""
+_OPTIONAL = ("ce_subject", "ce_causationid", "ce_causes", "ce_compensatesid", "ce_branch", "traceparent", "tracestate")
 
 
 class Around(NamedTuple):
@@ -119,7 +111,7 @@ class HeaderWriter:
     """Writes the headers of events, from any thread."""
 
     def __init__(self) -> None:
-        self._constant: dict[str, Headers] = {}
+        self._constant = lru_cache(CONSTANT_MAX)(_constant)
         # The last moment and its text, together: another thread may put others in their place at any time.
         self._last = (EPOCH, b"1970-01-01T00:00:00Z")
 
@@ -143,33 +135,14 @@ class HeaderWriter:
             traceparent,
             tracestate,
         ) = envelope
-        constant = self._constant.get(kind)
-        if constant is None:
-            constant = self._constant[kind] = [
-                ("ce_specversion", b"1.0"),
-                ("content-type", CONTENT_TYPE),
-                ("ce_type", kind.encode()),
-            ]
         moment, time = self._last
         headers = [
-            *constant,
+            *self._constant(kind, source, saga_type, hop, path),
             ("ce_id", event_id.encode()),
-            ("ce_source", (source or "/").encode()),
             ("ce_time", time if occurred_at is moment else self._time(occurred_at)),
             ("ce_sagaid", saga_id.encode()),
         ]
-        told = (
-            business_key,
-            saga_type,
-            causation_id,
-            ",".join(causes) if causes else "",
-            compensates_id,
-            branch,
-            str(hop) if hop else "",
-            ",".join(path) if path else "",
-            traceparent,
-            tracestate,
-        )
+        told = business_key, causation_id, ",".join(causes), compensates_id, branch, traceparent, tracestate
         headers += [(name, text.encode()) for name, text in zip(_OPTIONAL, told, strict=True) if text]
         return headers
 
@@ -178,3 +151,16 @@ class HeaderWriter:
         time = moment.astimezone(UTC).isoformat().removesuffix("+00:00").encode() + b"Z"
         self._last = (moment, time)
         return time
+
+
+def _constant(kind: str, source: str, saga_type: str, hop: int, path: tuple[str, ...]) -> Headers:
+    """Return the headers that all events have which come of the same steps."""
+    headers = [("ce_specversion", b"1.0"), ("content-type", CONTENT_TYPE), ("ce_type", kind.encode())]
+    headers.append(("ce_source", (source or "/").encode()))
+    if saga_type:
+        headers.append(("ce_sagatype", saga_type.encode()))
+    if hop:
+        headers.append(("ce_hop", str(hop).encode()))
+    if path:
+        headers.append(("ce_path", ",".join(path).encode()))
+    return headers

@@ -4,8 +4,8 @@ A read_committed consumer of every partition lives here; what is made of the rec
 follower, the catalog of manifests and `choreo events tail` read through it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -13,9 +13,9 @@ from choreo.errors import BrokerUnavailable
 from choreo.kafka.connection import CALL_TIMEOUT_S, Connection
 from choreo.kafka.failures import error_of, permanent
 from choreo.transport import Position, Record
+from choreo.tuples import maker
 
-# A named tuple's own constructor takes a Python call for what tuple does alone.
-_record = cast("Callable[[tuple[object, ...]], Record]", Record._make)
+_record = maker(Record)
 
 
 def as_record(message: Any) -> Record:  # The client's messages are untyped.

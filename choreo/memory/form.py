@@ -23,6 +23,7 @@ from choreo.memory.record import (
     TimerKind,
     Waiting,
 )
+from choreo.tuples import maker
 
 FORMAT_VERSION = 2
 _HEAD = struct.Struct(">BBQQ")
@@ -56,6 +57,7 @@ class Peek(NamedTuple):
 
 
 _UNREADABLE = Peek(0, 0, 0)
+_peek = maker(Peek)
 
 
 class Memory:
@@ -236,7 +238,7 @@ def peek(data: bytes) -> Peek:
     """Return what can be told of an encoded memory without decoding it; nothing of one that cannot be read."""
     if len(data) < _HEAD.size or data[0] != FORMAT_VERSION:
         return _UNREADABLE
-    return Peek._make(_HEAD.unpack_from(data)[1:])
+    return _peek(_HEAD.unpack_from(data)[1:])
 
 
 def _length(n: int) -> bytes:

@@ -7,6 +7,7 @@ them; the tracker and programs in other languages read them by the JSON Schemas 
 import json
 import re
 from datetime import UTC, datetime
+from json.encoder import encode_basestring_ascii
 
 from choreo.errors import UndecodableRecord
 from choreo.event import Envelope, emitted_id
@@ -31,6 +32,7 @@ def journal(note: Note, service: str, saga_id: str, saga_type: str, now: datetim
     # an attempt.
     event = note.event_id if note.kind in {"dropped", "duplicate-differs"} else ""
     attempt = str(note.attempt) if note.kind == "retried" else ""
+    at = _time(now)
     identity = f"journal:{note.kind}:{event}:{note.part}:{attempt}:{note.command_id}"
     body: dict[str, object] = {
         "version": FORMAT_VERSION,
@@ -47,7 +49,7 @@ def journal(note: Note, service: str, saga_id: str, saga_type: str, now: datetim
         "error": note.error[:ERROR_CHARS_MAX],
         "event_type": note.event_type,
         "event_id": note.event_id,
-        "at": _time(now),
+        "at": at,
     }
     if note.attempt:
         body["attempt"] = note.attempt
@@ -56,23 +58,21 @@ def journal(note: Note, service: str, saga_id: str, saga_type: str, now: datetim
     if note.command_id:
         body["command_id"] = note.command_id
     note_id = emitted_id(saga_id, step, note.branch, note.trigger, identity)
-    return Outgoing(JOURNAL, saga_id.encode(), _json(body), _headers(note_id, "choreo.journal", service, now))
+    value = json.dumps(body, separators=(",", ":")).encode()
+    return Outgoing(JOURNAL, saga_id.encode(), value, _headers(note_id, "choreo.journal", service, at))
 
 
 def end(envelope: Envelope, service: str, *, completed: bool, now: datetime) -> Outgoing:
     """Return the record of `choreo.ends` that goes with the event that ended a saga."""
-    body = {
-        "version": FORMAT_VERSION,
-        "saga_id": envelope.saga_id,
-        "saga_type": envelope.saga_type,
-        "outcome": "completed" if completed else "failed",
-        "event_type": envelope.type,
-        "event_id": envelope.event_id,
-        "service": service,
-        "at": _time(now),
-    }
+    text, at = encode_basestring_ascii, _time(now)
+    # Written for every saga: one string is a third of the work that a dict and its JSON are.
+    body = (
+        f'{{"version":{FORMAT_VERSION},"saga_id":{text(envelope.saga_id)},"saga_type":{text(envelope.saga_type)},'
+        f'"outcome":"{"completed" if completed else "failed"}","event_type":{text(envelope.type)},'
+        f'"event_id":{text(envelope.event_id)},"service":{text(service)},"at":"{at}"}}'
+    )
     return Outgoing(
-        ENDS, envelope.saga_id.encode(), _json(body), _headers(envelope.event_id, "choreo.ends", service, now)
+        ENDS, envelope.saga_id.encode(), body.encode(), _headers(envelope.event_id, "choreo.ends", service, at)
     )
 
 
@@ -116,16 +116,12 @@ def _time(now: datetime) -> str:
     return now.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _json(body: dict[str, object]) -> bytes:
-    return json.dumps(body, separators=(",", ":")).encode()
-
-
-def _headers(ce_id: str, kind: str, service: str, now: datetime) -> Headers:
+def _headers(ce_id: str, kind: str, service: str, at: str) -> Headers:
     return [
         ("ce_specversion", b"1.0"),
         ("ce_id", ce_id.encode()),
         ("ce_type", kind.encode()),
         ("ce_source", f"/{service}".encode()),
-        ("ce_time", _time(now).encode()),
+        ("ce_time", at.encode()),
         ("content-type", b"application/json"),
     ]

@@ -5,7 +5,7 @@ live here (SEMANTICS 2, 3, 8, 9, 10, 12, 15, 19, 24); deciding what to call does
 (`failing`). The runtime calls one of these functions for every call that `plan` gave, on the same memory.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -19,10 +19,10 @@ from choreo.step.failing import note, park, settled
 from choreo.step.reactions import Owned, Rules, names
 from choreo.step.recording import milliseconds, recall, record, step_key
 from choreo.step.timing import call_off, end, may_set
+from choreo.tuples import maker
 
 PATH_STEPS_MAX = 32
-# A named tuple's own constructor takes a Python call for what tuple does alone.
-_envelope = cast("Callable[[tuple[object, ...]], Envelope]", Envelope._make)
+_envelope = maker(Envelope)
 
 
 def settle(rules: Rules, memory: Memory, call: Call, emitted: Emitted, now: datetime) -> Outcome:
