@@ -132,6 +132,9 @@ class Course:
 
     def _publish(self, chain: Chain, work: Work, outcome: Outcome, near: Envelope, memory: Memory) -> None:
         self._emit(chain, outcome, memory)
+        if outcome.ended is not None:
+            # The end counts for its owner as come (rule 8); reading it back changes nothing.
+            self._end(chain, memory, work)
         if outcome.notes:
             self._note(chain, work, outcome.notes, near)
         if outcome.error is not None:

@@ -36,12 +36,14 @@ class Workers:
         }
         self._data = data
         self._module = module
+        self._begins: dict[str, int] = {}
         self.live: dict[str, subprocess.Popen[bytes]] = {}
         self.zombies: list[subprocess.Popen[bytes]] = []
 
     def start(self, service: str) -> None:
         """Start one, under the instance that it always has."""
-        with (self._data / f"{service}.log").open("ab") as log:
+        with self._log(service).open("ab") as log:
+            self._begins[service] = log.tell()
             self.live[service] = subprocess.Popen(
                 [sys.executable, "-m", self._module, "run", TARGETS[service]],
                 cwd=ROOT,
@@ -69,6 +71,8 @@ class Workers:
 
     def replace(self, service: str) -> None:
         """SIGSTOP one and start another in its place; the first is a zombie until `wake`."""
+        # Stopped before it has joined, it would be the last to join, and rightly drive its replacement out.
+        self._await_owner(service)
         process = self.live[service]
         process.send_signal(signal.SIGSTOP)
         self.zombies.append(process)
@@ -92,6 +96,15 @@ class Workers:
         for service in gone:
             self.start(service)
         return len(gone)
+
+    def _log(self, service: str) -> Path:
+        return self._data / f"{service}.log"
+
+    def _await_owner(self, service: str) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while b"owns partitions" not in self._log(service).read_bytes()[self._begins[service] :]:
+            assert time.monotonic() < deadline, f"{service} owned nothing {START_TIMEOUT_S:.0f} s after its start"
+            time.sleep(0.05)
 
     def stop(self) -> None:
         """SIGTERM all and wait."""
