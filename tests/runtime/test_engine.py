@@ -168,6 +168,19 @@ def test_r05_the_end_is_written_with_the_event_that_ends_the_saga():
     assert (end["saga_id"], end["outcome"], end["saga_type"]) == (SAGA_ID, "completed", "order")
 
 
+def test_r08_the_end_counts_for_its_owner_from_its_commit():
+    bench = Bench(owning(), remember_for=timedelta(days=7))
+    bench.process(bench.record(Placed(), saga_type="order"))
+    work = bench.process(bench.record(Paid(), "paid", saga_type="order"))
+    held = dict(bench.engine.partitions[0])
+    bench.clock.advance(timedelta(hours=1))
+    again = bench.process(bench.as_read(work.outputs[1]))
+    assert (again.changelog, bench.engine.partitions[0]) == ([], held), "reading it back changes nothing"
+    bench.clock.advance(timedelta(days=7) - timedelta(hours=1))
+    bench.process(bench.record(Placed(), "another", saga_id="another", saga_type="order"))
+    assert SAGA_ID not in bench.engine.partitions[0]
+
+
 def end_of(bench: Bench, saga_id: str = SAGA_ID):
     envelope = bench.envelope(Done(), "end", saga_id, saga_type="order")
     return bench.as_read(notes.end(envelope, "orders", completed=True, now=bench.clock.now()))
