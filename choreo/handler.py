@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from choreo.event import Event
 from choreo.retry import Retry
@@ -56,6 +56,20 @@ class Parameter:
     optional: bool = False
 
 
+class Emission(NamedTuple):
+    """One thing that a handler may return.
+
+    Attributes:
+        types: The event's type; of a list, every type that an event in it may have.
+        opens: It is a list, which opens branches.
+        later: It is a `Later`.
+    """
+
+    types: tuple[type[Event], ...]
+    opens: bool = False
+    later: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Handler:
     """One handler of one service, read from its type hints.
@@ -67,6 +81,7 @@ class Handler:
         kind: What it is for.
         parameters: In the order of the signature.
         emits: Every event type that its return hint names, in that order.
+        outcomes: What it may return, one of them each time; () for nothing. A generator may yield other subsets, too.
         unless: A forward step does not run where one of these came first.
         retry: What happens when it raises.
         timeout_s: Longest attempt, in seconds; None for no limit.
@@ -89,6 +104,7 @@ class Handler:
     kind: Kind = Kind.FORWARD
     parameters: tuple[Parameter, ...] = ()
     emits: tuple[type[Event], ...] = ()
+    outcomes: tuple[tuple[Emission, ...], ...] = ()
     unless: EventTypes = NO_EVENTS
     retry: Retry = field(default_factory=Retry)
     timeout_s: float | None = None
@@ -146,6 +162,11 @@ class Handler:
     def fan_in(self) -> bool:
         """Return whether it gathers one event from each branch."""
         return self.gathers is not None
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """Return the names of the types that it is given resources of: its ways to the outside world."""
+        return tuple(each.types[0].__name__ for each in self.parameters if each.role is Role.RESOURCE)
 
     def _of(self, *roles: Role) -> tuple[EventTypes, ...]:
         return tuple(frozenset(each.types) for each in self.parameters if each.role in roles)

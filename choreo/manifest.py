@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from choreo.errors import SchemaError
 from choreo.event import Event, Failure
-from choreo.handler import Handler, Kind
+from choreo.handler import Emission, Handler, Kind
 from choreo.saga import Saga
 from choreo.schema import avro_schema, fingerprint, sensitive_fields
 from choreo.service import Declaration
@@ -24,6 +24,14 @@ FORMAT_VERSION = 1
 class _Record(BaseModel):
     # A later version may say more; what it says of what is known here stays true.
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class EmissionManifest(_Record):
+    """One thing that a handler may return."""
+
+    types: list[str] = Field(description="The event; of a list, every type that an event in it may have.")
+    opens: bool = Field(default=False, description="It is a list, which opens branches.")
+    later: bool = Field(default=False, description="It is to come later.")
 
 
 class HandlerManifest(_Record):
@@ -37,6 +45,8 @@ class HandlerManifest(_Record):
     original_optional: bool = Field(default=False, description="Of a compensation: it also runs without its original.")
     extras: list[list[str]] = Field([], description="Of a compensation: its further event parameters.")
     emits: list[str] = Field([], description="Every type that it may emit.")
+    outcomes: list[list[EmissionManifest]] = Field([], description="What it may return, one of them each time.")
+    uses: list[str] = Field([], description="Names of the resources that it is given.")
     unless: list[str] = Field([], description="It does not run where one of these came first.")
     guards: str = Field("", description="Of an otherwise: the handler that it stands in for.")
     awaits: list[str] = Field([], description="Of a deadline: the events, one of which is awaited.")
@@ -141,6 +151,8 @@ def _handler(handler: Handler) -> HandlerManifest:
         original_optional=handler.original_optional,
         extras=[_names(types) for types in handler.extras],
         emits=[each.__choreo_type__ for each in handler.emits],
+        outcomes=[[_emission(each) for each in outcome] for outcome in handler.outcomes],
+        uses=list(handler.uses),
         unless=_names(handler.unless),
         guards=handler.guards,
         awaits=_names(handler.awaits),
@@ -151,6 +163,11 @@ def _handler(handler: Handler) -> HandlerManifest:
         gathers=handler.gathers,
         place=handler.place,
     )
+
+
+def _emission(emission: Emission) -> EmissionManifest:
+    types = [each.__choreo_type__ for each in emission.types]
+    return EmissionManifest(types=types, opens=emission.opens, later=emission.later)
 
 
 def _saga(saga: Saga) -> SagaManifest:

@@ -10,12 +10,16 @@ import types
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain, islice, product
 from typing import Annotated, Any, Never, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from choreo.event import Event
+from choreo.handler import Emission
 from choreo.service.context import Later
 
 Hint = Any  # What a person wrote behind a colon or an arrow.
+OUTCOMES_MAX = 256
+"""Outcomes that are told apart; a tuple of unions multiplies them."""
 
 _STREAMS = {collections.abc.Iterator, collections.abc.Iterable, collections.abc.Generator}
 _ASYNC_STREAMS = {collections.abc.AsyncIterator, collections.abc.AsyncIterable, collections.abc.AsyncGenerator}
@@ -35,6 +39,7 @@ class Returned:
         later: It names a `Later`.
         stream: "sync" or "async" for generators, else "".
         awaitable: It names an awaitable.
+        outcomes: What may be returned, one of them each time.
     """
 
     emits: list[type[Event]] = field(default_factory=list)
@@ -45,6 +50,7 @@ class Returned:
     later: bool = False
     stream: str = ""
     awaitable: bool = False
+    outcomes: list[tuple[Emission, ...]] = field(default_factory=list)
 
 
 def origin(hint: Hint) -> Any:  # `typing` says ParamSpec, and means any class.
@@ -131,6 +137,10 @@ def returned(hint: Hint) -> Returned:
         hint = (get_args(hint) or (Any,))[0]
     _collect(hint, found)
     found.emits = list(dict.fromkeys(found.emits))
+    found.outcomes = _outcomes(hint)
+    if found.stream:
+        # It may yield anything any number of times: nothing, one of each kind, or all of them stand for that.
+        found.outcomes = list(dict.fromkeys([(), *found.outcomes, tuple(chain.from_iterable(found.outcomes))]))
     return found
 
 
@@ -164,3 +174,23 @@ def _collect(hint: Hint, found: Returned, *, within: bool = False) -> None:
             _collect(get_args(each)[0], found)
         else:
             found.wrong.append(each)
+
+
+def _outcomes(hint: Hint) -> list[tuple[Emission, ...]]:
+    """Return what a hint allows to be returned, each once, in the order it is written."""
+    found: list[tuple[Emission, ...]] = []
+    for each in members(hint):
+        made_from = origin(each)
+        if is_event(each):
+            found.append((Emission((each,)),))
+        elif each is types.NoneType:
+            found.append(())
+        elif made_from is tuple:
+            parts = [_outcomes(part) for part in get_args(each) if part is not Ellipsis]
+            found += [() for _ in parts[:1] if Ellipsis in get_args(each)]
+            found += [tuple(chain.from_iterable(one)) for one in islice(product(*parts), OUTCOMES_MAX)]
+        elif made_from is list:
+            found.append((Emission(tuple(one for one in members(get_args(each)[0]) if is_event(one)), opens=True),))
+        elif made_from is Later:
+            found += [(Emission((one,), later=True),) for one in members(get_args(each)[0]) if is_event(one)]
+    return list(dict.fromkeys(found))[:OUTCOMES_MAX]

@@ -84,6 +84,7 @@ class Reader:
             kind=written.kind,
             parameters=tuple(parameters),
             emits=tuple(result.emits),
+            outcomes=tuple(result.outcomes),
             unless=one.named("CH016", "unless", written.unless),
             retry=written.retry,
             timeout_s=written.timeout_s,
