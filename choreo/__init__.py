@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from choreo.event import Sensitive as Sensitive
     from choreo.launch import run as run
     from choreo.launch import running as running
+    from choreo.lints import check as check
     from choreo.publisher import Publisher as Publisher
     from choreo.retry import Retry as Retry
     from choreo.saga import Saga as Saga
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from choreo.service import Later as Later
     from choreo.service import Service as Service
     from choreo.service import State as State
-    from choreo.service import check as check
     from choreo.settings import Settings as Settings
 
 _ERRORS = (
@@ -74,7 +74,7 @@ _HOMES = dict.fromkeys(_ERRORS, "choreo.errors") | {
     "Service": "choreo.service",
     "Settings": "choreo.settings",
     "State": "choreo.service",
-    "check": "choreo.service",
+    "check": "choreo.lints",
     "run": "choreo.launch",
     "running": "choreo.launch",
 }

@@ -15,7 +15,8 @@ from choreo.event import Event, Failure
 from choreo.handler import Handler, Kind, Role
 from choreo.retry import Retry
 from choreo.saga import Saga
-from choreo.service import CODES, WARNINGS, Context, Later, Service, State, check, declaration, declarations, not_yet
+from choreo.service import CODES, WARNINGS, Context, Later, Service, State, declaration, declarations, not_yet
+from choreo.service import mistakes as check
 from tests import mistakes
 from tests.mistakes import Cancelled, Captured, Confirmed, Declined, Gateway, Placed, Refunded, Rejected, Till, Voided
 

@@ -17,6 +17,7 @@ _COMMANDS = {
     "topics": Lazy("choreo.cli.topics", "topics", "Plan or create the topics that services need."),
     "publish": Lazy("choreo.cli.publish", "publish", "Publish an event: start a saga, or reach a running one."),
     "describe": Lazy("choreo.cli.describe", "describe", "Print what services declare."),
+    "check": Lazy("choreo.cli.check", "check", "Check services, each and together, before anything runs."),
     "schema": Lazy("choreo.cli.schema", "schema", "Write or check the Avro schema of each event."),
     "track": Lazy("choreo.cli.track", "track", "Run the tracker: follow the topics into a store."),
     "sagas": Lazy("choreo.cli.sagas", "sagas", "See where sagas stand, from the tracker's store."),

@@ -8,7 +8,7 @@ from choreo.service.codes import CODES, WARNINGS
 from choreo.service.context import Context, Later, State
 from choreo.service.declaration import Declaration
 from choreo.service.provision import Provider
-from choreo.service.reading import check, declaration, declarations, not_yet
+from choreo.service.reading import declaration, declarations, mistakes, not_yet
 from choreo.service.service import Service, SqlStore
 
 __all__ = [
@@ -21,8 +21,8 @@ __all__ = [
     "Service",
     "SqlStore",
     "State",
-    "check",
     "declaration",
     "declarations",
+    "mistakes",
     "not_yet",
 ]

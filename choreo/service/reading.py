@@ -49,7 +49,7 @@ def declarations(*services: Service) -> list[Declaration]:
     return found
 
 
-def check(*services: Service) -> list[Problem]:
+def mistakes(*services: Service) -> list[Problem]:
     """Return what is wrong with these services, and what looks wrong where there are no others.
 
     Args:
