@@ -6,6 +6,7 @@ What is wrong with how sagas complete and fail lives here; what they leave undon
 from collections.abc import Iterator
 
 from choreo.errors import Problem
+from choreo.lints.exclusion import Exclusion
 from choreo.lints.flow import Flow
 
 
@@ -19,11 +20,12 @@ def ending(flow: Flow) -> Iterator[Problem]:
 
 def _late_failures(flow: Flow) -> Iterator[Problem]:
     """36 (e): a failure that may follow `completes`; what the owner itself emits excludes that (rule 19)."""
+    exclusion = Exclusion(flow, in_branch=True)
     for failure in sorted(flow.failures):
         producers = list(flow.producers(failure))
         if failure not in flow.outside and all(each.service == flow.owner for each in producers):
             continue
-        late = [end for end in sorted(flow.completes & flow.events) if not flow.exclude(failure, end, in_branch=True)]
+        late = [end for end in sorted(flow.completes & flow.events) if not exclusion.of(failure, end)]
         if late:
             place = producers[0].handler.place if producers else ""
             by = producers[0].name if producers else "somebody outside"

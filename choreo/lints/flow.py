@@ -1,10 +1,10 @@
 """What may follow what, in one saga type.
 
-Which steps a saga of this type can take, what must have come before an event, and which events exclude each other live
-here, told by manifests alone; what an event leads to does not (`consequences`), nor judging it.
+Which steps a saga of this type can take, what must have come before an event and in which branches it stands live here,
+told by manifests alone. What excludes an event does not (`exclusion`), nor what it leads to (`consequences`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -71,15 +71,26 @@ class Flow:
 
     def _reached(self, without: Events) -> tuple[Step, ...]:
         """Return the steps that may be taken where some events never come."""
-        events = {self.start, *self.outside} - without
-        steps: dict[str, Step] = {}
-        while fresh := [
-            each for each in self.choreography.steps if each.name not in steps and self._may_run(each, events)
-        ]:
-            for step in fresh:
-                steps[step.name] = step
-                events.update(frozenset(step.handler.emits) - without)
+        come = {self.start, *self.outside} - without
+        level, steps = list(come), dict[str, Step]()
+        while level:
+            ready = {step.name: step for name in level for step in self._interested.get(name, ())}
+            fresh = {name: step for name, step in ready.items() if name not in steps and self._may_run(step, come)}
+            steps |= fresh
+            level = [name for step in fresh.values() for name in step.handler.emits if name not in come | without]
+            come.update(level)
         return tuple(steps.values())
+
+    @cached_property
+    def _interested(self) -> Mapping[str, list[Step]]:
+        """Return whom each event may make ready, in the choreography's order."""
+        found: dict[str, list[Step]] = {}
+        for step in self.choreography.steps:
+            handler = step.handler
+            groups = [handler.causes, handler.original] if handler.kind == "compensation" else self.waits_for(step)
+            for name in {name for types in groups for name in types}:
+                found.setdefault(name, []).append(step)
+        return found
 
     @cached_property
     def failures(self) -> Events:
@@ -102,78 +113,52 @@ class Flow:
         found: dict[str, Events] = dict.fromkeys(self.events, self.events)
         found |= {name: frozenset({self.start}) for name in self.outside}
         found[self.start] = _NONE
-        while True:
-            following = dict(found)
-            for name in self.events - self.outside - {self.start}:
-                ways = [self._needed(step, found) for step in self.producers(name)]
-                following[name] = frozenset.intersection(*ways) if ways else _NONE
-            if following == found:
-                return found
-            found = following
+        # In the order they are reached, so that a graph without circles takes two rounds.
+        emitted = dict.fromkeys(name for step in self.steps for name in step.handler.emits)
+        changed = True
+        while changed:
+            changed = False
+            for name in emitted:
+                if name == self.start or name in self.outside:
+                    continue
+                past = frozenset.intersection(*(self._needed(step, found) for step in self.producers(name)))
+                changed = changed or past != found[name]
+                found[name] = past
+        return found
 
-    def producers(self, event: str) -> Iterator[Step]:
+    def producers(self, event: str) -> Sequence[Step]:
         """Return the steps that may emit an event."""
-        return (step for step in self.steps if event in step.handler.emits)
+        return self._producers.get(event, ())
+
+    @cached_property
+    def _producers(self) -> Mapping[str, list[Step]]:
+        found: dict[str, list[Step]] = {}
+        for step in self.steps:
+            for name in dict.fromkeys(step.handler.emits):
+                found.setdefault(name, []).append(step)
+        return found
 
     def past(self, *events: str) -> Events:
         """Return what has come for certain once these have come, themselves included."""
         return frozenset(events).union(*(self.before[each] for each in events))
 
-    def needs(self, step: Step) -> Events:
-        """Return what has come for certain once a step is ready."""
-        return self._needed(step, self.before)
+    def waits_for(self, step: Step) -> Sequence[Sequence[str]]:
+        """Return what makes a step ready: for each event parameter the types that it takes.
 
-    def exclude(self, one: str, other: str, *, in_branch: bool = False) -> bool:
-        """Return whether no saga has both: a step that runs once returns either what one needs or what the other does.
-
-        Args:
-            one: An event.
-            other: Another.
-            in_branch: Whether no branch has both.
+        An otherwise is ready when the step that it stands in for is; a compensation waits for its cause alone.
         """
-        pairs = product(self.past(one), self.past(other))
-        return any(self._alternatives(*pair, in_branch=in_branch) for pair in pairs)
+        if step.handler.kind == "otherwise":
+            guarded = self.guarded(step)
+            return guarded.handler.waits_for if guarded is not None else []
+        return step.handler.waits_for
 
-    def _alternatives(self, one: str, other: str, *, in_branch: bool) -> bool:
-        if one == other:
-            return False
-        ways = list(self.producers(one))
-        if (
-            len(ways) != 1
-            or ways != list(self.producers(other))
-            or not self._once(ways[0], frozenset(), in_branch=in_branch)
-        ):
-            return False
-        outcomes = [{name for each in outcome for name in each.types} for outcome in ways[0].handler.outcomes]
-        return not any(one in names and other in names for names in outcomes)
+    def guarded(self, step: Step) -> Step | None:
+        """Return the step that an otherwise stands in for."""
+        return self._by_name.get((step.service, step.handler.guards))
 
-    def _once(self, step: Step, seen: frozenset[str], *, in_branch: bool) -> bool:
-        """Return whether a step runs at most once a saga, or a branch."""
-        handler = step.handler
-        if step.name in seen or handler.kind == "compensation":
-            return False
-        if handler.kind == "otherwise":
-            return all(self._once(each, seen | {step.name}, in_branch=in_branch) for each in self.guarded(step))
-        if not in_branch and any(self.branched(name) for types in handler.waits_for for name in types):
-            return False
-        if len(handler.waits_for) > 1:
-            # A join runs once a branch; without branches that is once.
-            return True
-        triggers = [name for types in handler.waits_for for name in types if name in self.events]
-        return len(triggers) == 1 and self._comes_once(triggers[0], seen | {step.name}, in_branch=in_branch)
-
-    def _comes_once(self, event: str, seen: frozenset[str], *, in_branch: bool) -> bool:
-        if event == self.start:
-            return True
-        ways = list(self.producers(event))
-        if event in self.outside or len(ways) != 1:
-            return False
-        opens = any(each.opens and event in each.types for outcome in ways[0].handler.outcomes for each in outcome)
-        return (in_branch and opens) or self._once(ways[0], seen, in_branch=in_branch)
-
-    def guarded(self, step: Step) -> list[Step]:
-        """Return the step that an otherwise stands in for, if this saga type has it."""
-        return [each for each in self.steps if (each.service, each.handler.name) == (step.service, step.handler.guards)]
+    @cached_property
+    def _by_name(self) -> Mapping[tuple[str, str], Step]:
+        return {(step.service, step.handler.name): step for step in self.choreography.steps}
 
     @cached_property
     def depths(self) -> Mapping[str, frozenset[int]]:
@@ -204,10 +189,8 @@ class Flow:
         handler = step.handler
         if handler.kind == "compensation":
             return {depth for name in handler.original for depth in found.get(name, ())}
-        if handler.kind == "otherwise":
-            return {depth for each in self.guarded(step) for depth in self._step_depths(each, found)}
         groups: list[set[int]] = []
-        for place, types in enumerate(handler.waits_for):
+        for place, types in enumerate(self.waits_for(step)):
             depths = {depth for name in types for depth in found.get(name, ())}
             gathered = place == handler.gathers
             groups.append({depth - 1 for depth in depths if depth} if gathered else depths)
@@ -215,23 +198,29 @@ class Flow:
 
     def undoing(self, step: Step) -> list[Step]:
         """Return the compensations of what a step emits."""
-        return [each for each in self.steps if not set(each.handler.original).isdisjoint(step.handler.emits)]
+        return list({each.name: each for name in step.handler.emits for each in self._undoing.get(name, ())}.values())
 
-    def _may_run(self, step: Step, events: Iterable[str]) -> bool:
-        come = frozenset(events)
+    @cached_property
+    def _undoing(self) -> Mapping[str, list[Step]]:
+        found: dict[str, list[Step]] = {}
+        for step in self.steps:
+            for name in step.handler.original:
+                found.setdefault(name, []).append(step)
+        return found
+
+    def _may_run(self, step: Step, come: set[str]) -> bool:
         handler = step.handler
         if handler.kind == "compensation":
             undone = handler.original_optional or not come.isdisjoint(handler.original)
             return undone and not come.isdisjoint(handler.causes)
-        return bool(handler.waits_for) and all(not come.isdisjoint(types) for types in handler.waits_for)
+        waits_for = self.waits_for(step)
+        return bool(waits_for) and all(not come.isdisjoint(types) for types in waits_for)
 
     def _needed(self, step: Step, before: Mapping[str, Events]) -> Events:
         handler = step.handler
-        groups = [types for types in handler.waits_for if types]
+        groups = self.waits_for(step)
         if handler.kind == "compensation":
-            groups = [handler.causes]
-            if not handler.original_optional:
-                groups.append(handler.original)
+            groups = [handler.causes, *([] if handler.original_optional else [handler.original])]
         found = _NONE
         for types in groups:
             ways = [before[name] | {name} for name in types if name in before]

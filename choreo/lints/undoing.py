@@ -8,17 +8,18 @@ from collections.abc import Iterable, Iterator
 from choreo.choreography import Step
 from choreo.errors import Problem
 from choreo.lints.consequences import Consequences
+from choreo.lints.exclusion import Exclusion
 from choreo.lints.flow import Flow
 
 
 def undoing(flow: Flow) -> Iterator[Problem]:
     """Yield what is wrong with the compensations of one saga type."""
-    consequences = Consequences(flow)
+    exclusion, consequences = Exclusion(flow), Consequences(flow)
     for step in flow.steps:
         compensations = flow.undoing(step)
         for original in sorted({name for each in compensations for name in each.handler.original}):
             if original in step.handler.emits:
-                yield from _uncovered(flow, consequences, step, original)
+                yield from _uncovered(flow, exclusion, consequences, step, original)
         for each in compensations:
             yield from _chained(flow, step, each)
             if step.handler.uses and not each.handler.original_optional and step.handler.kind != "compensation":
@@ -32,13 +33,15 @@ def undoing(flow: Flow) -> Iterator[Problem]:
             yield from _unnamed(flow, step)
 
 
-def _uncovered(flow: Flow, consequences: Consequences, step: Step, original: str) -> Iterator[Problem]:
+def _uncovered(
+    flow: Flow, exclusion: Exclusion, consequences: Consequences, step: Step, original: str
+) -> Iterator[Problem]:
     """36 (a): a failure after which what was done stays done."""
     causes = {name for each in flow.undoing(step) if original in each.handler.original for name in each.handler.causes}
     left = [
         failure
         for failure in sorted(flow.first_failures)
-        if not flow.exclude(original, failure) and causes.isdisjoint(consequences.of(original, failure))
+        if not exclusion.of(original, failure) and not consequences.reach(causes, original, failure)
     ]
     if left:
         compensation = next(each for each in flow.undoing(step) if original in each.handler.original)
@@ -67,7 +70,8 @@ def _chained(flow: Flow, step: Step, compensation: Step) -> Iterator[Problem]:
 
 def _unnamed(flow: Flow, otherwise: Step) -> Iterator[Problem]:
     """36 (d): what a step's retries end with has to undo what the step may have done."""
-    for guarded in flow.guarded(otherwise):
+    guarded = flow.guarded(otherwise)
+    if guarded is not None:
         for compensation in flow.undoing(guarded):
             missing = [
                 name

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from choreo.lints import lints
+from choreo.manifest import EventManifest, HandlerManifest, Manifest, SagaManifest
 from tests.lints.graphs import GRAPHS, Manifests, altered, codes, graph, outcome, with_saga
 
 ORDER = graph("order")
@@ -112,3 +113,20 @@ def test_r36h_a_deadline_that_awaits_what_only_branches_bring_is_told():
     alone = altered(split, "approvals.hear_director", emits=[], outcomes=[outcome()])
     assert "CH108" in codes(alone)
     assert "CH108" not in codes(altered(APPROVAL, "approvals.escalate", awaits=["approvals.RequestGranted"]))
+
+
+def test_a_large_choreography_is_read_to_its_end():
+    """Two thousand steps in one saga, one behind another, deeper than any recursion."""
+    steps = range(2000)
+    handlers = [
+        HandlerManifest(
+            name=f"step{n}", waits_for=[[f"e.E{n}"]], emits=[f"e.E{n + 1}"], outcomes=[outcome(f"e.E{n + 1}")]
+        )
+        for n in steps
+    ]
+    events = {f"e.E{n}": EventManifest(topic="e") for n in (*steps, len(steps))}
+    saga = SagaManifest(name="long", starts="e.E0", completes=["e.E2000"])
+    long = Manifest(service="long", service_version="1", handlers=handlers, events=events, sagas=[saga])
+    assert lints([long]) == []
+    failing = long.model_copy(update={"events": events | {"e.E1000": EventManifest(topic="e", failure=True)}})
+    assert codes([failing]) == {"CH106"}
