@@ -156,6 +156,7 @@ class Assignment:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:  # noqa: ARG002 - the client's form.
         """Take note. `place` asks the brokers: a callback may come on an event loop, which is not to wait for them."""
+        _log.debug("%s: assigned %s", self._group, [(each.topic, each.partition) for each in partitions])
         self.turn += 1
         self.settled = True
         # A consumer that is being closed answers nothing any more; to ask it would wait out every time-out.
@@ -165,6 +166,7 @@ class Assignment:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Step 6. No commit is in flight: polls and commits are made one at a time."""
+        _log.debug("%s: revoked %s", self._group, [(each.topic, each.partition) for each in partitions])
         self.turn += 1
         self.settled = False
         self._waiting = []

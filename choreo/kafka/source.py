@@ -143,11 +143,13 @@ class KafkaSource:
         messages = [] if first is None else [first]
         if len(messages) < records_max:
             messages += self._consumer.consume(records_max - len(messages), 0)
+        # Errors among them are told once: that we are fenced may come together with what it takes from us.
+        records = [record for each in messages if (record := self._record(each)) is not None]
         if turn != self._assignment.turn:
             # Which of them were read before the assignment changed, nobody can tell: all are read again.
             self._assignment.seek()
             return []
-        return [record for each in messages if (record := self._record(each)) is not None]
+        return records
 
     def _record(self, message: Any) -> Record | None:  # The client's messages are untyped.
         error = message.error()

@@ -166,7 +166,7 @@ class Chaos:
     def _zombie(self) -> None:
         self.workers.replace(self.random.choice(SERVICES))
         time.sleep(self.random.uniform(1, 4))
-        self.workers.wake()
+        self.revived += self.workers.wake()
 
     def _kill_two(self) -> None:
         for service in self.random.sample(SERVICES, 2):

@@ -14,6 +14,8 @@ TARGETS = {
 }
 SERVICES = tuple(TARGETS)
 START_TIMEOUT_S = 60.0
+LEAVE_TIMEOUT_S = 90.0
+LOG_CHARS = 4000
 
 
 class Workers:
@@ -78,17 +80,27 @@ class Workers:
         self.zombies.append(process)
         self.start(service)
 
-    def wake(self) -> None:
-        """SIGCONT the zombies and wait until each has found out and left."""
+    def wake(self) -> int:
+        """SIGCONT the zombies and wait until each has found out and left.
+
+        Returns:
+            How many replacements ended by themselves meanwhile and were started again: without one, nobody drives a
+            zombie out.
+        """
         for zombie in self.zombies:
             zombie.send_signal(signal.SIGCONT)
-        for zombie in self.zombies:
-            try:
-                zombie.wait(90)
-            except subprocess.TimeoutExpired:
-                zombie.kill()
-                raise AssertionError("a zombie went on working for 90 s after it was replaced") from None
+        revived = 0
+        deadline = time.monotonic() + LEAVE_TIMEOUT_S
+        while any(zombie.poll() is None for zombie in self.zombies):
+            if time.monotonic() > deadline:
+                for zombie in self.zombies:
+                    zombie.kill()
+                logs = "\n".join(self._log(service).read_text(encoding="utf-8")[-LOG_CHARS:] for service in self.live)
+                raise AssertionError(f"a zombie went on working {LEAVE_TIMEOUT_S:.0f} s after it was replaced\n{logs}")
+            revived += self.revive()
+            time.sleep(0.05)
         self.zombies.clear()
+        return revived
 
     def revive(self) -> int:
         """Start again what ended by itself, as a supervisor would; return how many that were."""
