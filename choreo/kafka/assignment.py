@@ -20,6 +20,8 @@ from choreo.transport import Position
 # Longer than the brokers take to end a transaction that a crash left open.
 COMMITTED_TIMEOUT_S = 60.0
 COMMITTED_CALL_S = 10.0
+# Before a new producer is made, which ends what the old one left open: offsets may wait for just that.
+REWIND_TIMEOUT_S = 10.0
 PAUSE_S = 0.1
 _log = logging.getLogger("choreo.kafka")
 
@@ -115,7 +117,7 @@ class Assignment:
         positions = self._waiting
         numbers = self._numbers(positions)
         try:
-            offsets = self._committed(positions)
+            offsets = self._committed(positions, COMMITTED_TIMEOUT_S)
             memories = restore(self._connection, self._memory_topic, numbers)
         except BrokerUnavailable as error:
             _log.warning("%s: partitions %s wait for the brokers: %s", self._group, numbers, error)
@@ -136,7 +138,7 @@ class Assignment:
             BrokerUnavailable: If the brokers do not tell; nothing has changed then.
         """
         positions = list(self.offsets)
-        offsets = self._committed(positions)
+        offsets = self._committed(positions, COMMITTED_TIMEOUT_S if restoring else REWIND_TIMEOUT_S)
         if restoring:
             self._gained.update(restore(self._connection, self._memory_topic, {number for _, number in positions}))
         self.offsets = offsets
@@ -205,9 +207,9 @@ class Assignment:
             )
         return sorted(topics)
 
-    def _committed(self, positions: Iterable[Position]) -> dict[Position, int]:
+    def _committed(self, positions: Iterable[Position], timeout_s: float) -> dict[Position, int]:
         """Return the offsets to go on from; retried, for an open transaction must end first."""
-        deadline = time.monotonic() + COMMITTED_TIMEOUT_S
+        deadline = time.monotonic() + timeout_s
         wanted = [TopicPartition(*position) for position in positions]
         while wanted:
             error: KafkaError | None
