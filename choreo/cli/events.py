@@ -4,6 +4,7 @@ Following the topics and printing live here; decoding and masking are the tracke
 what is announced on `choreo.manifests` says how to read.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,9 +20,11 @@ from choreo.tracker.decoding import Decoder
 from choreo.tracker.follower import MANIFESTS
 from choreo.tracker.projection import shown
 from choreo.tracker.view import EventView, plain
-from choreo.transport import Position, Record, Transport
+from choreo.transport import Position, Reader, Record, Transport
 
 POLL_S = 0.5
+SILENCE_S_MAX = 30.0
+"""How long a broker may answer nothing before what it has is taken as read."""
 RECORDS_MAX = 500
 
 
@@ -101,8 +104,10 @@ class Tail:
             with closing(reader):
                 ends = reader.ends()
                 wider = topics
+                heard = time.monotonic()
                 while wider == topics:
                     records = reader.poll(POLL_S, RECORDS_MAX)
+                    heard = time.monotonic() if records else heard
                     for record in records:
                         positions[record.topic, record.partition] = record.offset + 1
                         if record.topic == MANIFESTS:
@@ -110,8 +115,11 @@ class Tail:
                         elif (event := self._decoded(record)) is not None:
                             yield event
                     wider = self._existing(announced) if not self.only and announced > topics else topics
-                    # A transaction's marker takes an offset that no record has, so silence ends it as well.
-                    if self.leave and wider == topics and (not records or _past(positions, ends)):
+                    if (
+                        self.leave
+                        and wider == topics
+                        and (_past(positions, ends) or (not records and _over(reader, positions, heard)))
+                    ):
                         return
             # Topics that are announced while we watch have no position yet, and are shown whole.
             topics = wider
@@ -122,7 +130,12 @@ class Tail:
         positions: dict[Position, int] = {}
         with closing(self.transport.reader([MANIFESTS])) as reader:
             ends = reader.ends()
-            while not _past(positions, ends) and (records := reader.poll(POLL_S, RECORDS_MAX)):
+            heard = time.monotonic()
+            while not _past(positions, ends):
+                records = reader.poll(POLL_S, RECORDS_MAX)
+                if not records and _over(reader, positions, heard):
+                    break
+                heard = time.monotonic() if records else heard
                 for record in records:
                     positions[record.topic, record.partition] = record.offset + 1
                     announced |= self._learn(record)
@@ -155,6 +168,14 @@ class Tail:
         except UndecodableRecord as error:
             note(f"{record.topic}/{record.partition}@{record.offset} cannot be read: {error}")
             return None
+
+
+def _over(reader: Reader, positions: dict[Position, int], heard: float) -> bool:
+    """Return whether all has been read: a transaction's marker takes an offset that no record has.
+
+    Silence alone does not say so: the first answer of a busy broker takes its time.
+    """
+    return _past(positions, reader.ends()) or time.monotonic() - heard > SILENCE_S_MAX
 
 
 def _past(positions: dict[Position, int], ends: dict[Position, int]) -> bool:
