@@ -59,3 +59,17 @@ def test_what_cannot_be_read_is_passed_over(capsys):
     told = capsys.readouterr().err
     assert "orders/0@6 cannot be read" in told
     assert "a manifest cannot be read" in told
+
+
+def test_the_silence_of_a_busy_broker_is_not_the_end():
+    topics = topics_with(*MANIFESTS)
+    reader = topics.reader
+
+    def slow(names, offsets=None):
+        opened = reader(names, offsets)
+        poll, answers = opened.poll, iter([False, False])
+        opened.poll = lambda timeout_s, records_max: poll(timeout_s, records_max) if next(answers, True) else []
+        return opened
+
+    topics.reader = slow  # type: ignore[method-assign]
+    assert len(tail(topics)) == 6
