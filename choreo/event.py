@@ -192,6 +192,11 @@ def emitted_id(saga_id: str, step: str, branch: str, trigger: str, index: int | 
     return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{_VARIANT[digest[16]]}{digest[17:20]}-{digest[20:]}"
 
 
+def short(full_name: str) -> str:
+    """Return what people call an event type: its Avro full name without the namespace."""
+    return full_name.rpartition(".")[2]
+
+
 def uuid7() -> str:
     """Return a new time-ordered id, for sagas without a business key and events from outside."""
     return str(new_uuid7())

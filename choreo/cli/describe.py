@@ -7,6 +7,7 @@ import click
 
 from choreo.cli.output import console, json_option, print_json, print_table
 from choreo.cli.target import load
+from choreo.event import short
 from choreo.manifest import HandlerManifest, Manifest
 
 
@@ -33,9 +34,9 @@ def _print(manifest: Manifest) -> None:
     for saga in manifest.sagas:
         ends = f"completes with {_any(saga.completes)}" + (f", fails with {_any(saga.fails)}" if saga.fails else "")
         key = f", key {saga.key}" if saga.key else ""
-        out.print(f"owns saga [bold]{saga.name}[/bold]: starts with {_short(saga.starts)}, {ends}{key}")
+        out.print(f"owns saga [bold]{saga.name}[/bold]: starts with {short(saga.starts)}, {ends}{key}")
     for name, by in manifest.publishes.items():
-        out.print(f"publishes {_short(name)} from outside" + (f", by {by}" if by else ""))
+        out.print(f"publishes {short(name)} from outside" + (f", by {by}" if by else ""))
     if manifest.handlers:
         click.echo()
         print_table(
@@ -60,8 +61,4 @@ def _takes(handler: HandlerManifest) -> str:
 
 
 def _any(names: list[str]) -> str:
-    return " | ".join(_short(name) for name in names)
-
-
-def _short(name: str) -> str:
-    return name.rpartition(".")[2]
+    return " | ".join(short(name) for name in names)

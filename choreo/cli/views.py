@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from choreo.cli.output import look, moment, span
+from choreo.event import short
 
 if TYPE_CHECKING:
     from choreo.tracker import Lag, SagaStep, SagaView
@@ -67,7 +68,7 @@ def _header(view: "SagaView") -> RenderableType:
 def _reasons(view: "SagaView") -> RenderableType:
     table = _grid()
     for reason in view.reasons:
-        table.add_row(Text(f"✘ {_short(reason.event)}", style="red"), Text(reason.text), _dim(_clock(reason.at)))
+        table.add_row(Text(f"✘ {short(reason.event)}", style="red"), Text(reason.text), _dim(_clock(reason.at)))
     return table
 
 
@@ -104,12 +105,12 @@ def _undoing(step: "SagaStep") -> Text:
 
 def _history(view: "SagaView", *, payloads: bool) -> RenderableType:
     table = _grid("at", "since start", "event", "from", "because of")
-    names = {event.event_id: _short(event.type) for event in view.events}
+    names = {event.event_id: short(event.type) for event in view.events}
     failures = {reason.event for reason in view.reasons}
     # An end says nothing that the event which ended the saga does not.
     notes = [each for each in view.notes if each.kind != ENDED]
     for event in view.events:
-        name = Text(_short(event.type), style="red" if event.type in failures else "")
+        name = Text(short(event.type), style="red" if event.type in failures else "")
         if event.compensates_id:
             undone = names.get(event.compensates_id)
             name = Text(f"{name.plain} ↩{f' {undone}' if undone else ''}", style="yellow")
@@ -176,11 +177,11 @@ def sagas(views: Iterable["SagaView"], now: datetime, columns: int) -> Renderabl
 def _last(view: "SagaView") -> Text:
     """Return what a person asks first: why it failed, what it waits for, or what came last."""
     if view.reasons:
-        last = Text(f"{_short(view.reasons[0].event)}: {view.reasons[0].text}")
+        last = Text(f"{short(view.reasons[0].event)}: {view.reasons[0].text}")
     elif view.waiting_for:
         last = Text(f"waiting for {view.waiting_for[0]}")
     else:
-        last = Text(_short(view.events[-1].type) if view.events else DASH)
+        last = Text(short(view.events[-1].type) if view.events else DASH)
     last.truncate(LAST_CHARS_MAX, overflow="ellipsis")
     return last
 
@@ -233,10 +234,6 @@ def _dim(text: str) -> Text:
     return Text(text, style=DIM)
 
 
-def _short(name: str) -> str:
-    return name.rpartition(".")[2]
-
-
 def _events(text: str) -> str:
     """Shorten the full names in `a.B | a.C` and `a.B, a.C`."""
-    return " ".join(_short(word) for word in text.split(" "))
+    return " ".join(short(word) for word in text.split(" "))

@@ -338,13 +338,11 @@ def _take(producer: Producer, records: Sequence[Outgoing], options: Mapping[str,
     """Give the client records until its buffer, which is bounded, is full; return how many it took."""
     produce: Callable[..., None] = producer.produce
     taken = 0
-    try:
+    with contextlib.suppress(BufferError):
         for topic, key, value, headers, partition in records:
             # An empty list would cost the client twice what none does.
             produce(topic, value, key, partition, headers=headers or None, **options)
             taken += 1
-    except BufferError:
-        return taken
     return taken
 
 

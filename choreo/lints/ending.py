@@ -6,6 +6,7 @@ What is wrong with how sagas complete and fail lives here; what they leave undon
 from collections.abc import Iterator
 
 from choreo.errors import Problem
+from choreo.event import short
 from choreo.lints.exclusion import Exclusion
 from choreo.lints.flow import Flow
 
@@ -29,7 +30,7 @@ def _late_failures(flow: Flow) -> Iterator[Problem]:
         if late:
             place = producers[0].handler.place if producers else ""
             by = producers[0].name if producers else "somebody outside"
-            message = f"{by} may emit {_short(failure)} when {_short(late[0])} has completed the saga"
+            message = f"{by} may emit {short(failure)} when {short(late[0])} has completed the saga"
             fix = (
                 f"Let {flow.owner} wait for the answer of that step before it completes the saga; or make the answer "
                 f"an event, and let {flow.owner} turn it into the failure."
@@ -40,7 +41,7 @@ def _late_failures(flow: Flow) -> Iterator[Problem]:
 def _unfailing(flow: Flow) -> Iterator[Problem]:
     """36 (f): failures without a failing end."""
     if flow.failures and not flow.fails:
-        message = f"saga {flow.saga_type} may meet {_short(min(flow.failures))}, and nothing says that it has failed"
+        message = f"saga {flow.saga_type} may meet {short(min(flow.failures))}, and nothing says that it has failed"
         fix = f"Give it fails=…, an event that {flow.owner} emits once what was done is undone."
         yield Problem("CH106", message, flow.place, fix)
 
@@ -50,7 +51,7 @@ def _branched(flow: Flow) -> Iterator[Problem]:
     for end in sorted(flow.completes & flow.events):
         if any(flow.depths[end]):
             [by, *_] = flow.producers(end)
-            message = f"{by.name} emits {_short(end)}, which completes the saga, within a branch"
+            message = f"{by.name} emits {short(end)}, which completes the saga, within a branch"
             fix = "Gather the branches first: a parameter list[…] takes one event from each."
             yield Problem("CH107", message, by.handler.place, fix)
 
@@ -65,11 +66,7 @@ def _out_of_sight(flow: Flow) -> Iterator[Problem]:
         come = [name for name in handler.awaits if flow.depths.get(name)]
         if come and all(min(flow.depths[name]) > outer for name in come):
             message = (
-                f"{step.name} awaits {_short(come[0])}, which comes in branches only: it does not count outside them"
+                f"{step.name} awaits {short(come[0])}, which comes in branches only: it does not count outside them"
             )
             fix = "Await what gathers the branches, or count from what opens them."
             yield Problem("CH108", message, handler.place, fix)
-
-
-def _short(name: str) -> str:
-    return name.rpartition(".")[2]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from choreo.choreography import Step
 from choreo.errors import Problem
+from choreo.event import short
 from choreo.lints.consequences import Consequences
 from choreo.lints.exclusion import Exclusion
 from choreo.lints.flow import Flow
@@ -27,7 +28,7 @@ def undoing(flow: Flow) -> Iterator[Problem]:
                     f"{step.name} is given {_or(step.handler.uses)}, and {each.name} does not undo it where nobody "
                     "knows whether it happened"
                 )
-                fix = f"Let {each.name} take {_short(each.handler.original[0])} | None, and undo ctx.undoes_key then."
+                fix = f"Let {each.name} take {short(each.handler.original[0])} | None, and undo ctx.undoes_key then."
                 yield Problem("CH103", message, each.handler.place, fix)
         if step.handler.kind == "otherwise":
             yield from _unnamed(flow, step)
@@ -46,10 +47,10 @@ def _uncovered(
     if left:
         compensation = next(each for each in flow.undoing(step) if original in each.handler.original)
         message = (
-            f"{_short(original)} is not undone where {_or(map(_short, left))} comes: {compensation.name} waits for "
-            f"{_or(map(_short, sorted(causes)))}"
+            f"{short(original)} is not undone where {_or(map(short, left))} comes: {compensation.name} waits for "
+            f"{_or(map(short, sorted(causes)))}"
         )
-        fix = f"Add {' | '.join(map(_short, left))} to its causes, or what undoes the step behind it."
+        fix = f"Add {' | '.join(map(short, left))} to its causes, or what undoes the step behind it."
         yield Problem("CH100", message, compensation.handler.place, fix)
 
 
@@ -62,9 +63,9 @@ def _chained(flow: Flow, step: Step, compensation: Step) -> Iterator[Problem]:
         if waiting and name not in flow.completes | flow.fails:
             message = (
                 f"where {step.name} is cancelled, {compensation.name} does not run, and {waiting[0].name} waits for "
-                f"{_short(name)} in vain"
+                f"{short(name)} in vain"
             )
-            fix = f"Let {compensation.name} take {_short(compensation.handler.original[0])} | None: it runs then, too."
+            fix = f"Let {compensation.name} take {short(compensation.handler.original[0])} | None: it runs then, too."
             yield Problem("CH101", message, compensation.handler.place, fix)
 
 
@@ -80,15 +81,11 @@ def _unnamed(flow: Flow, otherwise: Step) -> Iterator[Problem]:
             ]
             if missing and compensation.handler.original_optional:
                 message = (
-                    f"{otherwise.name} ends {guarded.name} with {_or(map(_short, missing))}, which {compensation.name} "
+                    f"{otherwise.name} ends {guarded.name} with {_or(map(short, missing))}, which {compensation.name} "
                     "does not name: what the step did before its retries were spent stays done"
                 )
-                fix = f"Add {' | '.join(map(_short, missing))} to the causes of {compensation.name}."
+                fix = f"Add {' | '.join(map(short, missing))} to the causes of {compensation.name}."
                 yield Problem("CH104", message, compensation.handler.place, fix)
-
-
-def _short(name: str) -> str:
-    return name.rpartition(".")[2]
 
 
 def _or(names: Iterable[str]) -> str:
