@@ -13,6 +13,7 @@ from choreo.errors import UndecodableRecord
 from choreo.event import Envelope
 from choreo.schema.form import EPOCH, MICROSECOND
 from choreo.transport import Headers, Record
+from choreo.tuples import maker
 
 ID_BYTES_MAX = 64
 HOP_DIGITS_MAX = 9
@@ -38,6 +39,9 @@ class Around(NamedTuple):
     path: tuple[str, ...]
     traceparent: str
     tracestate: str
+
+
+_around = maker(Around)
 
 
 def identity(found: Mapping[str, bytes | None]) -> str:
@@ -72,25 +76,39 @@ def around(record: Record, found: Mapping[str, bytes | None]) -> Around:
     if said and said != key:
         raise UndecodableRecord("key-mismatch", f"ce_sagaid is {said!r} and the key {key!r}; they must be the same")
     get = found.get
-    hop = get("ce_hop") or b"0"
+    saga_type, source, hop, path = _common(get("ce_sagatype"), get("ce_source"), get("ce_hop"), get("ce_path"))
+    subject, caused, causes = get("ce_subject"), get("ce_causationid"), get("ce_causes")
+    compensates, branch = get("ce_compensatesid"), get("ce_branch")
+    trace_parent, trace_state = get("traceparent"), get("tracestate")
+    return _around(
+        (
+            key.decode(),
+            saga_type,
+            subject.decode() if subject else "",
+            source,
+            _occurred_at(get("ce_time"), record.timestamp_ms),
+            caused.decode() if caused else "",
+            tuple(causes.decode().split(",")) if causes else (),
+            compensates.decode() if compensates else "",
+            branch.decode() if branch else "",
+            hop,
+            path,
+            trace_parent.decode() if trace_parent else "",
+            trace_state.decode() if trace_state else "",
+        )
+    )
+
+
+@lru_cache(CONSTANT_MAX)
+def _common(
+    saga_type: bytes | None, source: bytes | None, hop: bytes | None, path: bytes | None
+) -> tuple[str, str, int, tuple[str, ...]]:
+    """Return what all events say which come of the same steps: the counterpart of `_constant`."""
+    hop = hop or b"0"
     if not hop.isdigit() or len(hop) > HOP_DIGITS_MAX:
         raise UndecodableRecord("undecodable", f"the header ce_hop is {hop[:20]!r} and not a number")
-    causes, path = get("ce_causes"), get("ce_path")
-    return Around(
-        key.decode(),
-        (get("ce_sagatype") or b"").decode(),
-        (get("ce_subject") or b"").decode(),
-        (get("ce_source") or b"").decode(),
-        _occurred_at(get("ce_time"), record.timestamp_ms),
-        (get("ce_causationid") or b"").decode(),
-        tuple(causes.decode().split(",")) if causes else (),
-        (get("ce_compensatesid") or b"").decode(),
-        (get("ce_branch") or b"").decode(),
-        int(hop),
-        tuple(path.decode().split(",")) if path else (),
-        (get("traceparent") or b"").decode(),
-        (get("tracestate") or b"").decode(),
-    )
+    steps = tuple(path.decode().split(",")) if path else ()
+    return (saga_type or b"").decode(), (source or b"").decode(), int(hop), steps
 
 
 def _occurred_at(said: bytes | None, timestamp_ms: int) -> datetime:

@@ -67,11 +67,6 @@ class Assignment:
             sorted(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
 
-    def expects(self, position: Position, offset: int) -> bool:
-        """Return whether a record is ours to process: not fetched before a seek, nor of a partition that has gone."""
-        expected = self.offsets.get(position)
-        return expected is not None and offset >= expected
-
     def move(self, offsets: Mapping[Position, int]) -> None:
         """Take note of what has been committed."""
         for position, offset in offsets.items():

@@ -25,6 +25,8 @@ RENEW_TIMEOUT_S = 10.0
 OFFSETS_TIMEOUT_S = 20.0
 SETTLE_TIMEOUT_S = 5.0
 UNSETTLED_S = 0.02
+NOWHERE = 1 << 63
+"""Behind every offset that Kafka has."""
 SESSION_MS = 8000
 HEARTBEATS_A_SESSION = 8
 REFUSALS_MAX = 5
@@ -144,26 +146,27 @@ class KafkaSource:
         if len(messages) < records_max:
             messages += self._consumer.consume(records_max - len(messages), 0)
         # Errors among them are told once: that we are fenced may come together with what it takes from us.
-        records = [record for each in messages if (record := self._record(each)) is not None]
+        records: list[Record] = []
+        expected = self._assignment.offsets
+        for each in messages:
+            if each.error() is not None:
+                self._tell(each)
+                continue
+            record = as_record(each)
+            # Neither fetched before a seek, nor of a partition that has gone.
+            if record[2] >= expected.get(record[:2], NOWHERE):
+                records.append(record)
         if turn != self._assignment.turn:
             # Which of them were read before the assignment changed, nobody can tell: all are read again.
             self._assignment.seek()
             return []
         return records
 
-    def _record(self, message: Any) -> Record | None:  # The client's messages are untyped.
-        error = message.error()
-        if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code.
-                self._assignment.reach_end((message.topic(), message.partition()))
-            else:
-                self._note(error, message.topic() or "")
-            return None
-        record = as_record(message)
-        return record if self._assignment.expects((record.topic, record.partition), record.offset) else None
-
-    def _note(self, error: KafkaError, topic: str) -> None:
-        if fences_consumer(error):
+    def _tell(self, message: Any) -> None:  # The client's messages are untyped.
+        error, topic = message.error(), message.topic() or ""
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code.
+            self._assignment.reach_end((topic, message.partition()))
+        elif fences_consumer(error):
             self._assignment.failure = self._fenced(error.str())
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             # The topics were checked at the start; a broker that has just come back may not know them yet.
@@ -264,7 +267,7 @@ class KafkaSource:
         while time.monotonic() < deadline and self._assignment.failure is None:
             message = self._consumer.poll(self._heartbeat_s / 4)
             if message is not None and message.error() is not None:
-                self._record(message)
+                self._tell(message)
         if self._assignment.failure is None and self._assignment.waiting:
             self._assignment.place()
         return self._assignment.failure is None and bool(self._assignment.offsets)

@@ -24,8 +24,10 @@ from choreo.runtime.timers import WOKEN_MAX, Timers
 from choreo.runtime.work import Chain, Work
 from choreo.step import Rules
 from choreo.transport import Outgoing, Position, Record
+from choreo.tuples import maker
 
 _NOTHING = Memory().encode()
+_outgoing = maker(Outgoing)
 THREADS_MAX = 32
 """Threads for handlers that block (`thread=True`), a service and process."""
 
@@ -132,8 +134,9 @@ class Engine:
         """
         work = Work()
         chains, ends = self._intake.chains(records, work)
+        ended_ms = now_ms(self._clock.now())
         for saga, record in ends.items():
-            if not self._only_ended(saga, work):
+            if not self._only_ended(saga, ended_ms, work):
                 chains[saga] = Chain(*saga, [record])
         self._wake(chains, work)
         if chains:
@@ -268,7 +271,7 @@ class Engine:
             work.due.append((partition, saga_id, memory.due_ms))
         work.counts["events"] += len(items)
 
-    def _only_ended(self, saga: SagaKey, work: Work) -> bool:
+    def _only_ended(self, saga: SagaKey, ended_ms: int, work: Work) -> bool:
         """Stamp a memory where the saga's end is all that came: nothing is decoded.
 
         Returns:
@@ -276,7 +279,6 @@ class Engine:
         """
         partition, saga_id = saga[0], _saga_id(saga[1])
         before = self._partitions[partition].get(saga_id)
-        ended_ms = now_ms(self._clock.now())
         if before is None or (after := with_end(before, ended_ms)) is None:
             return False
         if not peek(before).ended_ms:
@@ -287,7 +289,7 @@ class Engine:
 
     def _remember(self, partition: int, saga_id: str, memory: bytes, work: Work) -> None:
         work.memories[partition, saga_id] = memory
-        work.changelog.append(Outgoing(self._memory_topic, saga_id.encode(), memory, [], partition))
+        work.changelog.append(_outgoing((self._memory_topic, saga_id.encode(), memory, [], partition)))
 
     def _sweep(self, work: Work) -> None:
         """Add a tombstone for every saga that may be forgotten now, in partitions whose offsets vouch for us."""
@@ -302,7 +304,7 @@ class Engine:
                     forgetting.ended(saga_id, now - self._remember_ms)
                     continue
                 work.memories[partition, saga_id] = None
-                work.changelog.append(Outgoing(self._memory_topic, saga_id.encode(), None, [], partition))
+                work.changelog.append(_outgoing((self._memory_topic, saga_id.encode(), None, [], partition)))
                 work.counts["forgotten"] += 1
                 for position, offset in fresh.items():
                     work.offsets.setdefault(position, offset)

@@ -22,7 +22,7 @@ from choreo.step.timing import call_off, end, may_set
 from choreo.tuples import maker
 
 PATH_STEPS_MAX = 32
-_envelope = maker(Envelope)
+_envelope, _fence = maker(Envelope), maker(Fence)
 
 
 def settle(rules: Rules, memory: Memory, call: Call, emitted: Emitted, now: datetime) -> Outcome:
@@ -51,7 +51,7 @@ def settle(rules: Rules, memory: Memory, call: Call, emitted: Emitted, now: date
     cause_ids = tuple(each.event_id for each in causes) if len(causes) > 1 else ()
     path = _path(call, step)
     outcome, delayed = Outcome(), []
-    memory.fences[key] = Fence(_status(rules, call, events), call.check)
+    memory.fences[key] = _fence((_status(rules, call, events), call.check))
     if memory.waiting:
         settled(rules, memory, key)
     for index, (each, event, body) in enumerate(zip(emitted, events, bodies, strict=True)):
