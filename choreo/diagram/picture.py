@@ -1,0 +1,280 @@
+"""What a picture of a choreography shows, whichever form it takes.
+
+The kinds of events, steps and arrows, and the order they are told in, live here; boxes, lines and characters do not.
+Every form of the diagram reads one of these. Two choreographies of the same handlers give the same picture, in whatever
+order their services were named.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+from choreo.choreography import Choreography, Step
+from choreo.diagram.column import columns
+from choreo.event import short
+from choreo.handler import Kind
+
+
+class EventKind(StrEnum):
+    """What an event is to its saga: the first of these that it is."""
+
+    START = "start"
+    COMPLETES = "completes"
+    FAILS = "fails"
+    FAILURE = "failure"
+    UNDOING = "undoing"
+    FACT = "fact"
+
+
+class ArrowKind(StrEnum):
+    """What one thing does to the other.
+
+    Members:
+        TAKES: The event sets the step going.
+        EMITS: The step may emit the event.
+        CAUSES: The event sets the compensation going.
+        UNDOES: The compensation undoes the event.
+        STOPS: The step does not run where the event came first.
+        STANDS_IN: The step's place is taken by the other, once its retries are spent.
+    """
+
+    TAKES = "takes"
+    EMITS = "emits"
+    CAUSES = "causes"
+    UNDOES = "undoes"
+    STOPS = "stops"
+    STANDS_IN = "stands-in"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """One arrow between an event and a step, or between two steps.
+
+    Args:
+        kind: What it says.
+        source: Full name of an event, or `service.handler`.
+        target: The same.
+        note: What else there is to say, in a word or two; "" for nothing.
+    """
+
+    kind: ArrowKind
+    source: str
+    target: str
+    note: str = ""
+
+    @property
+    def from_step(self) -> bool:
+        """Return whether it begins at a step, not at an event."""
+        return self.kind in {ArrowKind.EMITS, ArrowKind.UNDOES, ArrowKind.STANDS_IN}
+
+    @property
+    def to_step(self) -> bool:
+        """Return whether it ends at a step, not at an event."""
+        return self.kind not in {ArrowKind.EMITS, ArrowKind.UNDOES}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Events that no handler emits: where they come from.
+
+    Args:
+        service: Who publishes them; "" where nobody that is known does.
+        events: Full names.
+        by: Who decides there; "" where that is not said.
+        starts: They start sagas.
+    """
+
+    service: str
+    events: tuple[str, ...]
+    by: str = ""
+    starts: bool = False
+
+
+class Picture:
+    """A choreography in the order in which it is told.
+
+    Args:
+        choreography: All services together.
+    """
+
+    def __init__(self, choreography: Choreography) -> None:
+        self.choreography = choreography
+        self.columns: Mapping[str, int] = columns(choreography)
+        self.steps: tuple[Step, ...] = tuple(
+            sorted(
+                choreography.steps,
+                key=lambda step: (self.columns[step.name], kind_of(step) is Kind.COMPENSATION, step.name),
+            )
+        )
+        self._short = Counter(short(name) for name in self._named())
+
+    @cached_property
+    def services(self) -> tuple[str, ...]:
+        """Return the services, those that a saga reaches first before the others."""
+        nearest = dict.fromkeys(self.choreography.services, len(self.steps) + 1)
+        for step in self.steps:
+            nearest[step.service] = min(nearest[step.service], self.columns[step.name])
+        for source in self.sources:
+            nearest[source.service] = -1 if source.starts else nearest.get(source.service, 0)
+        return tuple(sorted((each for each in nearest if each), key=lambda name: (nearest[name], name)))
+
+    @cached_property
+    def events(self) -> tuple[str, ...]:
+        """Return the full names of all events, in the order in which a saga reaches them."""
+        reached = [name for source in self.sources for name in source.events]
+        reached += [name for step in self.steps for name in step.handler.emits]
+        return tuple(dict.fromkeys([*reached, *sorted(self._named())]))
+
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """Return where the events come from that no handler emits: starts, people's decisions, what is not known."""
+        found: dict[tuple[str, str, bool], list[str]] = {}
+        for owned in self.choreography.sagas.values():
+            found.setdefault((owned.owner, "", True), []).append(owned.saga.starts)
+        for name in sorted(self._named()):
+            for service, by in self.choreography.publishers(name).items():
+                found.setdefault((service, by, False), []).append(name)
+            if self._from_elsewhere(name):
+                found.setdefault(("", "", False), []).append(name)
+        return tuple(
+            Source(service, tuple(sorted(set(names))), by, starts)
+            for (service, by, starts), names in sorted(found.items(), key=lambda each: (not each[0][2], each[0]))
+        )
+
+    @cached_property
+    def arrows(self) -> tuple[Arrow, ...]:
+        """Return every arrow, step by step."""
+        return tuple(arrow for step in self.steps for arrow in dict.fromkeys(self._arrows(step)))
+
+    def label(self, event: str) -> str:
+        """Return what people call an event: its class name, or its full name where two events share that."""
+        name = short(event)
+        return name if self._short[name] == 1 else event
+
+    def is_failure(self, event: str) -> bool:
+        """Return whether an event aborts its saga."""
+        known = self.choreography.events.get(event)
+        return known is not None and known.failure
+
+    def kind(self, event: str) -> EventKind:
+        """Return what an event is to its saga."""
+        sagas = [owned.saga for owned in self.choreography.sagas.values()]
+        producers = self.choreography.producers(event)
+        if any(saga.starts == event for saga in sagas):
+            return EventKind.START
+        if any(event in saga.completes for saga in sagas):
+            return EventKind.COMPLETES
+        if any(event in saga.fails for saga in sagas):
+            return EventKind.FAILS
+        if self.is_failure(event):
+            return EventKind.FAILURE
+        if producers and all(kind_of(step) is Kind.COMPENSATION for step in producers):
+            return EventKind.UNDOING
+        return EventKind.FACT
+
+    def look(self, arrow: Arrow) -> str:
+        """Return how an arrow is drawn: `failure`, `undoing`, `stops`, or `fact`."""
+        if arrow.kind is ArrowKind.STOPS:
+            return "stops"
+        if arrow.kind is ArrowKind.UNDOES:
+            return "undoing"
+        if arrow.kind is ArrowKind.STANDS_IN:
+            return "failure"
+        return self.event_look(arrow.target if arrow.kind is ArrowKind.EMITS else arrow.source)
+
+    def event_look(self, event: str) -> str:
+        """Return how an event's own arrows are drawn: `failure`, `undoing` or `fact`."""
+        if self.is_failure(event):
+            return "failure"
+        return "undoing" if self.kind(event) is EventKind.UNDOING else "fact"
+
+    def home(self, event: str) -> str:
+        """Return the one service that an event comes from; "" where that is nobody, or several."""
+        found = {step.service for step in self.choreography.producers(event)}
+        found |= {source.service for source in self.sources if event in source.events}
+        return found.pop() if len(found) == 1 else ""
+
+    def takers(self, event: str) -> tuple[Step, ...]:
+        """Return the steps that an event sets going, or is one of the events for, in the order of the picture."""
+        return tuple(self._takers.get(event, ()))
+
+    @cached_property
+    def _takers(self) -> Mapping[str, list[Step]]:
+        found: dict[str, list[Step]] = {}
+        for step in self.steps:
+            for event in _triggers(step, guarded=self.guarded(step) is not None):
+                found.setdefault(event, []).append(step)
+        return found
+
+    def host(self, step: Step) -> Step | None:
+        """Return the step that another one belongs to: the one of its service that it undoes or stands in for."""
+        if kind_of(step) is not Kind.COMPENSATION:
+            return self.guarded(step)
+        undone = (each for name in step.handler.original for each in self.choreography.producers(name))
+        column = self.columns[step.name]
+        beside = [each for each in undone if each.service == step.service and self.columns[each.name] == column]
+        return min(beside, key=lambda each: each.name, default=None)
+
+    def guarded(self, step: Step) -> Step | None:
+        """Return the step whose place an `otherwise` takes."""
+        return self._by_name.get(f"{step.service}.{step.handler.guards}") if step.handler.guards else None
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Step]:
+        return {step.name: step for step in self.steps}
+
+    def _named(self) -> set[str]:
+        named = {name for step in self.choreography.steps for name in (*step.reads, *step.takes, *step.handler.emits)}
+        return named.union(self.choreography.events)
+
+    def _from_elsewhere(self, event: str) -> bool:
+        known = self.choreography.producers(event) or self.choreography.publishers(event)
+        return not known and self.choreography.started_by(event) is None
+
+    def _arrows(self, step: Step) -> Iterable[Arrow]:
+        handler, name = step.handler, step.name
+        guarded = self.guarded(step)
+        if guarded is not None:
+            yield Arrow(ArrowKind.STANDS_IN, guarded.name, name, "gives up")
+        else:
+            for place, types in enumerate(handler.waits_for):
+                note = "one from each branch" if place == handler.gathers else ""
+                yield from (Arrow(ArrowKind.TAKES, each, name, note) for each in sorted(types))
+        yield from (Arrow(ArrowKind.CAUSES, each, name) for each in sorted(handler.causes))
+        yield from (Arrow(ArrowKind.UNDOES, name, each, "undoes") for each in sorted(handler.original))
+        yield from (Arrow(ArrowKind.STOPS, each, name, "stops") for each in sorted({*handler.awaits, *handler.unless}))
+        opens, later = opened(step), delayed(step)
+        for each in handler.emits:
+            note = "opens branches" if each in opens else "later" if each in later else ""
+            yield Arrow(ArrowKind.EMITS, name, each, note)
+
+
+def _triggers(step: Step, *, guarded: bool) -> frozenset[str]:
+    if kind_of(step) is Kind.COMPENSATION:
+        return frozenset(step.handler.causes)
+    return frozenset() if guarded else frozenset().union(*step.handler.waits_for)
+
+
+def kind_of(step: Step) -> Kind:
+    """Return what a step is for; what a later version calls otherwise is drawn like any step."""
+    try:
+        return Kind(step.handler.kind)
+    except ValueError:
+        return Kind.FORWARD
+
+
+def opened(step: Step) -> frozenset[str]:
+    """Return the events that a step emits in a list, each of which begins a branch."""
+    return _emitted(step, "opens")
+
+
+def delayed(step: Step) -> frozenset[str]:
+    """Return the events that a step emits for later."""
+    return _emitted(step, "later")
+
+
+def _emitted(step: Step, how: str) -> frozenset[str]:
+    emissions = (each for outcome in step.handler.outcomes for each in outcome)
+    return frozenset(name for each in emissions if getattr(each, how) for name in each.types)
