@@ -206,8 +206,18 @@ async def _worker(
 
 
 def _announce(declared: Sequence[Declaration], transport: Transport) -> Catalog:
-    """Write the manifests, then read all there are."""
+    """Read the manifests that there are, and write ours if nothing there contradicts them.
+
+    Raises:
+        SchemaError: If a fingerprint of ours is out there with another meaning.
+        BrokerUnavailable: If the brokers do not answer.
+    """
     manifests = [Manifest.of(each) for each in declared]
+    catalog = Catalog(transport, Schemas(), manifests)
+    catalog.load()
+    if catalog.contradicted:
+        catalog.close()
+        raise catalog.contradicted[0]
     sender = transport.sender()
     failures: list[Exception] = []
     try:
@@ -221,8 +231,6 @@ def _announce(declared: Sequence[Declaration], transport: Transport) -> Catalog:
         sender.close()
     if left or failures:
         raise BrokerUnavailable(f"the manifests could not be announced: {failures[0] if failures else 'no answer'}")
-    catalog = Catalog(transport, Schemas(), manifests)
-    catalog.load()
     return catalog
 
 

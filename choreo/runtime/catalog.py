@@ -39,6 +39,9 @@ class Catalog:
         self._reader: Reader | None = None
         self._positions: dict[tuple[str, int], int] = {}
         self._lock = threading.Lock()
+        self._ours = {digest for manifest in self._own for digest in manifest.schemas}
+        self.contradicted: list[SchemaError] = []
+        """Why schemas of this process's own services cannot be used: what is out there means something else by them."""
         self.choreography = self._graph()
         for manifest in self._manifests.values():
             self._learn(manifest)
@@ -94,8 +97,10 @@ class Catalog:
         return True
 
     def _learn(self, manifest: Manifest) -> None:
-        for schema in manifest.schemas.values():
+        for digest, schema in manifest.schemas.items():
             try:
                 self.schemas.add(schema)
             except SchemaError as error:
+                if digest in self._ours:
+                    self.contradicted.append(error)
                 _log.warning("a schema announced by %s is passed over: %s", manifest.key, error)
