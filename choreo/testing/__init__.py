@@ -1,27 +1,72 @@
 """Testing choreographies: several services as if they were one function.
 
 `Scenario` runs the very code of production on brokers in memory, with time that stands still; `context` makes a
-`Context` for the unit test of one handler. Users import both from here; nothing in production does. They are loaded
-at first use, for pytest loads this package wherever choreo is installed, for the sake of its plugin.
+`Context` for the unit test of one handler; `replay` takes recorded sagas through today's code. Users import them from
+here; nothing in production does. They are loaded at first use, for pytest loads this package wherever choreo is
+installed, for the sake of its plugin.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from choreo.replay import Difference as Difference
+    from choreo.replay import Recording as Recording
+    from choreo.replay import recorded as recorded
+    from choreo.replay import replay as replay
     from choreo.testing.broker import MemoryBroker as MemoryBroker
     from choreo.testing.context import context as context
     from choreo.testing.handle import SagaHandle as SagaHandle
+    from choreo.testing.plan import Rates as Rates
+    from choreo.testing.points import Point as Point
+    from choreo.testing.points import TransientFault as TransientFault
+    from choreo.testing.rehearsal import Case as Case
+    from choreo.testing.rehearsal import given as given
     from choreo.testing.scenario import Scenario as Scenario
+    from choreo.testing.simulation import InvariantBroken as InvariantBroken
+    from choreo.testing.simulation import Simulation as Simulation
+    from choreo.testing.trials import Report as Report
+    from choreo.testing.trials import simulate as simulate
 
 _HOMES = {
+    "Case": "choreo.testing.rehearsal",
+    "Difference": "choreo.replay",
+    "InvariantBroken": "choreo.testing.simulation",
     "MemoryBroker": "choreo.testing.broker",
+    "Point": "choreo.testing.points",
+    "Recording": "choreo.replay",
+    "Rates": "choreo.testing.plan",
+    "Report": "choreo.testing.trials",
     "SagaHandle": "choreo.testing.handle",
     "Scenario": "choreo.testing.scenario",
+    "Simulation": "choreo.testing.simulation",
+    "TransientFault": "choreo.testing.points",
     "context": "choreo.testing.context",
+    "given": "choreo.testing.rehearsal",
+    "recorded": "choreo.replay",
+    "replay": "choreo.replay",
+    "simulate": "choreo.testing.trials",
 }
 
-__all__ = ["MemoryBroker", "SagaHandle", "Scenario", "context"]
+__all__ = [
+    "Case",
+    "Difference",
+    "InvariantBroken",
+    "MemoryBroker",
+    "Point",
+    "Rates",
+    "Recording",
+    "Report",
+    "SagaHandle",
+    "Scenario",
+    "Simulation",
+    "TransientFault",
+    "context",
+    "given",
+    "recorded",
+    "replay",
+    "simulate",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -6,7 +6,8 @@ the same calls always give the same answers.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from hashlib import sha256
 from heapq import heapify, heappop, heapreplace
 
 from choreo.clock import Clock, SystemClock
@@ -19,6 +20,10 @@ from choreo.testing.source import MemorySource
 from choreo.transport import Guarantees, Outgoing, Position, Reader, Record, Sender, Source, TopicSpec, TopicState
 
 DELIVERIES = frozenset({"exactly_once", "at_least_once"})
+Head = tuple[int, Record]
+"""The next record of a partition, and when it was written, counted over all topics."""
+Pick = Callable[[str, Sequence[Record]], int]
+"""Chooses what a group reads next, of the first records of several partitions."""
 
 
 class MemoryBroker:
@@ -26,11 +31,12 @@ class MemoryBroker:
 
     Args:
         clock: Where records' timestamps come from.
-        pick: Chooses which partition a source reads next: given how many have something, an index below that. Unless
-            given, records come in the order in which they were written, whatever their topics.
+        pick: Chooses which partition a source reads next: given its group and the first record of each partition that
+            has something, the place of one of them. Unless given, records come in the order in which they were
+            written, whatever their topics.
     """
 
-    def __init__(self, clock: Clock | None = None, pick: Callable[[int], int] | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, pick: Pick | None = None) -> None:
         self.changed = threading.Condition(threading.RLock())
         """Held by whoever looks at or changes the broker; notified of every change."""
         self._clock = clock if clock is not None else SystemClock()
@@ -131,6 +137,14 @@ class MemoryBroker:
         with self.changed:
             places = {(topic, number): 0 for topic in topics for number in range(self.partitions(topic))}
             return self.fetch(places, sum(self.log(place).end for place in places))
+
+    def digest(self, *topics: str) -> str:
+        """Return a digest of all that is committed to these topics, every byte: equal runs have equal ones."""
+        digest = sha256()
+        for record in self.records(*topics):
+            parts = [record.topic, record.partition, record.offset, record.timestamp_ms, record.key, record.value]
+            digest.update(repr((parts, record.headers)).encode())
+        return digest.hexdigest()
 
     def hold(self, topic: str, group: str = "") -> None:
         """Give a topic's records to no source, or to none of one group, until released; readers still get them."""
@@ -244,19 +258,12 @@ class MemoryBroker:
             group: Who asks; "" for a reader, from whom nothing is held back.
         """
         found: list[Entry] = []
-        heads = []
-        for place, offset in places.items():
-            log = self.log(place)
-            if log.tip <= offset or self._is_held(place[0], group):
-                continue
-            entries = log.committed(offset)
-            if (first := next(entries, None)) is not None:
-                heads.append((first.sequence, first, entries))
+        heads = [(first.sequence, first, entries) for first, entries in self._firsts(places, group)]
         heapify(heads)
         while heads and len(found) < records_max:
             if group and self._pick is not None:
                 # Any order between partitions is one that Kafka may show.
-                index = self._pick(len(heads))
+                index = self._pick(group, _records(entry for _, entry, _ in heads))
                 _, entry, entries = heads.pop(index)
                 if (following := next(entries, None)) is not None:
                     heads.insert(index, (following.sequence, following, entries))
@@ -267,22 +274,27 @@ class MemoryBroker:
                 else:
                     heappop(heads)
             found.append(entry)
-        records = [entry.record for entry in found if entry.record is not None]
+        records = _records(found)
         for record in records:
             places[record.topic, record.partition] = record.offset + 1
         return records
 
-    def oldest(self, places: Mapping[Position, int], group: str) -> int | None:
-        """Return when the next record of these places was written, counted over all topics; None if there is none."""
-        found: list[int] = []
+    def heads(self, places: Mapping[Position, int], group: str) -> list[Head]:
+        """Return the next record of each of these places that has one, with its place in all that was written."""
         with self.changed:
-            for place, offset in places.items():
-                log = self.log(place)
-                if log.tip <= offset or self._is_held(place[0], group):
-                    continue
-                if (first := next(log.committed(offset), None)) is not None:
-                    found.append(first.sequence)
-        return min(found, default=None)
+            firsts = [first for first, _ in self._firsts(places, group)]
+            return [(each.sequence, each.record) for each in firsts if each.record is not None]
+
+    def _firsts(self, places: Mapping[Position, int], group: str) -> Iterator[tuple[Entry, Iterator[Entry]]]:
+        """Yield the next committed entry of each place that has one and is not held back, with those behind it."""
+        logs = self._logs
+        for (topic, number), offset in places.items():
+            log = logs[topic][number]
+            if log.tip <= offset or self._is_held(topic, group):
+                continue
+            entries = log.committed(offset)
+            if (first := next(entries, None)) is not None:
+                yield first, entries
 
     def _is_held(self, topic: str, group: str) -> bool:
         return bool(group) and ((topic, "") in self._held or (topic, group) in self._held)
@@ -298,3 +310,7 @@ class MemoryBroker:
         if missing:
             fix = "create it first: nothing is created by itself"
             raise TopicProblem([Problem("CH080", f"topic {topic} does not exist", "", fix) for topic in missing])
+
+
+def _records(entries: Iterable[Entry]) -> list[Record]:
+    return [entry.record for entry in entries if entry.record is not None]

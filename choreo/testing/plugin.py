@@ -1,6 +1,7 @@
 """What choreo adds to pytest.
 
-The fixtures `choreo_scenario` and `choreo_kafka` and the option `--choreo-seed` live here; what they give does not.
+The fixtures `choreo_scenario`, `choreo_simulation` and `choreo_kafka` and the option `--choreo-seed` live here; what
+they give does not.
 pytest loads this module wherever choreo is installed, so it imports nothing of choreo before a test asks for it.
 """
 
@@ -14,6 +15,8 @@ import pytest
 
 if TYPE_CHECKING:
     from choreo.testing.scenario import Scenario
+    from choreo.testing.simulation import Simulation
+    from choreo.testing.trials import Report
 
 SERVERS = "CHOREO_TEST_BOOTSTRAP_SERVERS"
 
@@ -25,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         default=None,
         metavar="N",
-        help="deliver records in the order that N stands for; the same N repeats a run exactly",
+        help="order and faults of scenarios and simulations follow from N; the same N repeats a run exactly",
     )
 
 
@@ -51,6 +54,37 @@ def choreo_scenario(request: pytest.FixtureRequest) -> "Iterator[Callable[..., S
             return stack.enter_context(made)
 
         yield make
+
+
+class Simulations:
+    """What `choreo_simulation` gives: simulations under the seed of the session, if it has one.
+
+    Args:
+        seed: What `--choreo-seed` says.
+    """
+
+    def __init__(self, seed: int | None) -> None:
+        self._seed = {} if seed is None else {"seed": seed}
+
+    def __call__(self, *services: Any, **options: Any) -> "Simulation":  # Simulation's own arguments.
+        """Return a simulation, to be used as a block; it takes what `Simulation` takes."""
+        made: Simulation = import_module("choreo.testing.simulation").Simulation(*services, **(options | self._seed))
+        return made
+
+    def run(self, run: "Callable[[Simulation], object]", *services: Any, **options: Any) -> "Report":
+        """Run a function under many seeds, or under the session's alone; it takes what `simulate` takes."""
+        once = {"runs": 1, **self._seed} if self._seed else {}
+        report: Report = import_module("choreo.testing.trials").simulate(run, *services, **(options | once))
+        return report
+
+
+@pytest.fixture
+def choreo_simulation(request: pytest.FixtureRequest) -> Simulations:
+    """Return what makes simulations: called, one for a block; by `run`, many of one function, the smallest told.
+
+    With `--choreo-seed` there is one run, which that seed stands for.
+    """
+    return Simulations(request.config.getoption("--choreo-seed"))
 
 
 @pytest.fixture(scope="session")

@@ -1,40 +1,40 @@
 """Services, time and brokers in one block of a test.
 
-The order in which records are delivered, publishing and the questions a test asks live here; the code under test is
-production's, from publisher to tracker. Tests use it; it is deterministic: the same calls make the same run.
+What a test may do and ask lives here; who is served next is `delivery`'s, what strikes them the `faults`'. The code
+under test is production's, from publisher to tracker. Tests use it; it is deterministic: the same calls make the same
+run.
 """
 
-import random
 import time
 import uuid
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
 from choreo.clock import ManualClock
-from choreo.codec import Codec, Schemas
-from choreo.errors import ChoreoError, DeclarationError, UndecodableRecord
+from choreo.errors import ChoreoError, UndecodableRecord
 from choreo.event import Envelope, Event
-from choreo.manifest import Manifest
 from choreo.publisher import Publisher, Where
-from choreo.runtime.catalog import Catalog
 from choreo.runtime.topics import needed
-from choreo.service import Service, declarations, not_yet
+from choreo.service import Declaration, Service
 from choreo.settings import Settings
 from choreo.testing.broker import MemoryBroker
+from choreo.testing.cast import cast_of
+from choreo.testing.chance import Chance
+from choreo.testing.chronicle import Happening
+from choreo.testing.delivery import RECORDS_MAX, Delivery
+from choreo.testing.faults import Faults, Order
 from choreo.testing.handle import SagaHandle
 from choreo.testing.loop import PrivateLoop
-from choreo.testing.members import Member
+from choreo.testing.members import Stage
+from choreo.testing.points import Point, TransientFault
+from choreo.testing.traffic import Traffic
 from choreo.tracker import Follower, Store, Tracker
-from choreo.transport import Reader
+from choreo.transport import Outgoing, Reader, Record
 
-RECORDS_MAX = 100_000
-"""Records that one `settle` may deliver: a choreography that needs more does not come to rest."""
-TIMERS_MAX = 100_000
-"""Timers that one `settle` may jump to."""
 READ_RECORDS_MAX = 10_000
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IDS = uuid.UUID("018f0000-0000-7000-8000-000000000000")
 T = TypeVar("T")
 
@@ -43,7 +43,8 @@ class Scenario:
     """Runs services on brokers in memory, with virtual time; use it as a block.
 
     Records are delivered oldest first; of several services that want one, those that own a saga type come last, else in
-    the order given. `hold` keeps a topic back, so that others overtake it; a `seed` shuffles all of them.
+    the order given. `hold` and `delay` keep a topic back, so that others overtake it; a `seed` shuffles all of them.
+    `fail`, `crash` and `duplicate` make something go wrong that goes wrong in production.
 
     Args:
         services: What takes part.
@@ -64,37 +65,42 @@ class Scenario:
         clock: ManualClock | None = None,
         seed: int | None = None,
     ) -> None:
-        self._declarations = declarations(*services)
-        if waiting := not_yet(self._declarations):
-            raise DeclarationError(waiting)
         self.seed = seed
         """What the order of delivery stands for; None for the oldest first."""
         self._park = park
         self._settings = settings if settings is not None else Settings.model_construct()
         self._clock = clock if clock is not None else ManualClock()
-        self._chance = random.Random(seed) if seed is not None else None  # noqa: S311 - an order, not a secret.
-        self._replaced: dict[str, dict[type, object]] = {each.name: {} for each in self._declarations}
-        self._members: list[Member] = []
+        self._cast = cast_of(services, self._settings)
+        self._declared = {each.name: each for each in self._cast.declarations}
+        self._replaced: dict[str, dict[type, object]] = {name: {} for name in self._declared}
+        self._starts = {saga.starts: saga for each in self._declared.values() for saga in each.sagas}
         self._stack = AsyncExitStack()
-        self._parked: list[Exception] = []
-        self._held: set[tuple[str, str]] = set()
         self._published = 0
         self._loop: PrivateLoop | None = None
         self._reader: Reader | None = None
         self._events: dict[str, dict[str, Envelope]] = {}
-        self._starts = {saga.starts: saga for each in self._declarations for saga in each.sagas}
-        self._codec = Codec({kind for each in self._declarations for kind in each.event_types}, Schemas())
-        self.broker = MemoryBroker(self._clock, self._chance.randrange if self._chance is not None else None)
+        chance = Chance(seed) if seed is not None else None
+        self.broker = MemoryBroker(self._clock, self._pick if chance is not None else None)
         """The brokers: for looking at other topics, and for doing faults to."""
-        self.broker.create(needed(self._declarations, self._settings))
-        self._publisher = Publisher(*services, settings=self._settings, transport=self.broker, clock=self._clock)
+        self.broker.create(needed(self._cast.declarations, self._settings))
         self._store = Store(":memory:")
         self._follower = Follower(self._store, self.broker, self._clock)
         self._tracker = Tracker(self._store, self._clock, nap=self._nap)
+        self._faults = Faults()
+        self._traffic = Traffic(self.broker)
+        self._delivery = Delivery(self._clock, self._faults, self._traffic, chance, self._follower.catch_up)
+        self._stage = Stage(
+            cast=self._cast,
+            broker=self.broker,
+            settings=self._settings,
+            clock=self._clock,
+            faults=self._faults,
+            tell=self._happened,
+        )
+        self._cast.enter(self.broker, self._clock, self._write)
 
     def __enter__(self) -> Self:
         self._loop = PrivateLoop()
-        self._loop.call(self._publisher.open)
         return self
 
     def __exit__(
@@ -103,12 +109,12 @@ class Scenario:
         loop = self._opened()
         try:
             loop.run(self._stack.aclose())
-            loop.call(self._publisher.close)
         finally:
             self.broker.close()
             self._follower.close()
             self._store.close()
             loop.close()
+            self._cast.leave()
 
     @property
     def now(self) -> datetime:
@@ -124,7 +130,7 @@ class Scenario:
     @property
     def publisher(self) -> Publisher:
         """A publisher of all the services; for code under test."""
-        return self._publisher
+        return self._cast.publisher
 
     def replace(self, service: Service, kind: type[T], instance: T) -> None:
         """Let an instance stand in for a provided resource; the real provider never runs.
@@ -132,11 +138,9 @@ class Scenario:
         Raises:
             ChoreoError: If the services have started already, or the service provides no such type.
         """
-        if self._members:
+        if self._delivery.started:
             raise ChoreoError("replace() comes before the first publish(): the services have started")
-        found = next((each for each in self._declarations if each.name == service.name), None)
-        if found is None:
-            raise ChoreoError(f"{service.name} takes no part in this scenario")
+        found = self._known(service)
         if found.provider(kind) is None:
             told = ", ".join(each.type.__name__ for each in found.providers) or "nothing"
             raise ChoreoError(f"{service.name} provides no {kind.__name__}; it provides {told}")
@@ -155,7 +159,7 @@ class Scenario:
             where.setdefault("event_id", counted)
         elif saga.key is None and "key" not in where:
             where.setdefault("saga_id", counted)
-        publisher = self._publisher
+        publisher = self._cast.publisher
         # Code under test may have closed it; opening it again is no harm.
         self._opened().call(publisher.open)
         return SagaHandle(self, self._opened().call(lambda: publisher.publish(event, **where)))
@@ -171,16 +175,50 @@ class Scenario:
             Exception: What a step was parked with, unless `park=True`; all the rest has been done then.
             ChoreoError: If it does not come to rest.
         """
-        self._until(None)
-        self._tell()
+        self._start()
+        self._delivery.until(None)
+        self._tell_parked()
 
-    def step(self, service: Service | None = None) -> bool:
+    def step(self, service: Service | None = None, until: type[Event] | str = "") -> bool:
         """Deliver the next record, of all or of what one service has to read; return whether there was one.
 
         What a step is parked with is raised by the next `settle`.
+
+        Args:
+            service: Who reads; whoever comes first unless given.
+            until: A topic to read from, or an event class: then its topic is read until one of its kind has come.
         """
         self._start()
-        return self._deliver(1, service) == 1
+        name = self._name(service)
+        if isinstance(until, str):
+            return self._delivery.deliver(1, name, until) == 1
+        while (kind := self._delivery.following(name, until.__choreo_topic__)) is not None:
+            self._delivery.deliver(1, name, until.__choreo_topic__)
+            if kind == until.__choreo_type__:
+                return True
+        return False
+
+    def fire(self, service: Service) -> bool:
+        """Move time on to the next timer of a service, and have it fire before all others; return whether there is one.
+
+        As happens where the others' services are down. What a step is parked with is raised by the next `settle`.
+        """
+        self._start()
+        return self._delivery.fire(self._known(service).name)
+
+    def answer(self, service: Service, handler: Callable[..., object] | str, *events: Event) -> None:
+        """Have a handler return these events when it is called next, without being called.
+
+        Args:
+            service: Its service.
+            handler: The handler, or its name.
+            events: What its hint says it may return; where that is a list or a `Later`, the events in it.
+
+        Raises:
+            ChoreoError: If the service has no such handler.
+        """
+        name = self._handler(service, handler)
+        self._faults.ask(Order(service=service.name, times=1, handler=name, answer=events))
 
     def advance(self, by: timedelta) -> None:
         """Do all that there is to do and all that falls due by then, in order, and stop there.
@@ -190,26 +228,75 @@ class Scenario:
         Raises:
             Exception: As `settle`.
         """
+        self._start()
         until = self._clock.now() + by
-        self._until(until)
-        self._clock.advance(until - self._clock.now())
-        for member in self._members:
-            self._parked += self._opened().run(member.serve(0))
-        self._drain()
-        self._tell()
+        self._delivery.until(until)
+        self._delivery.wake(until)
+        self._tell_parked()
 
     def hold(self, *topics: str, service: Service | None = None) -> None:
         """Deliver nothing from these topics, to any service or to one, so that others overtake them."""
-        group = service.name if service is not None else ""
-        for topic in topics:
-            self.broker.hold(topic, group)
-            self._held.add((topic, group))
+        self._traffic.hold(topics, self._name(service))
 
     def release(self, *topics: str) -> None:
-        """Deliver from these topics again; from all that are held if none is named."""
-        for topic, group in [each for each in self._held if not topics or each[0] in topics]:
-            self.broker.release(topic, group)
-            self._held.discard((topic, group))
+        """Deliver from these topics again; from all that are held back or late if none is named."""
+        self._traffic.release(topics)
+
+    def delay(self, *topics: str, by: timedelta, service: Service | None = None) -> None:
+        """Deliver nothing from these topics until so much time has passed, to any service or to one."""
+        for topic in topics:
+            self._traffic.delay(topic, self._name(service), self._clock.now() + by)
+
+    def fail(
+        self,
+        service: Service,
+        handler: Callable[..., object] | str,
+        *,
+        times: int = 1,
+        error: Exception | None = None,
+        after: bool = False,
+    ) -> None:
+        """Have a handler raise when it is called next.
+
+        Args:
+            service: Its service.
+            handler: The handler, or its name.
+            times: How many calls of it raise.
+            error: What they raise; a `TransientFault` unless given.
+            after: They raise when they have run: what they did outside is done, and nobody knows.
+
+        Raises:
+            ChoreoError: If the service has no such handler.
+        """
+        name = self._handler(service, handler)
+        raised = error if error is not None else TransientFault(f"{service.name}.{name} was made to fail")
+        self._faults.ask(Order(service=service.name, times=times, handler=name, error=raised, after=after))
+
+    def crash(
+        self,
+        service: Service,
+        *,
+        at: Point = Point.BEFORE_COMMIT,
+        handler: Callable[..., object] | str | None = None,
+        times: int = 1,
+    ) -> None:
+        """Have a service die when it comes to a point next; it starts again from what is committed, as by `restart`.
+
+        Args:
+            service: The service.
+            at: Where in an event's way.
+            handler: Only in a batch that calls this handler; in any unless given.
+            times: How often it dies.
+
+        Raises:
+            ChoreoError: If the service takes no part, or has no such handler.
+        """
+        name = self._handler(service, handler) if handler is not None else ""
+        self._faults.ask(Order(service=self._known(service).name, times=times, handler=name, point=at))
+
+    def duplicate(self, kind: type[Event], *, times: int = 1) -> None:
+        """Have the next events of a type come twice, the same record again: from handlers or from outside."""
+        self._faults.ask_twice(kind, times)
 
     def restart(self, service: Service) -> None:
         """Kill a service, uncommitted work and all, and start it again from what is committed.
@@ -217,20 +304,16 @@ class Scenario:
         Its resources are closed and opened anew; those that were replaced stay.
         """
         self._start()
-        member = next((each for each in self._members if each.name == service.name), None)
-        if member is None:
-            raise ChoreoError(f"{service.name} takes no part in this scenario")
-        self._opened().run(member.restart())
+        self._delivery.restart(self._known(service).name)
 
     def events_of(self, saga_id: str) -> list[Envelope]:
         """Return a saga's committed events, each once, in the order of their commits."""
         if self._reader is None:
-            topics = {kind.__choreo_topic__ for each in self._declarations for kind in each.event_types}
-            self._reader = self.broker.reader(sorted(topics))
+            self._reader = self.broker.reader(self._cast.catalog.choreography.topics)
         while records := self._reader.poll(0, READ_RECORDS_MAX):
             for record in records:
                 try:
-                    envelope = self._codec.read(record)
+                    envelope = self._cast.codec.read(record)
                 except UndecodableRecord:
                     # It is no event of any saga; the services that read it have dead-lettered it.
                     continue
@@ -243,81 +326,52 @@ class Scenario:
             raise ChoreoError("a scenario is a block: with Scenario(…) as s:")
         return self._loop
 
+    def _known(self, service: Service) -> Declaration:
+        found = self._declared.get(service.name)
+        if found is None:
+            raise ChoreoError(f"{service.name} takes no part in this scenario")
+        return found
+
+    def _name(self, service: Service | None) -> str:
+        return "" if service is None else self._known(service).name
+
+    def _handler(self, service: Service, handler: Callable[..., object] | str) -> str:
+        """Return the name under which a service has a handler."""
+        handlers = self._known(service).handlers
+        found = next((each.name for each in handlers if handler in (each.name, each.function)), None)
+        if found is None:
+            known = ", ".join(each.name for each in handlers) or "none"
+            raise ChoreoError(f"{service.name} has no handler {handler!r}; it has {known}")
+        return found
+
     def _start(self) -> None:
         loop = self._opened()
-        if self._members:
-            return
-        catalog = Catalog(self.broker, Schemas(), [Manifest.of(each) for each in self._declarations])
-        self._stack.callback(catalog.close)
-        self._members = [
-            Member(
-                each,
-                broker=self.broker,
-                catalog=catalog,
-                settings=self._settings,
-                clock=self._clock,
-                replaced=self._replaced[each.name],
-            )
-            for each in self._declarations
-        ]
-        for member in self._members:
-            loop.run(member.open(self._stack))
+        if not self._delivery.started:
+            self._delivery.start(self._stage, self._replaced, loop, self._stack)
 
-    def _until(self, until: datetime | None) -> None:
-        """Do all there is to do, moving time on from timer to timer, as far as it may go."""
-        self._start()
-        for _ in range(TIMERS_MAX):
-            self._drain()
-            waits = [(due_ms, place) for place, each in enumerate(self._members) if (due_ms := each.engine.next_ms)]
-            if not waits:
-                return
-            due_ms, place = min(waits)
-            due = max(EPOCH + timedelta(milliseconds=due_ms), self._clock.now())
-            if until is not None and due > until:
-                return
-            self._clock.advance(due - self._clock.now())
-            self._parked += self._opened().run(self._members[place].serve(0))
-        raise ChoreoError(f"no rest after {TIMERS_MAX} timers: does a step set itself anew for ever?")
+    def _pick(self, group: str, heads: Sequence[Record]) -> int:
+        return self._delivery.pick(group, heads)
 
-    def _drain(self) -> None:
-        if self._deliver(RECORDS_MAX) == RECORDS_MAX:
-            raise ChoreoError(f"no rest after {RECORDS_MAX} records: do two handlers answer each other for ever?")
-        self._follower.catch_up()
+    def _write(self, outgoing: Outgoing) -> None:
+        """Write what comes from outside."""
+        self.broker.write([outgoing])
+        self._happened(Happening(self._clock.now(), "", (), (outgoing,), ()))
 
-    def _tell(self) -> None:
-        parked, self._parked = self._parked, []
+    def _happened(self, happening: Happening) -> None:
+        """Have twice what is to come twice."""
+        for each in happening.wrote:
+            deliveries = self._faults.copy(each, outside=not happening.who)
+            if deliveries is not None:
+                self._traffic.copy(each, deliveries)
+
+    def _tell_parked(self) -> None:
+        parked, self._delivery.parked = self._delivery.parked, []
         if parked and not self._park:
             raise parked[0]
-
-    def _deliver(self, records_max: int, service: Service | None = None) -> int:
-        """Deliver so many records at most, and return how many there were."""
-        members = [each for each in self._members if service is None or each.name == service.name]
-        if not members:
-            raise ChoreoError(f"{service.name if service else 'no service'} takes no part in this scenario")
-
-        async def deliver() -> int:
-            for done in range(records_max):
-                member = self._next(members)
-                if member is None:
-                    return done
-                self._parked += await member.serve(1)
-            return records_max
-
-        return self._opened().run(deliver())
-
-    def _next(self, members: list[Member]) -> Member | None:
-        ready = [
-            (pending, each.owner, place)
-            for place, each in enumerate(members)
-            if (pending := each.source.pending) is not None
-        ]
-        if not ready:
-            return None
-        return members[(self._chance.choice(ready) if self._chance is not None else min(ready))[2]]
 
     def _nap(self, delay_s: float) -> None:
         """Go on with the services while code under test waits for a saga; what is parked is for `settle` to raise."""
         self._start()
-        if not self._deliver(RECORDS_MAX):
+        if not self._delivery.deliver(RECORDS_MAX):
             time.sleep(delay_s)
         self._follower.catch_up()

@@ -14,7 +14,7 @@ from choreo.testing.log import Fate, Transaction
 from choreo.transport import Batch, Commit, Position
 
 if TYPE_CHECKING:
-    from choreo.testing.broker import MemoryBroker
+    from choreo.testing.broker import Head, MemoryBroker
 
 
 class Token(NamedTuple):
@@ -80,9 +80,9 @@ class MemorySource:
         return frozenset(self._owned)
 
     @property
-    def pending(self) -> int | None:
-        """When the oldest record that a poll would bring was written, counted over all topics; None for none."""
-        return self._broker.oldest(self._next, self.group)
+    def heads(self) -> "list[Head]":
+        """What a poll may begin with: the next record of each partition that has one."""
+        return self._broker.heads(self._next, self.group)
 
     def poll(self, timeout_s: float, records_max: int) -> Batch:
         """Return what has come; see `Source.poll`."""
@@ -208,7 +208,8 @@ class MemorySource:
 
     def _commit_at_once(self, commit: Commit, fault: Fault | None) -> None:
         transaction = Transaction()
-        whole = fault is None or fault.reached is not Reached.MEMORY
+        # Whoever dies in the middle may have written the half of it; a transaction that happens happens whole.
+        whole = fault is None or fault.trouble is not Trouble.CRASHED or fault.reached is not Reached.MEMORY
         self._broker.write([*commit.changelog, *(commit.outputs if whole else ())], transaction)
         if fault is None or fault.trouble is Trouble.UNANSWERED:
             transaction.end(Fate.COMMITTED)

@@ -47,6 +47,39 @@ def test_several_and_inside_a_loop(choreo_scenario):
     choreo_scenario(oracle)
     asyncio.run(in_a_loop(choreo_scenario))
 """
+SIMULATION = (
+    SCENARIO.partition("def test_a_question")[0]
+    + """
+
+def ask(s):
+    print("seed:", s.seed)
+    s.publish(Asked(text="why"))
+
+
+def test_one_simulation(choreo_simulation):
+    with choreo_simulation(oracle, crash=0.2) as s:
+        ask(s)
+
+
+def test_many(choreo_simulation):
+    print("report:", choreo_simulation.run(ask, oracle, runs=3, duplicate=0.5))
+
+
+def test_many_that_fail(choreo_simulation):
+    def ask_in_vain(s):
+        ask(s)
+        s.settle()
+        assert s.seed % 2, "even"
+
+    choreo_simulation.run(ask_in_vain, oracle)
+
+
+def test_one_that_fails(choreo_simulation):
+    with choreo_simulation(oracle) as s:
+        s.broker.hold("questions")
+        ask(s)
+"""
+)
 KAFKA = """
 def test_kafka(choreo_kafka):
     print("servers:", choreo_kafka)
@@ -79,6 +112,21 @@ def test_a_seed_reaches_the_scenarios_and_is_told(run):
     result = run(SCENARIO, "--choreo-seed", "7")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["choreo: --choreo-seed=7", "*seed: 7*"])
+
+
+def test_simulations_are_judged_within_the_test(run):
+    result = run(SIMULATION, "-W", "error")
+    result.assert_outcomes(passed=2, failed=2)
+    result.stdout.fnmatch_lines(["*report: 3 runs from seed *: 3 sagas; faults: *"])
+    result.stdout.fnmatch_lines(["*Repeat it exactly: Simulation(*seed=*), or pytest --choreo-seed *"])
+    result.stdout.fnmatch_lines(["*Made smaller by * runs: * of 1 sagas *"])
+
+
+def test_a_seed_repeats_one_simulation(run):
+    result = run(SIMULATION, "--choreo-seed", "7", "-k", "not that_fails")
+    result.assert_outcomes(passed=3, deselected=1)
+    assert [line.rpartition("seed: ")[2] for line in result.stdout.lines if "seed: " in line] == ["7"] * 3
+    result.stdout.fnmatch_lines(["*report: 1 runs from seed 7: 1 sagas*"])
 
 
 def test_a_kafka_that_is_named_is_taken(run, monkeypatch):

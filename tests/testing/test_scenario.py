@@ -243,7 +243,7 @@ def test_a_choreography_that_never_rests_is_stopped(monkeypatch):
     def stop(ping: Ping) -> Stopped:
         return Stopped(number=ping.number)
 
-    monkeypatch.setattr("choreo.testing.scenario.RECORDS_MAX", 2)
+    monkeypatch.setattr("choreo.testing.delivery.RECORDS_MAX", 2)
     with Scenario(player) as s:
         for number in range(3):
             s.publish(Ping(number=number))

@@ -234,7 +234,7 @@ def assert_agrees(s: Scenario, saga: SagaHandle, *, settled: bool = False) -> No
     verdict = judge(s.tracker._graph(), saga.saga_id, events, notes)
     steps = dict(verdict.steps)
     deadlines = set()
-    for member in s._members:
+    for member in s._delivery.members.values():
         memory = member.engine.memory(saga.saga_id)
         for (handler, branch, trigger), fence in (memory.fences if memory is not None else {}).items():
             step = steps.pop((member.name, handler, branch, trigger), None)
