@@ -4,8 +4,9 @@ Driving `step` around the calls lives here, with what is published and noted of 
 handler `invoke`'s. The engine takes every chain of a batch through it, several side by side, each in its order.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from choreo.clock import Clock
 from choreo.command import Command
@@ -14,10 +15,11 @@ from choreo.event import Envelope
 from choreo.memory import Flag, Memory, TimerKind
 from choreo.runtime import notes
 from choreo.runtime.intake import Intake
-from choreo.runtime.invoke import AttemptFailed, Invoker
+from choreo.runtime.invoke import AttemptFailed
 from choreo.runtime.work import Chain, Item, Work
 from choreo.step import (
     Call,
+    Emitted,
     Note,
     Outcome,
     Rules,
@@ -38,6 +40,9 @@ from choreo.step import (
 )
 from choreo.transport import Record
 
+Invoke = Callable[[Memory, Call], Coroutine[Any, Any, Emitted]]
+"""Calls a handler once; raises `AttemptFailed` where that does not come to a result that counts."""
+
 
 class Course:
     """Takes sagas through one service.
@@ -49,7 +54,7 @@ class Course:
         clock: Where time comes from.
     """
 
-    def __init__(self, rules: Rules, invokers: Mapping[str, Invoker], intake: Intake, clock: Clock) -> None:
+    def __init__(self, rules: Rules, invokers: Mapping[str, Invoke], intake: Intake, clock: Clock) -> None:
         self._rules = rules
         self._invokers = invokers
         self._intake = intake

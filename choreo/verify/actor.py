@@ -1,0 +1,187 @@
+"""One service in the model: all that may come of one thing that happens to it.
+
+The real course of a chain (`runtime`) is driven here with handlers that return each outcome in turn, on a memory given
+as bytes; what happens between services does not live here (`world`). Nothing is awaited, and the clock stands still.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import NamedTuple
+
+from choreo.clock import ManualClock
+from choreo.event import Envelope
+from choreo.handler import Handler, Kind
+from choreo.memory import Memory, TimerKey, TimerKind
+from choreo.runtime.course import Course, Invoke, now_ms
+from choreo.runtime.intake import Intake
+from choreo.runtime.invoke import AttemptFailed
+from choreo.runtime.notes import ENDS, JOURNAL
+from choreo.runtime.work import Chain, Item, Work
+from choreo.service import Declaration
+from choreo.step import Call, Emitted, Rules
+from choreo.step.recording import step_key
+from choreo.transport import Outgoing, Record
+from choreo.verify.codec import ModelCodec
+from choreo.verify.outcomes import Script, outcomes, told_of
+
+HOPS_MAX = 40
+"""Longest chain of events from the start; what is longer does not come to rest."""
+DEADLINE = timedelta(days=1)
+"""What stands for a deadline that is computed from an event: the model's events have no fields."""
+
+
+class Attempt(NamedTuple):
+    """One call of one handler.
+
+    Attributes:
+        handler: The handler.
+        key: The step's idempotency key.
+        undoes_key: That of the step it undoes.
+        effect: It has a way to the outside world, and something undoes what it does there.
+        told: What it came to: event types, or that it raised.
+        failed: It raised.
+        attempt: Which attempt it was.
+        final: It raised for good: its retries are spent.
+    """
+
+    handler: str
+    key: str
+    undoes_key: str
+    effect: bool
+    told: tuple[str, ...]
+    failed: bool
+    attempt: int
+    final: bool
+
+
+class Move(NamedTuple):
+    """One thing that may come of what happens to a service.
+
+    Attributes:
+        memory: What it remembers then.
+        events: What it publishes.
+        ended: It ends the saga.
+        notes: What it journals: `ce_id` and body of each.
+        attempts: The handlers it called.
+        failures: Steps that failed, beyond those that failed before.
+        parked: A step that is set aside, and why.
+        unread: Something could not be taken, and went to the dead letters.
+    """
+
+    memory: bytes
+    events: tuple[Envelope, ...]
+    ended: bool
+    notes: tuple[tuple[str, bytes], ...]
+    attempts: tuple[Attempt, ...]
+    failures: int
+    parked: str
+    unread: bool
+
+
+class Actor:
+    """One service.
+
+    Args:
+        declaration: The service, resolved.
+        branches: Most events in a list that a handler returns.
+    """
+
+    def __init__(self, declaration: Declaration, *, branches: int) -> None:
+        handlers = tuple(
+            replace(each, within=DEADLINE) if callable(each.within) else each for each in declaration.handlers
+        )
+        self.declaration = replace(declaration, handlers=handlers)
+        self._codec = ModelCodec(self.declaration.event_types)
+        self.rules = Rules(self.declaration, self._codec, hops_max=HOPS_MAX)
+        self._clock = ManualClock()
+        self._script = Script()
+        self._attempts: list[Attempt] = []
+        self._failures = 0
+        intake = Intake(self.rules, self._clock, {}, None, lambda _: True)
+        invokers = {each.name: self._invoker(each, branches) for each in handlers}
+        self._course = Course(self.rules, invokers, intake, self._clock)
+        self.heeds_ends = any(each.kind is Kind.DEADLINE or each.later for each in handlers)
+
+    @property
+    def name(self) -> str:
+        """The service."""
+        return self.rules.service
+
+    def deliver(self, memory: bytes, saga_id: str, item: Item) -> list[Move]:
+        """Return all that may come of an event, of a command or, for None, of the saga's end."""
+        record = Record("", 0, 0, saga_id.encode(), b"", [], 0)
+        return self._moves(memory, lambda: (Chain(0, saga_id.encode(), [record], saga_id), [(record, item)]))
+
+    def fire(self, memory: bytes, saga_id: str, key: TimerKey) -> list[Move]:
+        """Return all that may come of a timer that is due."""
+        decoded, now = Memory.decode(memory), now_ms(self._clock.now())
+        for each, timer in decoded.timers.items():
+            decoded.timers[each] = timer._replace(due_ms=now if each == key else max(timer.due_ms, now + 1))
+        return self._moves(decoded.encode(), lambda: (Chain(0, saga_id.encode(), [], saga_id, woken=True), []))
+
+    def timers(self, memory: bytes) -> list[TimerKey]:
+        """Return the timers that may be the next one due: of those set by one event, the first."""
+        found: dict[tuple[TimerKind, str, str], tuple[int, TimerKey]] = {}
+        for key, timer in Memory.decode(memory).timers.items():
+            kind, name, branch, trigger, _ = key
+            group = (kind, branch, trigger if kind is not TimerKind.RETRY else f"{name} {trigger}")
+            found[group] = min(found.get(group, (timer.due_ms, key)), (timer.due_ms, key))
+        return [key for _, key in found.values()]
+
+    def _moves(self, memory: bytes, chain: Callable[[], tuple[Chain, list[tuple[Record, Item]]]]) -> list[Move]:
+        found: dict[object, Move] = {}
+        script: Script | None = Script()
+        while script is not None:
+            self._script, self._attempts, self._failures = script, [], 0
+            move = self._run(Memory.decode(memory), *chain())
+            # An event may hold what cannot be hashed; the rest of its envelope tells it from others.
+            found[move._replace(events=tuple(each[1:] for each in move.events))] = move  # type: ignore[misc]
+            script = script.following()
+        return list(found.values())
+
+    def _run(self, memory: Memory, chain: Chain, items: list[tuple[Record, Item]]) -> Move:
+        work = Work()
+        self._codec.published.clear()
+        running = self._course.take(chain, items, memory, work)
+        try:
+            running.send(None)
+        except StopIteration:
+            pass
+        else:
+            raise AssertionError("the model's handlers return at once")
+        return Move(
+            memory.encode(),
+            tuple(self._codec.published),
+            any(each.topic == ENDS for each in chain.outputs),
+            tuple(_told(each) for each in chain.outputs if each.topic == JOURNAL),
+            tuple(self._attempts),
+            self._failures,
+            "; ".join(str(each) for each in work.errors),
+            bool(work.counts["dead-lettered"]),
+        )
+
+    def _invoker(self, handler: Handler, branches: int) -> Invoke:
+        rules, possible = self.rules, outcomes(handler, branches)
+        effect = bool(handler.uses) and bool(rules.guards.get(handler.name))
+
+        async def invoke(_memory: Memory, call: Call) -> Emitted:
+            chosen = self._script.choose(len(possible) + (1 if call.attempt > 1 else 2))
+            failed = chosen >= len(possible)
+            told = ("raises",) if failed else tuple(told_of(each) for each in possible[chosen])
+            key = step_key(rules, call.ready.saga_id, call.name, call.branch, call.trigger)
+            final = failed and (call.attempt > 1 or chosen > len(possible))
+            self._attempts.append(
+                Attempt(handler.name, key, call.undoes_key, effect, told, failed, call.attempt, final)
+            )
+            if not failed:
+                return possible[chosen]
+            if call.attempt == 1:
+                self._failures += 1
+            raise AttemptFailed(RuntimeError("it raised"), final=final)
+
+        return invoke
+
+
+def _told(note: Outgoing) -> tuple[str, bytes]:
+    return next(value or b"" for name, value in note.headers if name == "ce_id").decode(), note.value or b""

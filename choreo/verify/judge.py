@@ -1,0 +1,119 @@
+"""What must never be, and what must be in the end.
+
+States of the model are put before the invariants here (`choreo.invariants`), with what the tracker would show of them;
+what an invariant demands does not live here. I6, that effects add up, is asked of the effects that the model knows: a
+step's, until something commits it or undoes it. Pure.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from choreo.choreography import Choreography
+from choreo.event import Envelope
+from choreo.invariants import Breach, Evidence, agreed, ended, single
+from choreo.invariants import judge as judge_whole
+from choreo.manifest import Manifest
+from choreo.memory import Memory, Status
+from choreo.runtime.notes import ENDS, JOURNAL
+from choreo.tracker.decoding import note as read_note
+from choreo.tracker.graph import Graph
+from choreo.tracker.projection import project
+from choreo.tracker.seen import ENDED, Noted, Seen
+from choreo.transport import Record
+from choreo.verify.state import OUTSIDE, Action, State
+from choreo.verify.world import World
+
+_OPEN = {"I2": single, "I3": ended, "I5": agreed}
+"""What must be true of a saga that waits for a person, too."""
+
+
+class Judge:
+    """The invariants, asked of one world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        manifests = [Manifest.of(each.declaration) for each in world.actors]
+        self._choreography = Choreography(manifests)
+        self._graph = Graph(manifests)
+        self._judged: set[tuple[tuple[int, ...], int, int]] = set()
+        self._ends = frozenset(kind.__choreo_type__ for kind in (*world.saga.completes, *world.saga.fails))
+
+    def on_the_way(self, before: State, action: Action) -> Breach | None:
+        """Return what an action did that nothing may ever do."""
+        move = action.move
+        if move is None or action.crash:
+            return None
+        service = self._world.actors[action.service].name
+        if move.parked and not any(each.failed for each in move.attempts):
+            return Breach("I4", f"{service} sets aside a step that has not failed: {move.parked}")
+        if move.unread:
+            return Breach("I4", f"{service} cannot take what comes, and puts it into its dead letters")
+        if twice := self._world.committed_twice(before, move):
+            return Breach("I2", f"{service} commits {twice.type} again: its step has run twice")
+        return None
+
+    def at_rest(
+        self, state: State, actions: Sequence[tuple[Action, State]], way: Callable[[], Iterable[Action]]
+    ) -> Breach | None:
+        """Return what is wrong where nothing is left to do, or nothing but to wait for somebody outside.
+
+        Args:
+            state: Any state; what is on its way is not judged.
+            actions: The ways on from it.
+            way: What led to it.
+        """
+        world = self._world
+        if any(action.service < len(world.actors) for action, _ in actions):
+            return None
+        if any(world.matters(after, action) for action, after in actions):
+            return None  # Somebody outside has something to say yet.
+        if (settled := (state.memories, state.history, state.loose)) in self._judged:
+            return None
+        memories = world.remembered(state)
+        evidence = self._evidence(memories, world.history(state), way())
+        if any(memory.fences[key].status is Status.PARKED for memory in memories.values() for key in memory.waiting):
+            found = [Breach(name, text) for name, ask in _OPEN.items() for text in ask(self._choreography, evidence)]
+        else:
+            found = [*judge_whole(self._choreography, evidence), *self._left(state)]
+        if not found:
+            self._judged.add(settled)
+        return found[0] if found else None
+
+    def _left(self, state: State) -> Iterator[Breach]:
+        for name in self._world.register.steps(state.loose):
+            yield Breach("I6", f"the saga is over, and what {name} did before a crash or an error is not undone")
+
+    def _evidence(self, memories: dict[str, Memory], events: list[Envelope], way: Iterable[Action]) -> Evidence:
+        told = dict(note for action in way if action.move and not action.crash for note in action.move.notes)
+        noted = [self._noted(place, note_id, body) for place, (note_id, body) in enumerate(told.items())]
+        noted += [_ended(each) for each in events if each.type in self._ends]
+        view = project(self._graph, self._world.saga_id, map(_seen, range(len(events)), events), noted)
+        return Evidence(events=events, notes=view.notes, memories=memories, view=view)
+
+    def _noted(self, place: int, note_id: str, body: bytes) -> Noted:
+        record = Record(JOURNAL, 0, place, self._world.saga_id.encode(), body, [("ce_id", note_id.encode())], 0)
+        return read_note(record)
+
+
+def _seen(place: int, envelope: Envelope) -> Seen:
+    return Seen(
+        saga_id=envelope.saga_id,
+        event_id=envelope.event_id,
+        type=envelope.type,
+        topic=envelope.event.__choreo_topic__,
+        partition=0,
+        offset=place,
+        source=envelope.source if envelope.source != OUTSIDE else "",
+        causation_id=envelope.causation_id,
+        causes=",".join(envelope.causes),
+        compensates_id=envelope.compensates_id,
+        branch=envelope.branch,
+        hop=envelope.hop,
+        saga_type=envelope.saga_type,
+        business_key=envelope.business_key,
+        digest=envelope.body,
+    )
+
+
+def _ended(event: Envelope) -> Noted:
+    note_id = f"{ENDED}:{event.event_id}"
+    return Noted(event.saga_id, note_id, ENDED, ENDS, 0, 0, event_type=event.type, event_id=event.event_id)

@@ -1,0 +1,116 @@
+"""Every state of a world, the nearest first, and the first that should not be.
+
+Going through the states lives here; what leads from one to the next does not (`world`), nor what is wrong with one
+(`judge`). Breadth first, so that what is found is found by the shortest way.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
+
+from choreo.invariants import Breach
+from choreo.verify.judge import Judge
+from choreo.verify.reduction import Reduction
+from choreo.verify.state import Action, State
+from choreo.verify.world import World
+
+
+class Finding(NamedTuple):
+    """Something that should never be, and the shortest way to it.
+
+    Attributes:
+        wrong: What is wrong.
+        actions: What happened, in order.
+        state: Where it led to.
+    """
+
+    wrong: Breach
+    actions: tuple[Action, ...]
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a search came to.
+
+    Attributes:
+        states: Different states that were looked at.
+        transitions: Ways from one to another.
+        depth: Steps of the longest run.
+        rests: States in which nothing is left to do.
+        seconds: How long it took.
+        whole: Nothing within the bounds was left out.
+        finding: The first thing that is wrong, if any.
+    """
+
+    states: int
+    transitions: int
+    depth: int
+    rests: int
+    seconds: float = 0.0
+    whole: bool = False
+    finding: Finding | None = None
+
+
+Origins = dict[State, tuple[State, Action] | None]
+"""Each state that was met, and from where."""
+
+
+def search(world: World, judge: Judge, *, reduced: bool = True) -> Result:
+    """Look at every state within the world's bounds, or all that `states_max` allows, until one is wrong.
+
+    Args:
+        world: The model.
+        judge: What is wrong with a state.
+        reduced: Leave out orders that make no difference; what is wrong is then looked for once more in all orders,
+            so that the way to it is the shortest.
+    """
+    began = time.perf_counter()
+    result = _search(world, judge, Reduction(world) if reduced else None)
+    if reduced and result.finding is not None:
+        shortest = _search(world, judge, None, depth_max=len(result.finding.actions)).finding
+        result = replace(result, finding=shortest if shortest is not None else result.finding)
+    return replace(result, seconds=time.perf_counter() - began)
+
+
+def _search(world: World, judge: Judge, reduction: Reduction | None, depth_max: int | None = None) -> Result:
+    origins: Origins = {world.first: None}
+    level = [world.first]
+    transitions = rests = depth = 0
+    while level and (depth_max is None or depth <= depth_max):
+        following: list[State] = []
+        for state in level:
+            ways = reduction.ways(state) if reduction is not None else world.ways(state)
+            rests += not ways
+            if wrong := judge.at_rest(state, ways, partial(way_to, origins, state)):
+                return Result(len(origins), transitions, depth, rests, finding=_finding(wrong, origins, state))
+            for action, after in ways:
+                transitions += 1
+                if after in origins:
+                    continue
+                origins[after] = (state, action)
+                following.append(after)
+                if wrong := judge.on_the_way(state, action):
+                    return Result(len(origins), transitions, depth + 1, rests, finding=_finding(wrong, origins, after))
+                if len(origins) >= world.bounds.states_max:
+                    return Result(len(origins), transitions, depth + 1, rests)
+        level = following
+        depth += bool(level)
+    return Result(len(origins), transitions, depth, rests, whole=not level)
+
+
+def way_to(origins: Origins, state: State) -> Iterator[Action]:
+    """Return what led to a state, in order."""
+    actions: list[Action] = []
+    came = origins[state]
+    while came is not None:
+        before, action = came
+        actions.append(action)
+        came = origins[before]
+    return reversed(actions)
+
+
+def _finding(wrong: Breach, origins: Origins, state: State) -> Finding:
+    return Finding(wrong, tuple(way_to(origins, state)), state)
