@@ -63,15 +63,15 @@ class Choreography:
         sagas: dict[str, Owned] = {}
         events: dict[str, EventManifest] = {}
         self._published: dict[str, dict[str, str]] = {}
-        services: set[str] = set()
+        self._places: dict[str, str] = {}
         for each in manifests:
-            services.add(each.service)
+            self._places[each.service] = each.place
             events |= each.events
             steps |= {(each.service, handler.name): Step(each.service, handler) for handler in each.handlers}
             sagas |= {saga.name: Owned(each.service, saga) for saga in each.sagas}
             for name, by in each.publishes.items():
                 self._published.setdefault(name, {})[each.service] = by
-        self.services = frozenset(services)
+        self.services = frozenset(self._places)
         self.events: Mapping[str, EventManifest] = MappingProxyType(dict(sorted(events.items())))
         self.sagas: Mapping[str, Owned] = MappingProxyType(dict(sorted(sagas.items())))
         self.steps = tuple(steps.values())
@@ -86,6 +86,10 @@ class Choreography:
     def topics(self) -> tuple[str, ...]:
         """Return the topics of all events, sorted."""
         return tuple(sorted({event.topic for event in self.events.values()}))
+
+    def place(self, service: str) -> str:
+        """Return where a service is written, as `file.py:line`; "" where nobody has said."""
+        return self._places.get(service, "")
 
     def handlers(self, service: str) -> tuple[Step, ...]:
         """Return a service's handlers."""

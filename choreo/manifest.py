@@ -87,6 +87,7 @@ class Manifest(_Record):
     sagas: list[SagaManifest] = []
     publishes: dict[str, str] = Field({}, description="Types that come from outside into running sagas: who decides.")
     events: dict[str, EventManifest] = Field({}, description="By Avro full name.")
+    place: str = Field("", description="file.py:line of the service, as the announcing process sees it.")
     schemas: dict[str, dict[str, Any]] = Field({}, description="Avro schemas by fingerprint, in hex.")
 
     @property
@@ -120,6 +121,7 @@ class Manifest(_Record):
             sagas=[_saga(each) for each in declaration.sagas],
             publishes=dict(sorted(from_outside.items())),
             events=events,
+            place=declaration.place,
             schemas={digests[name]: schema for name, schema in sorted(schemas.items())},
         )
 

@@ -6,22 +6,30 @@ here does I/O.
 """
 
 from collections.abc import Iterable
+from types import MappingProxyType
 
 from choreo.choreography import Choreography
 from choreo.errors import Problem
-from choreo.lints.codes import CODES
-from choreo.lints.codes import WARNINGS as LINT_WARNINGS
+from choreo.lints.agreement import agreement
+from choreo.lints.circling import circling
+from choreo.lints.codes import CODES as LINT_CODES
+from choreo.lints.codes import WARNINGS
 from choreo.lints.ending import ending
+from choreo.lints.facts import Facts
 from choreo.lints.flow import flows
-from choreo.lints.undoing import undoing
+from choreo.lints.graph import Graph
+from choreo.lints.reaching import reaching
+from choreo.lints.reversal import reversal
+from choreo.lints.undoing import strange_causes, undoing
+from choreo.lints.waiting import gathering, waiting
 from choreo.manifest import Manifest
-from choreo.service import WARNINGS as READING_WARNINGS
+from choreo.service import CODES as READING_CODES
 from choreo.service import Service, declarations, mistakes
 
 __all__ = ["CODES", "WARNINGS", "check", "lints"]
 
-WARNINGS = READING_WARNINGS | LINT_WARNINGS
-"""Codes of all problems that keep nothing from running."""
+CODES = MappingProxyType(dict(sorted((READING_CODES | LINT_CODES).items())))
+"""Code → title of everything that `check` may tell."""
 
 
 def check(*services: Service) -> list[Problem]:
@@ -31,16 +39,26 @@ def check(*services: Service) -> list[Problem]:
         services: All services that work together, so that what one emits can be found in another.
 
     Returns:
-        What nothing runs with, then what the graph of all services shows, then warnings (`choreo.lints.WARNINGS` has
+        What nothing runs with, or else what the graph of all services shows, warnings last (`choreo.lints.WARNINGS` has
         their codes). The graph is looked at once every service can be read.
     """
     problems = mistakes(*services)
-    if all(each.code in WARNINGS for each in problems):
-        problems += lints(Manifest.of(each) for each in declarations(*services))
+    if not problems:
+        problems = lints(Manifest.of(each) for each in declarations(*services))
     return sorted(problems, key=lambda problem: problem.code in WARNINGS)
 
 
 def lints(manifests: Iterable[Manifest]) -> list[Problem]:
-    """Return what the graph of these services shows to be wrong, each problem once, in a fixed order."""
-    found = [problem for flow in flows(Choreography(manifests)) for problem in (*undoing(flow), *ending(flow))]
+    """Return what the graph of these services shows to be wrong, each problem once, in a fixed order.
+
+    Args:
+        manifests: What the services announce, in that order; of several versions of one the last one counts.
+    """
+    announced = list(manifests)
+    graph = Graph(Choreography(announced))
+    found = [*agreement(graph, announced), *strange_causes(graph), *gathering(graph)]
+    sagas = [Facts(flow) for flow in flows(graph)]
+    found += reaching(graph, [facts.opened.flow for facts in sagas])
+    for facts in sagas:
+        found += [*undoing(facts), *reversal(facts), *ending(facts), *waiting(facts.opened), *circling(facts.opened)]
     return sorted(dict.fromkeys(found), key=lambda problem: (problem.code, problem.place, problem.message))

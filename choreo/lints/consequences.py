@@ -1,16 +1,73 @@
-"""What an event leads to for certain, whichever way a saga goes.
+"""What an event leads to, whichever way a saga goes.
 
-Following steps that nothing can keep from running lives here; what may follow at all does not (`flow`). `undoing` asks
-it whether a failure comes to what undoes a step.
+The walk over all ways lives here, from what has come to where the saga rests. What a step may come to does not
+(`outcomes`), nor what a saga that rests waits for (`standstill`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
 
 from choreo.choreography import Step
-from choreo.lints.flow import Events, Flow
+from choreo.lints.circles import Circles
+from choreo.lints.exclusion import Exclusion
+from choreo.lints.flow import Flow
+from choreo.lints.graph import NONE, Events
+from choreo.lints.hearing import Hearing
+from choreo.lints.outcomes import cancelled
+from choreo.lints.places import ROOT, Place, covers
+
+WAYS_MAX = 1_000
+"""Ways that are followed for one question, beyond two for each step; of a saga that has more nothing is said."""
+ENDS_MAX = 32
+"""Ends that are looked at together; of a saga that has more, each question is asked by itself."""
+
+
+class Within(NamedTuple):
+    """What a way is looked at within.
+
+    Attributes:
+        place: The branch; fan-ins of what lies around it are left out.
+        given: Events that the way begins with.
+        gathered: Those of them for which every branch has brought something.
+        seen: Failures of other branches: they count here, and are nothing that this branch has brought.
+        undone: Compensations that are known to run once what they undo has come.
+    """
+
+    place: Place = ROOT
+    given: Sequence[str] = ()
+    gathered: Sequence[str] = ()
+    seen: Events = NONE
+    undone: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Way:
+    """One way that a saga may go.
+
+    Attributes:
+        come: What has come, steps that were cancelled among it.
+        heard: Steps that something has come for, and that have not been looked at since.
+        aborted: A failure has come.
+        choices: Steps that run and may come to different things, in the order they were ready.
+        timed: Deadlines that are set.
+        chosen: Steps that have come to something.
+    """
+
+    come: set[str]
+    heard: dict[str, Step]
+    aborted: bool
+    choices: dict[str, Step] = field(default_factory=dict)
+    timed: dict[str, Step] = field(default_factory=dict)
+    chosen: set[str] = field(default_factory=set)
+
+    def copy(self) -> "Way":
+        """Return this way, to go on otherwise."""
+        return Way(
+            set(self.come), dict(self.heard), self.aborted, dict(self.choices), dict(self.timed), set(self.chosen)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,111 +76,236 @@ class Consequences:
 
     Args:
         flow: The saga type.
+        hearing: Who hears of what in it.
+        in_saga: What is never in one saga.
+        in_branch: What is never in one branch.
+        circles: Which steps lead back to themselves.
     """
 
-    _flow: Flow
+    flow: Flow
+    hearing: Hearing
+    in_saga: Exclusion
+    in_branch: Exclusion
+    circles: Circles
 
-    def reach(self, wanted: AbstractSet[str], *events: str) -> bool:
-        """Return whether one of these comes for certain, sooner or later, once the others have come."""
-        past = self._flow.past(*events)
-        return not past.isdisjoint(wanted) or not self._closed(past, gathering=True).isdisjoint(wanted)
+    def certain(self, event: str) -> Events:
+        """Return what an event leads to in any case, as far as that can be told without going into what else does."""
+        come = self._begun([event])
+        way = Way(set(come), dict(self.hearing.of(event)), not come.isdisjoint(self.flow.failures))
+        self._close(way, Within())
+        return frozenset(way.come)
 
-    def _closed(self, events: Events, *, gathering: bool) -> Events:
-        come, level = set(events), events
-        while level:
-            heard = {step.name: step for name in level for step in self._heard.get(name, ())}
-            running = [
-                always
-                for name, step in heard.items()
-                if not (always := self._always[name]) <= come and self._runs(step, come, gathering=gathering)
-            ]
-            level = frozenset().union(*running) - come
-            come |= level
-        return frozenset(come)
+    def reach(self, wanted: AbstractSet[str], *events: str, undone: frozenset[str] = frozenset()) -> bool:
+        """Return whether one of these comes, sooner or later and whichever way the saga goes, once the others have.
 
-    @cached_property
-    def _heard(self) -> Mapping[str, list[Step]]:
-        """Return the steps that each event may be the last one to be waited for of."""
-        found: dict[str, list[Step]] = {}
-        for step in self._flow.steps:
-            handler = step.handler
-            names = {name for types in self._flow.waits_for(step) for name in types}
-            if handler.kind == "compensation":
-                names.update(handler.causes, handler.original)
-                for each in self._undone(step) if handler.original_optional else ():
-                    names.update(name for types in self._flow.waits_for(each) for name in types)
-            if handler.fan_in:
-                names.update(self._openers, self._flow.failures)
-            for name in names if self._always[step.name] else ():
-                found.setdefault(name, []).append(step)
-        return found
+        Args:
+            wanted: What is to come.
+            events: What has come.
+            undone: Compensations that are known to run once what they undo has come.
+        """
+        way, within = self._way(events), Within(given=events, undone=undone)
+        way.heard.update({name: self.hearing.steps[name] for name in undone})
+        return next(self._rests(wanted, way, within), None) is None
 
-    @cached_property
-    def _always(self) -> Mapping[str, Events]:
-        """Return what each step emits whatever its outcome."""
-        return {step.name: frozenset.intersection(*_outcomes(step)) for step in self._flow.steps}
+    def ends(self, event: str) -> list[Events] | None:
+        """Return what has come in the end once an event has, for each way that the saga may go; None for too many."""
+        found = list(islice(self._rests(NONE, self._way([event]), Within(given=[event])), ENDS_MAX + 1))
+        return found if len(found) <= ENDS_MAX else None
 
-    @cached_property
-    def _cancelled_by(self) -> Mapping[str, Events]:
-        """Return for each step what keeps it from running."""
-        return {
-            step.name: frozenset(step.handler.unless).union(*(each.handler.causes for each in self._flow.undoing(step)))
-            for step in self._flow.steps
-        }
+    def rests(self, wanted: AbstractSet[str], *events: str) -> Iterator[Events]:
+        """Yield what has come where a saga rests without any of what is wanted; nothing beyond `WAYS_MAX`."""
+        return self._rests(wanted, self._way(events), Within(given=events))
 
-    def _undone(self, compensation: Step) -> list[Step]:
-        return [each for name in compensation.handler.original for each in self._flow.producers(name)]
+    def _begun(self, events: Iterable[str]) -> Events:
+        """Return what has come once these have, from services that are not here, too."""
+        come = self.flow.past(*events)
+        # What undoing leads to comes from elsewhere where there is something to undo.
+        undoings = self.hearing.causes if come.isdisjoint(self.flow.failures) else NONE
+        return come | (self.flow.granted - self.flow.failures - undoings)
 
-    def _runs(self, step: Step, come: AbstractSet[str], *, gathering: bool) -> bool:
-        """Return whether a step runs for certain where these have come: it is ready, and nothing cancels it."""
-        handler, flow = step.handler, self._flow
+    def _way(self, events: Iterable[str]) -> Way:
+        come = self._begun(events)
+        return Way(set(come), self.hearing.woken(come), not come.isdisjoint(self.flow.failures))
+
+    def _rests(self, wanted: AbstractSet[str], way: Way, within: Within) -> Iterator[Events]:
+        ways, left = [way] if way.come.isdisjoint(wanted) else [], WAYS_MAX + 2 * len(self.flow.steps)
+        while ways and left:
+            left -= 1
+            way = ways.pop()
+            self._close(way, within)
+            if not way.come.isdisjoint(wanted):
+                continue
+            outcomes = self._next(way, within)
+            if outcomes is None and self._gather(way, wanted, within):
+                ways.append(way)
+                continue
+            outcomes = self._expired(way, within) if outcomes is None else outcomes
+            if outcomes is None:
+                yield frozenset(way.come)
+                continue
+            going_on = [each for each in outcomes if each.isdisjoint(wanted)]
+            for place, outcome in enumerate(going_on):
+                other = way.copy() if place + 1 < len(going_on) else way
+                self._come(other, outcome)
+                ways.append(other)
+
+    def _come(self, way: Way, events: Events) -> None:
+        """Let something come, and whoever waits for it hear of it."""
+        fresh = events - way.come
+        way.come |= fresh
+        way.aborted = way.aborted or not fresh.isdisjoint(self.flow.failures)
+        for name in fresh:
+            way.heard.update(self.hearing.of(name))
+
+    def _close(self, way: Way, within: Within) -> None:
+        """Have everything run that is ready and comes to the same in any case."""
+        while way.heard:
+            heard, way.heard = way.heard, {}
+            found: set[str] = set()
+            for name, step in heard.items():
+                here = not within.place or name in self.hearing.inside(within.place)
+                if here and name not in way.chosen and self._ready(step, way, within):
+                    found |= self._taken_up(step, way, within)
+            self._come(way, frozenset(found))
+
+    def _taken_up(self, step: Step, way: Way, within: Within) -> Events:
+        """Return what a step that is ready comes to in any case; what it may come to besides is to be chosen."""
+        if step.handler.kind == "deadline":
+            way.timed[step.name] = step
+            return NONE
+        outcomes = self.hearing.outcomes.of(step, way.come, within.seen, aborted=way.aborted or bool(within.seen))
+        if len(outcomes) > 1:
+            way.choices[step.name] = step
+        return frozenset.intersection(*outcomes)
+
+    def _ready(self, step: Step, way: Way, within: Within) -> bool:
+        handler, come = step.handler, way.come
         if handler.kind == "compensation":
-            if come.isdisjoint(handler.causes):
-                return False
-            known = all(not come.isdisjoint(types) for each in self._undone(step) for types in flow.waits_for(each))
-            return not come.isdisjoint(handler.original) or (handler.original_optional and known)
-        ends = not flow.completes.isdisjoint(handler.emits) and not come.isdisjoint(flow.failures)
-        if handler.kind != "forward" or ends or not come.isdisjoint(self._cancelled_by[step.name]):
+            caused = not come.isdisjoint(handler.causes) or not within.seen.isdisjoint(handler.causes)
+            if come.isdisjoint(handler.original):
+                return caused and handler.original_optional and self._unknown(step, come)
+            return caused or step.name in within.undone
+        if handler.fan_in or handler.kind == "otherwise":
             return False
-        if handler.fan_in and not gathering:
+        if handler.kind == "deadline" and not handler.after_abort and self._over(step, way, within):
             return False
-        return all(
-            self._gathered(types, come) if place == handler.gathers else not come.isdisjoint(types)
-            for place, types in enumerate(handler.waits_for)
-        )
+        return all(not come.isdisjoint(types) for types in handler.waits_for)
 
-    def _gathered(self, types: Iterable[str], come: AbstractSet[str]) -> bool:
-        """Return whether each branch brings one of these for certain, whichever way it goes."""
-        openers = self._openers & come
-        shared = frozenset(name for name in come if not self._flow.branched(name)) | (self._flow.failures & come)
-        return bool(openers) and all(
-            self._brings(frozenset(types), shared | {opener}, len(self._flow.steps)) for opener in openers
-        )
+    def _over(self, step: Step, way: Way, within: Within) -> bool:
+        """Return whether a deadline is set no more, or called off, because its service knows of a failure."""
+        return (way.aborted or bool(within.seen)) and self.hearing.outcomes.told(step, way.come, within.seen)
 
-    def _brings(self, types: Events, come: Events, splits: int) -> bool:
-        come = self._closed(come, gathering=False)
-        if not come.isdisjoint(types):
-            return True
-        for step in self._flow.steps if splits else ():
-            outcomes = _outcomes(step)
-            if (
-                len(outcomes) > 1
-                and step.handler.kind == "forward"
-                and not any(outcome <= come for outcome in outcomes)
-                and self._runs(step, come, gathering=False)
+    def _unknown(self, compensation: Step, come: AbstractSet[str]) -> bool:
+        """Return whether nobody knows what was done that this undoes: the step was cancelled, or its retries spent."""
+        for step in self.hearing.undone.get(compensation.name, ()):
+            otherwise = self.flow.graph.otherwise(step)
+            spent = otherwise.handler.emits if otherwise is not None else ()
+            if cancelled(step.name) in come or any(
+                name in come and name in compensation.handler.causes for name in spent
             ):
-                return all(self._brings(types, come | outcome, splits - 1) for outcome in outcomes)
+                return True
         return False
 
-    @cached_property
-    def _openers(self) -> Events:
-        """Return the events that open branches."""
-        outcomes = (outcome for step in self._flow.steps for outcome in step.handler.outcomes)
-        return frozenset(name for outcome in outcomes for each in outcome if each.opens for name in each.types)
+    def _next(self, way: Way, within: Within) -> Sequence[Events] | None:
+        """Return what the next step that has a choice may come to; None where no step has one."""
+        while way.choices:
+            name = next(iter(way.choices))
+            step = way.choices.pop(name)
+            way.chosen.add(name)
+            if not self.hearing.outcomes.taken(step, way.come):
+                found = self.hearing.outcomes.of(step, way.come, within.seen, aborted=way.aborted or bool(within.seen))
+                return [each for each in self._possible(found, within) if not self._returns(step, each, way.chosen)]
+        return None
 
+    def _possible(self, outcomes: Sequence[Events], within: Within) -> Sequence[Events]:
+        """Return what may come beside what a way began with."""
+        return [
+            outcome
+            for outcome in outcomes
+            if all(
+                name in self.hearing.cancelled
+                or (
+                    all(self.in_saga.admits(each, name) for each in within.given)
+                    and all(self.in_branch.admits(each, name) for each in within.gathered)
+                )
+                for name in outcome
+            )
+        ]
 
-def _outcomes(step: Step) -> list[Events]:
-    """Return what a step may emit, one of them each time."""
-    return [frozenset(name for each in outcome for name in each.types) for outcome in step.handler.outcomes] or [
-        frozenset()
-    ]
+    def _returns(self, step: Step, outcome: Events, chosen: AbstractSet[str]) -> bool:
+        """Return whether an outcome only has steps run again that have chosen: some time they choose otherwise."""
+        circle, back = self.circles.of(step), False
+        names, met = list(outcome) if circle else [], set[str]()
+        while names:
+            for other in self.hearing.of(names.pop()).values():
+                if other.name not in circle or other.name in met:
+                    continue
+                met.add(other.name)
+                if other.name in chosen:
+                    back = True
+                elif len(self.hearing.outcomes.of(other, NONE, NONE, aborted=False)) > 1:
+                    return False
+                else:
+                    names += other.handler.emits
+        return back
+
+    def _expired(self, way: Way, within: Within) -> Sequence[Events] | None:
+        """Return what the next deadline may come to: it fires, or one of what it awaits is in time."""
+        while way.timed:
+            name = next(iter(way.timed))
+            step = way.timed.pop(name)
+            way.chosen.add(name)
+            lasts = step.handler.after_abort or not self._over(step, way, within)
+            if lasts and way.come.isdisjoint(step.handler.awaits):
+                in_time = [self.flow.past(each) for each in step.handler.awaits if each in self.flow.events]
+                return self._possible([*self.hearing.outcomes.of(step, NONE, NONE, aborted=False), *in_time], within)
+        return None
+
+    def _gather(self, way: Way, wanted: AbstractSet[str], within: Within) -> bool:
+        """Have a fan-in run that every branch brings something; return whether there is one."""
+        for step in self.hearing.fan_ins:
+            run = step.name in way.chosen or not way.come.isdisjoint(self.hearing.outcomes.traces[step.name])
+            if run or step.name in way.choices or not self.complete(step, way.come):
+                continue
+            if self._gathered(step, way.come, wanted, within):
+                self._come(way, self._taken_up(step, way, within))
+                if step.name not in way.choices:
+                    way.chosen.add(step.name)
+                return True
+        return False
+
+    def complete(self, step: Step, come: AbstractSet[str]) -> bool:
+        """Return whether everything has come that a step waits for, but for what it gathers."""
+        waits_for = enumerate(self.flow.waits_for(step))
+        return all(place == step.handler.gathers or not come.isdisjoint(types) for place, types in waits_for)
+
+    def _gathered(self, step: Step, come: AbstractSet[str], wanted: AbstractSet[str], within: Within) -> bool:
+        assert step.handler.gathers is not None, "it is a fan-in"
+        types = frozenset(step.handler.waits_for[step.handler.gathers])
+        opened = [
+            (place, name)
+            for place in self.hearing.places.gathering(step)
+            if covers(within.place, place[:-1])
+            for name in self.hearing.opened[place[-1]] & come
+        ]
+        if not opened:
+            # Whoever opens these branches may be elsewhere, as whoever fills them.
+            return bool(self.flow.granted)
+        return all(self._brings(types | wanted, come, place, name, within) for place, name in opened)
+
+    def _brings(self, types: Events, come: AbstractSet[str], place: Place, opener: str, within: Within) -> bool:
+        """Return whether a branch, whichever way it goes, brings one of these."""
+        outer = self.hearing.around(place) & come
+        seen = (self.flow.failures & come) - outer | within.seen
+        within = within._replace(place=place, seen=frozenset(seen), gathered=list(self._all(place, within)))
+        come = outer | {opener}
+        way = Way(set(come), dict(self.hearing.inside(place)), not come.isdisjoint(self.flow.failures))
+        return next(self._rests(types, way, within), None) is None
+
+    def _all(self, place: Place, within: Within) -> Iterator[str]:
+        """Yield what has come for which every branch has brought something."""
+        for name in within.given:
+            gathered = all(len(each) < len(place) for each in self.hearing.places.of(name))
+            # What was undone for one branch's failure tells nothing of the others.
+            if gathered and not self.flow.follows(name, self.flow.failures):
+                yield name

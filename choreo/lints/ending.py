@@ -1,27 +1,109 @@
 """Does a saga end, and once? SEMANTICS 36 (e) to (h).
 
-What is wrong with how sagas complete and fail lives here; what they leave undone does not (`undoing`).
+What is wrong with how sagas complete and fail lives here; what they leave undone does not (`undoing`), nor what they
+may wait for on their way (`waiting`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 
+from choreo.choreography import Step
 from choreo.errors import Problem
 from choreo.event import short
-from choreo.lints.exclusion import Exclusion
+from choreo.lints.facts import Facts
 from choreo.lints.flow import Flow
+from choreo.lints.standstill import Standstill, Wait
+from choreo.lints.telling import any_of, union
 
 
-def ending(flow: Flow) -> Iterator[Problem]:
+def ending(facts: Facts) -> Iterator[Problem]:
     """Yield what is wrong with the ends of one saga type."""
-    yield from _late_failures(flow)
-    yield from _unfailing(flow)
-    yield from _branched(flow)
-    yield from _out_of_sight(flow)
+    yield from _late_failures(facts)
+    yield from _unfailing(facts)
+    yield from _branched(facts)
+    yield from _out_of_sight(facts)
+    yield from _incomplete(facts.opened.flow)
+    yield from _unending(facts)
 
 
-def _late_failures(flow: Flow) -> Iterator[Problem]:
+def _incomplete(flow: Flow) -> Iterator[Problem]:
+    """Yield a saga type that no way leads to the end of, services that are missing granted."""
+    if flow.completable:
+        return
+    handlers = flow.graph.choreography.handlers(flow.owner)
+    known = next((each for each in handlers if not flow.completes.isdisjoint(each.handler.emits)), None)
+    if known is None:
+        message = (
+            f"saga {flow.saga_type} never completes: no handler of {flow.owner} emits {any_of(sorted(flow.completes))}"
+        )
+        yield Problem("CH073", message, flow.place, "Write the handler that does.")
+    else:
+        message = f"saga {flow.saga_type} never completes: without a failure nothing leads to {known.name}"
+        fix = f"Let {known.name} wait for what comes when all goes well, and nothing else."
+        yield Problem("CH073", message, known.handler.place, fix)
+
+
+def _unending(facts: Facts) -> Iterator[Problem]:
+    """Yield failures that a saga does not end by, though all is undone."""
+    opened, flow = facts.opened, facts.opened.flow
+    if not flow.fails:
+        return
+    if flow.fails.isdisjoint(flow.events):
+        message = f"saga {flow.saga_type} never fails: nothing leads to {any_of(sorted(flow.fails))}"
+        fix = f"Let a handler of {flow.owner} emit it once what was done is undone, or leave fails= out."
+        yield Problem("CH118", message, flow.place, fix)
+        return
+    uncovered = {failure for failures in facts.coverage.left.values() for failure in failures}
+    standstill = Standstill(opened, flow.fails)
+    found: dict[str, tuple[Wait | None, list[str]]] = {}
+    for failure, come in opened.coverage.unended.items():
+        # One that follows completion, or leaves something undone, is told of as that.
+        if failure in flow.granted | uncovered or flow.follows(failure, flow.completes):
+            continue
+        # A step that has all it needs and says nothing tells more than one that waits.
+        wait = next(iter(sorted(standstill.waits(come), key=lambda wait: bool(wait.types))), None)
+        if wait is not None and (wait.skipped is not None or not facts.coverage.unsure.isdisjoint(wait.types)):
+            # That is told of as what it is.
+            continue
+        if failure in flow.graph.taken:
+            found.setdefault(wait.step.name if wait is not None else "", (wait, []))[1].append(failure)
+        else:
+            yield _unheard(flow, failure)
+    for wait, failures in found.values():
+        yield _unended(flow, failures, wait)
+
+
+def _unheard(flow: Flow, failure: str) -> Problem:
+    by = next(iter(flow.producers(failure)), None)
+    told = f"{short(failure)}, which {by.name if by is not None else 'somebody outside'} may emit, is taken by nobody"
+    message = f"{told}: then saga {flow.saga_type} neither completes nor fails"
+    fix = f"Let {_failing(flow).name} take it, too."
+    return Problem("CH112", message, by.handler.place if by is not None else flow.place, fix)
+
+
+def _unended(flow: Flow, failures: Sequence[str], wait: Wait | None) -> Problem:
+    step = _failing(flow)
+    told = f"{any_of(failures)} does not always lead to {any_of(sorted(flow.fails))}"
+    fix = f"Let {step.name} take {union(failures)}, too, or what comes once all is undone for it."
+    if wait is not None and wait.types:
+        each = " from each branch" if wait.step.handler.fan_in else ""
+        told += f": {wait.step.name} waits for {any_of(wait.types)}{each}"
+    elif wait is not None:
+        told, fix = f"{told}: {wait.step.name} {wait.why}", f"Let {wait.step.name} return it at once."
+    return Problem("CH112", told, (step if wait is None else wait.step).handler.place, fix)
+
+
+def _failing(flow: Flow) -> Step:
+    return next(step for name in sorted(flow.fails) for step in flow.producers(name))
+
+
+def _late_failures(facts: Facts) -> Iterator[Problem]:
     """36 (e): a failure that may follow `completes`; what the owner itself emits excludes that (rule 19)."""
-    exclusion = Exclusion(flow, in_branch=True)
+    flow = facts.flow
+    # Gathering all branches says of each of them what it says of one; gathering one list says nothing of another.
+    exclusion = (
+        facts.in_saga if any(_several(facts, step) for step in flow.steps if step.handler.fan_in) else facts.in_branch
+    )
     for failure in sorted(flow.failures):
         producers = list(flow.producers(failure))
         if failure not in flow.outside and all(each.service == flow.owner for each in producers):
@@ -38,33 +120,49 @@ def _late_failures(flow: Flow) -> Iterator[Problem]:
             yield Problem("CH105", message, place, fix)
 
 
-def _unfailing(flow: Flow) -> Iterator[Problem]:
+def _several(facts: Facts, step: Step) -> bool:
+    """Return whether a step gathers the branches of several lists that one saga may have."""
+    by_name = {each.name: each for each in facts.flow.steps}
+    openers = [by_name[name] for name in sorted({place[-1] for place in facts.places.gathering(step)})]
+    events = facts.flow.events
+    triggers = [[name for types in facts.flow.waits_for(each) for name in types if name in events] for each in openers]
+    return any(
+        not any(facts.in_saga.of(each, beside) for each in one for beside in other)
+        for one, other in combinations(triggers, 2)
+    )
+
+
+def _unfailing(facts: Facts) -> Iterator[Problem]:
     """36 (f): failures without a failing end."""
+    flow = facts.flow
     if flow.failures and not flow.fails:
         message = f"saga {flow.saga_type} may meet {short(min(flow.failures))}, and nothing says that it has failed"
         fix = f"Give it fails=…, an event that {flow.owner} emits once what was done is undone."
         yield Problem("CH106", message, flow.place, fix)
 
 
-def _branched(flow: Flow) -> Iterator[Problem]:
+def _branched(facts: Facts) -> Iterator[Problem]:
     """36 (g): a saga is completed once, and not by one of its branches."""
+    flow = facts.flow
     for end in sorted(flow.completes & flow.events):
-        if any(flow.depths[end]):
+        if facts.places.branched(end):
             [by, *_] = flow.producers(end)
             message = f"{by.name} emits {short(end)}, which completes the saga, within a branch"
             fix = "Gather the branches first: a parameter list[…] takes one event from each."
             yield Problem("CH107", message, by.handler.place, fix)
 
 
-def _out_of_sight(flow: Flow) -> Iterator[Problem]:
-    """36 (h): what is awaited comes in inner branches only, where it does not count."""
-    for step in flow.steps:
-        handler = step.handler
+def _out_of_sight(facts: Facts) -> Iterator[Problem]:
+    """36 (h): what is awaited comes in inner branches only, where it does not count; a failure counts everywhere."""
+    for step in facts.flow.steps:
+        handler, places = step.handler, facts.places
         if handler.kind != "deadline":
             continue
-        outer = max((depth for types in handler.waits_for for name in types for depth in flow.depths[name]), default=0)
-        come = [name for name in handler.awaits if flow.depths.get(name)]
-        if come and all(min(flow.depths[name]) > outer for name in come):
+        outer = max(
+            (len(place) for types in handler.waits_for for name in types for place in places.of(name)), default=0
+        )
+        come = [name for name in handler.awaits if places.of(name)]
+        if come and all(min(map(len, places.of(name))) > outer and name not in facts.flow.failures for name in come):
             message = (
                 f"{step.name} awaits {short(come[0])}, which comes in branches only: it does not count outside them"
             )

@@ -1,15 +1,22 @@
 """Which events are never in one saga.
 
-Steps that run once, and return either one thing or another, live here; `undoing` and `ending` ask it whether a failure
-can meet what it would undo or end.
+Steps that run once, and return either one thing or another, live here; other lints ask it whether a failure can meet
+what it would undo or end, and whether a join can fill.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
+from itertools import product
+from math import prod
+from operator import or_
 
-from choreo.choreography import Step
-from choreo.lints.flow import Events, Flow
+from choreo.lints.flow import Flow
+from choreo.lints.graph import NONE, Events
+from choreo.lints.repetition import Repetition
+
+WAYS_MAX = 16
+"""Choices that are told apart of how an event comes about."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,70 +25,90 @@ class Exclusion:
 
     Args:
         flow: The saga type.
-        in_branch: What no branch has both of, rather than no saga.
+        repetition: What of it comes once: in a saga, or in a branch. That is what the answers are about, too.
     """
 
     flow: Flow
-    in_branch: bool = False
+    repetition: Repetition
+    _beside: dict[str, Events] = field(default_factory=dict, init=False, repr=False)
+    _known: dict[str, int] = field(default_factory=dict, init=False, repr=False)
+    _kept_by: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False)
 
     def of(self, one: str, other: str) -> bool:
-        """Return whether two events never meet: a step that runs once returns what one needs or what the other does."""
-        return not self._barred[one].isdisjoint(self.flow.past(other))
+        """Return whether two events never meet."""
+        return not (self.admits(one, other) and self.admits(other, one))
+
+    def admits(self, one: str, other: str) -> bool:
+        """Return whether an event may come where one does, as far as that can be told from what leads to the one."""
+        if self.plain(one, other):
+            return False
+        untouched = any(not kept & self.flow.perhaps[other] for kept in self._kept(one))
+        return untouched or other in self.beside(one)
+
+    def plain(self, one: str, other: str) -> bool:
+        """Return whether a step that runs once returns what one certainly needs, or what the other does."""
+        return bool(self._barred(one) & self.flow.through[other])
+
+    def beside(self, event: str) -> Events:
+        """Return what may come where this event does, on any of its ways; the rest needs what they keep away."""
+        if event not in self._beside:
+            kept = map(self.flow.marks.names, self._kept(event))
+            self._beside[event] = NONE.union(*(self._reached(each) for each in kept))
+        return self._beside[event]
+
+    def reached(self, event: str, without: Events, apart: Events) -> Events:
+        """Return what may come where one event does and others do not, or not in its branch."""
+        return self._reached(self.barred(event) | without, apart)
+
+    def barred(self, event: str) -> Events:
+        """Return what an event's past keeps from coming."""
+        return self.flow.marks.names(self._barred(event))
+
+    def _barred(self, event: str) -> int:
+        if event not in self._known:
+            self._known[event] = self._kept_away(self.flow.through[event])
+        return self._known[event]
+
+    def _kept(self, event: str) -> list[int]:
+        """Return what each way to an event keeps from coming."""
+        if event not in self._kept_by:
+            self._kept_by[event] = list(dict.fromkeys(self._kept_away(way) for way in self._ways(event)))
+        return self._kept_by[event]
+
+    def _kept_away(self, past: int) -> int:
+        chosen = self.flow.marks.names(past & self._chosen)
+        return reduce(or_, (self._alternatives[each] for each in chosen), 0)
+
+    def _ways(self, event: str) -> list[int]:
+        """Return, as marks, what has come with an event for each choice among what the step that emits it takes."""
+        flow, known = self.flow, self.flow.through[event]
+        ways: list[int] = []
+        for step in flow.producers(event) if event not in flow.outside else ():
+            groups = [[name for name in types if name in flow.events] for types in flow.waits_for(step)]
+            if step.handler.kind == "compensation" or prod(map(len, groups)) > WAYS_MAX:
+                return [known]
+            ways += [reduce(or_, (flow.through[each] for each in choice), known) for choice in product(*groups)]
+        return ways if 1 <= len(ways) <= WAYS_MAX else [known]
+
+    def _reached(self, without: Events, apart: Events = NONE) -> Events:
+        steps = self.flow.reached(without, apart).values()
+        return self.flow.outside.union({self.flow.start}, *(step.handler.emits for step in steps)) - without
 
     @cached_property
-    def _barred(self) -> Mapping[str, Events]:
-        """Return for each event what its past keeps from coming."""
-        alternatives = self._alternatives
-        return {
-            name: frozenset().union(*(alternatives[each] for each in self.flow.past(name) if each in alternatives))
-            for name in self.flow.events
-        }
+    def _chosen(self) -> int:
+        """Return, as a mark, the events that come in the place of others."""
+        return self.flow.marks.of(self._alternatives)
 
     @cached_property
-    def _alternatives(self) -> Mapping[str, Events]:
+    def _alternatives(self) -> Mapping[str, int]:
         """Return for each event what its one step, which runs once, returns in its place."""
-        found: dict[str, Events] = {}
-        for step in self._once:
-            alone = {name for name in step.handler.emits if len(self.flow.producers(name)) == 1} - self.flow.outside
-            outcomes = [{name for each in outcome for name in each.types} for outcome in step.handler.outcomes]
+        found: dict[str, int] = {}
+        for step in self.repetition.once:
+            otherwise = self.flow.graph.otherwise(step)
+            ends = [*step.handler.outcomes, *(otherwise.handler.outcomes if otherwise is not None else ())]
+            outcomes = [{name for each in outcome for name in each.types} for outcome in ends]
+            alone = {name for name in self.repetition.emits(step) if self.repetition.alone(name, step)}
             for name in alone:
                 together = set().union(*(names for names in outcomes if name in names))
-                found[name] = frozenset(alone - together - {name})
+                found[name] = self.flow.marks.of(alone - together - {name})
         return found
-
-    @cached_property
-    def _once(self) -> tuple[Step, ...]:
-        """Return the steps that run at most once: for the start, for what comes once itself, or as a join."""
-        events = {self.flow.start}
-        once: list[Step] = []
-        left = list(self.flow.steps)
-        found = True
-        while found:
-            found, behind = False, left
-            left = []
-            # In the order they are reached, so that a graph without circles takes two rounds.
-            for step in behind:
-                if self._single(step, events):
-                    found = True
-                    once.append(step)
-                    events.update(name for name in step.handler.emits if self._comes_once(name))
-                else:
-                    left.append(step)
-        return tuple(once)
-
-    def _single(self, step: Step, once: set[str]) -> bool:
-        if step.handler.kind == "compensation":
-            return False
-        waits_for = self.flow.waits_for(step)
-        triggers = [name for types in waits_for for name in types if name in self.flow.events]
-        if not self.in_branch and any(self.flow.branched(name) for name in triggers):
-            return False
-        # A join runs once a branch; without branches that is once.
-        return len(waits_for) > 1 or (len(triggers) == 1 and triggers[0] in once)
-
-    def _comes_once(self, event: str) -> bool:
-        producers = self.flow.producers(event)
-        if event in self.flow.outside or len(producers) != 1:
-            return False
-        opened = any(each.opens for outcome in producers[0].handler.outcomes for each in outcome if event in each.types)
-        return self.in_branch or not opened

@@ -1,92 +1,115 @@
 """Is all undone that has to be? SEMANTICS 36 (a) to (d).
 
-What a flow's compensations leave out lives here; what its ends do does not (`ending`).
+What a saga type's compensations leave out lives here; the order in which they run does not (`reversal`), nor how sagas
+end (`ending`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from choreo.choreography import Step
 from choreo.errors import Problem
 from choreo.event import short
-from choreo.lints.consequences import Consequences
-from choreo.lints.exclusion import Exclusion
-from choreo.lints.flow import Flow
+from choreo.lints.facts import Facts
+from choreo.lints.graph import Graph
+from choreo.lints.telling import any_of, union
 
 
-def undoing(flow: Flow) -> Iterator[Problem]:
+def undoing(facts: Facts) -> Iterator[Problem]:
     """Yield what is wrong with the compensations of one saga type."""
-    exclusion, consequences = Exclusion(flow), Consequences(flow)
-    for step in flow.steps:
-        compensations = flow.undoing(step)
-        for original in sorted({name for each in compensations for name in each.handler.original}):
-            if original in step.handler.emits:
-                yield from _uncovered(flow, exclusion, consequences, step, original)
-        for each in compensations:
-            yield from _chained(flow, step, each)
-            if step.handler.uses and not each.handler.original_optional and step.handler.kind != "compensation":
-                message = (
-                    f"{step.name} is given {_or(step.handler.uses)}, and {each.name} does not undo it where nobody "
-                    "knows whether it happened"
-                )
-                fix = f"Let {each.name} take {short(each.handler.original[0])} | None, and undo ctx.undoes_key then."
-                yield Problem("CH103", message, each.handler.place, fix)
+    yield from _uncovered(facts)
+    for step in facts.flow.steps:
+        for each in facts.flow.undoing(step):
+            yield from _chained(facts, step, each)
+            yield from _unknown(step, each)
         if step.handler.kind == "otherwise":
-            yield from _unnamed(flow, step)
+            yield from _unnamed(facts, step)
+            yield from _overtaken(facts, step)
 
 
-def _uncovered(
-    flow: Flow, exclusion: Exclusion, consequences: Consequences, step: Step, original: str
-) -> Iterator[Problem]:
+def strange_causes(graph: Graph) -> Iterator[Problem]:
+    """Yield compensations whose cause is nothing that is undone for."""
+    compensations = [step for step in graph.choreography.steps if step.handler.kind == "compensation"]
+    undoings = {name for step in compensations for name in step.handler.emits}
+    for step in compensations:
+        for name in sorted(set(step.handler.causes) - undoings - graph.failing(step.handler.causes) - graph.missing):
+            message = f"{step.name} is caused by {short(name)}, which is no failure and no compensation's event"
+            fix = f"Make it a failure: class {short(name)}(Failure, …)."
+            yield Problem("CH072", message, step.handler.place, fix)
+
+
+def _uncovered(facts: Facts) -> Iterator[Problem]:
     """36 (a): a failure after which what was done stays done."""
-    causes = {name for each in flow.undoing(step) if original in each.handler.original for name in each.handler.causes}
-    left = [
-        failure
-        for failure in sorted(flow.first_failures)
-        if not exclusion.of(original, failure) and not consequences.reach(causes, original, failure)
-    ]
-    if left:
-        compensation = next(each for each in flow.undoing(step) if original in each.handler.original)
+    for original, each in facts.coverage.left.items():
+        # What a service undoes that is not here is not held against the others.
+        failures = [failure for failure in each if failure in facts.opened.coverage.left.get(original, ())]
+        if not failures:
+            continue
+        compensations = facts.coverage.undoers[original]
+        causes = sorted({name for each in compensations for name in each.handler.causes})
         message = (
-            f"{short(original)} is not undone where {_or(map(short, left))} comes: {compensation.name} waits for "
-            f"{_or(map(short, sorted(causes)))}"
+            f"{short(original)} is not undone where {any_of(failures)} comes: {compensations[0].name} waits for "
+            f"{any_of(causes)}"
         )
-        fix = f"Add {' | '.join(map(short, left))} to its causes, or what undoes the step behind it."
-        yield Problem("CH100", message, compensation.handler.place, fix)
+        fix = f"Add {union(failures)} to its causes, or what undoes the step behind it."
+        yield Problem("CH100", message, compensations[0].handler.place, fix)
 
 
-def _chained(flow: Flow, step: Step, compensation: Step) -> Iterator[Problem]:
+def _chained(facts: Facts, step: Step, compensation: Step) -> Iterator[Problem]:
     """36 (b): a step that may be cancelled leaves no trace, and an undoing waits for one."""
-    if compensation.handler.original_optional:
-        return
+    ends = facts.flow.completes | facts.flow.fails
     for name in compensation.handler.emits:
-        waiting = [each for each in flow.steps if name in each.takes]
-        if waiting and name not in flow.completes | flow.fails:
+        waiting = next(iter(facts.flow.graph.hearing(name)), None)
+        if waiting is not None and name in facts.coverage.unsure - ends:
             message = (
-                f"where {step.name} is cancelled, {compensation.name} does not run, and {waiting[0].name} waits for "
+                f"where {step.name} is cancelled, {compensation.name} does not run, and {waiting.name} waits for "
                 f"{short(name)} in vain"
             )
             fix = f"Let {compensation.name} take {short(compensation.handler.original[0])} | None: it runs then, too."
             yield Problem("CH101", message, compensation.handler.place, fix)
 
 
-def _unnamed(flow: Flow, otherwise: Step) -> Iterator[Problem]:
+def _unknown(step: Step, compensation: Step) -> Iterator[Problem]:
+    """36 (c): a step that touches the world, and may have done so though nothing tells of it."""
+    handler = compensation.handler
+    if step.handler.uses and not handler.original_optional and step.handler.kind != "compensation":
+        message = (
+            f"{step.name} is given {' or '.join(step.handler.uses)}, and {compensation.name} does not undo it where "
+            "nobody knows whether it happened"
+        )
+        fix = f"Let {compensation.name} take {short(handler.original[0])} | None, and undo ctx.undoes_key then."
+        yield Problem("CH103", message, handler.place, fix)
+
+
+def _unnamed(facts: Facts, otherwise: Step) -> Iterator[Problem]:
     """36 (d): what a step's retries end with has to undo what the step may have done."""
-    guarded = flow.guarded(otherwise)
-    if guarded is not None:
-        for compensation in flow.undoing(guarded):
-            missing = [
-                name
-                for name in otherwise.handler.emits
-                if flow.choreography.events[name].failure and name not in compensation.handler.causes
-            ]
-            if missing and compensation.handler.original_optional:
+    guarded = facts.flow.graph.guarded(otherwise)
+    failures = facts.flow.graph.failing(otherwise.handler.emits)
+    for compensation in facts.flow.undoing(guarded) if guarded is not None else ():
+        missing = [name for name in otherwise.handler.emits if name in failures - set(compensation.handler.causes)]
+        if missing and compensation.handler.original_optional and guarded is not None:
+            message = (
+                f"{otherwise.name} ends {guarded.name} with {any_of(missing)}, which {compensation.name} does not "
+                "name: what the step did before its retries were spent stays done"
+            )
+            fix = f"Add {union(missing)} to the causes of {compensation.name}."
+            yield Problem("CH104", message, compensation.handler.place, fix)
+
+
+def _overtaken(facts: Facts, otherwise: Step) -> Iterator[Problem]:
+    """36 (d): what a step's retries end with undoes that step first; everything else waits for that."""
+    graph = facts.flow.graph
+    guarded = graph.guarded(otherwise)
+    own = (
+        [each for each in facts.flow.undoing(guarded) if each.handler.original_optional] if guarded is not None else []
+    )
+    for failure in sorted(graph.failing(otherwise.handler.emits)):
+        voids = [each for each in own if failure in each.handler.causes]
+        names = {each.name for each in voids}
+        for step in graph.hearing(failure) if voids else ():
+            if step.name not in names:
+                instead = union(voids[0].handler.emits) or f"an event that {voids[0].name} returns"
                 message = (
-                    f"{otherwise.name} ends {guarded.name} with {_or(map(short, missing))}, which {compensation.name} "
-                    "does not name: what the step did before its retries were spent stays done"
+                    f"{step.name} takes {short(failure)}, with which {otherwise.name} ends a step whose outcome nobody "
+                    f"knows, before {voids[0].name} has undone it"
                 )
-                fix = f"Add {' | '.join(map(short, missing))} to the causes of {compensation.name}."
-                yield Problem("CH104", message, compensation.handler.place, fix)
-
-
-def _or(names: Iterable[str]) -> str:
-    return " or ".join(names)
+                yield Problem("CH120", message, step.handler.place, f"Let it take {instead} instead.")

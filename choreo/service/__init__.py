@@ -4,7 +4,7 @@ The decorators, what handlers meet besides events, and the resolved declaration 
 service does not. Users import from `choreo`; the runtime, the publisher and the manifest work from `declarations`.
 """
 
-from choreo.service.codes import CODES, WARNINGS
+from choreo.service.codes import CODES
 from choreo.service.context import Context, Later, State
 from choreo.service.declaration import Declaration
 from choreo.service.provision import Provider
@@ -13,7 +13,6 @@ from choreo.service.service import Service, SqlStore
 
 __all__ = [
     "CODES",
-    "WARNINGS",
     "Context",
     "Declaration",
     "Later",

@@ -1,16 +1,13 @@
-"""What is wrong, or looks wrong, between services.
+"""What no two services may declare.
 
-Checks that need several services live here: names used twice, owners, events that nobody emits or handles. `reading`
-raises for `problems_between` and only tells `warnings_between`: the service on the other end may be run elsewhere.
-No check of a single service lives here.
+Checks that need several services live here: names used twice, owners. What only looks wrong does not, for the service
+on the other end may be run elsewhere: that is told by `lints`. No check of a single service lives here.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator, Sequence
 
 from choreo.errors import Problem
-from choreo.event import Event, Failure
-from choreo.handler import Kind
+from choreo.event import Event
 from choreo.saga import Saga
 from choreo.service.declaration import Declaration
 
@@ -18,31 +15,6 @@ from choreo.service.declaration import Declaration
 def problems_between(found: Sequence[Declaration]) -> list[Problem]:
     """Return what no two services may declare."""
     return [*_services(found), *_classes(found), *_owners(found), *_ends(found)]
-
-
-def warnings_between(found: Sequence[Declaration]) -> list[Problem]:
-    """Return what looks wrong where these are all the services there are."""
-    emitted = {kind for each in found for kind in each.emits}
-    outside = {kind for each in found for kind in (*each.publishes, *(saga.starts for saga in each.sagas))}
-    handled = {kind for each in found for kind in each.consumes}
-    undoing = {kind for each in found for one in each.handlers if one.kind is Kind.COMPENSATION for kind in one.emits}
-    problems: list[Problem] = []
-    for each in found:
-        problems += _unemitted(each, emitted | outside)
-        problems += _misnamed(each, handled, emitted | outside)
-        problems += _unhandled(each, handled)
-        problems += _causes(each, undoing)
-        problems += _incomplete(each)
-    fans_out = any(one.fan_out for each in found for one in each.handlers)
-    gathering = [one for each in found for one in each.handlers if one.fan_in]
-    if not fans_out:
-        problems += [
-            Problem(
-                "CH062", f"{one.step} gathers branches, and no handler returns a list", one.place, "Return list[…]."
-            )
-            for one in gathering
-        ]
-    return problems
 
 
 def _services(found: Sequence[Declaration]) -> Iterator[Problem]:
@@ -99,51 +71,3 @@ def _ends(found: Sequence[Declaration]) -> Iterator[Problem]:
                     message = f"{one.step} emits {kind.__name__}, which ends {saga.name}, owned by {owner.name}"
                     fix = f"Emit an event of {each.name}'s own, and let {owner.name} turn it into {kind.__name__}."
                     yield Problem("CH045", message, one.place, fix)
-
-
-def _unemitted(each: Declaration, emitted: Iterable[type[Event]]) -> Iterator[Problem]:
-    known = set(emitted)
-    for one in each.handlers:
-        wanted = {kind for types in (*one.waits_for, one.causes, *one.extras) for kind in types}
-        for kind in _sorted(wanted - known):
-            close = get_close_matches(kind.__name__, [other.__name__ for other in known], 1)
-            fix = f"Did you mean {close[0]}?" if close else "Check it together with the service that emits it."
-            yield Problem("CH070", f"{one.step} handles {kind.__name__}, which nobody emits", one.place, fix)
-
-
-def _misnamed(each: Declaration, handled: set[type[Event]], emitted: set[type[Event]]) -> Iterator[Problem]:
-    """Yield events that nobody handles while one of nearly that name is awaited in vain: a slip, most likely."""
-    awaited = [kind.__name__ for kind in handled - emitted]
-    for one in each.handlers:
-        for kind in one.emits:
-            close = get_close_matches(kind.__name__, awaited, 1) if kind not in handled else []
-            if close:
-                message = f"{one.step} returns {kind.__name__}, which nobody handles."
-                yield Problem("CH012", message, one.place, f"Did you mean {close[0]}?")
-
-
-def _unhandled(each: Declaration, handled: set[type[Event]]) -> Iterator[Problem]:
-    for kind in _sorted(set(each.publishes) - handled):
-        message = f"{each.name} publishes {kind.__name__}, which nobody handles"
-        yield Problem("CH071", message, each.place, "Check it together with the service that handles it.")
-
-
-def _causes(each: Declaration, undoing: set[type[Event]]) -> Iterator[Problem]:
-    for one in each.handlers:
-        for kind in _sorted(one.causes - undoing):
-            if not issubclass(kind, Failure):
-                message = f"{one.step} is caused by {kind.__name__}, which is no failure and no compensation's event"
-                fix = f"Make it a failure: class {kind.__name__}(Failure, …)."
-                yield Problem("CH072", message, one.place, fix)
-
-
-def _incomplete(each: Declaration) -> Iterator[Problem]:
-    for saga in each.sagas:
-        if saga.completes and not each.emits.intersection(saga.completes):
-            told = " | ".join(kind.__name__ for kind in saga.completes)
-            message = f"no handler of {each.name} emits {told}, so saga {saga.name} never completes"
-            yield Problem("CH073", message, each.place, "Write the handler that does.")
-
-
-def _sorted(kinds: Iterable[type[Event]]) -> list[type[Event]]:
-    return sorted(kinds, key=lambda kind: kind.__choreo_type__)

@@ -20,7 +20,6 @@ CODES = MappingProxyType(
         "CH009": "A parameter mixes events with something else",
         "CH010": "An event parameter may be None where it never is",
         "CH011": "Two parameters of a join take the same event",
-        "CH012": "An event is returned that nobody handles, and another one of nearly that name is awaited (a warning)",
         "CH013": "What is decorated is not a function",
         "CH014": "A generator and its return hint do not fit",
         "CH015": "A handler's name cannot be used",
@@ -65,16 +64,8 @@ CODES = MappingProxyType(
         # Several services.
         "CH060": "Two services have one name",
         "CH061": "Two event classes have one type name",
-        "CH062": "Branches are gathered that nobody opens",
-        # Warnings, and what is to come.
-        "CH070": "An event is handled that nobody emits (a warning)",
-        "CH071": "An event is published from outside that nobody handles (a warning)",
-        "CH072": "A compensation's cause is neither a failure nor what a compensation emits (a warning)",
-        "CH073": "No handler of its owner completes a saga (a warning)",
+        # What is to come.
         "CH079": "Declared, and not run by this version",
     }
 )
 """Code → title."""
-
-WARNINGS = frozenset({"CH012", "CH070", "CH071", "CH072", "CH073"})
-"""Codes that keep nothing from running."""

@@ -14,7 +14,7 @@ from choreo.event import Event
 from choreo.handler import Handler, Role
 from choreo.saga import Saga
 from choreo.schema import avro_schema
-from choreo.service.between import problems_between, warnings_between
+from choreo.service.between import problems_between
 from choreo.service.declaration import Declaration
 from choreo.service.provision import providers_of
 from choreo.service.service import Service
@@ -50,16 +50,8 @@ def declarations(*services: Service) -> list[Declaration]:
 
 
 def mistakes(*services: Service) -> list[Problem]:
-    """Return what is wrong with these services, and what looks wrong where there are no others.
-
-    Args:
-        services: All services that work together, so that what one emits can be found in another.
-
-    Returns:
-        What `declarations` would refuse and, behind it, warnings (`choreo.service.WARNINGS` has their codes).
-    """
-    found, problems = _read_all(services)
-    return [*problems, *warnings_between(found)]
+    """Return what is wrong with these services, each and between them: what `declarations` would refuse."""
+    return _read_all(services)[1]
 
 
 def not_yet(found: Iterable[Declaration]) -> list[Problem]:

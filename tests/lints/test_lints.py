@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from choreo.lints import lints
-from choreo.manifest import EventManifest, HandlerManifest, Manifest, SagaManifest
-from tests.lints.graphs import GRAPHS, Manifests, altered, codes, graph, outcome, with_saga
+from choreo.lints import CODES, WARNINGS, check, lints
+from choreo.service import Service
+from tests.lints.graphs import GRAPHS, Manifests, altered, codes, graph, made, outcome, step, told, undo, with_saga
+from tests.mistakes import Captured, Placed
 
 ORDER = graph("order")
 APPROVAL = graph("approval")
@@ -16,6 +17,30 @@ MARKET = graph("marketplace")
 @pytest.mark.parametrize("name", GRAPHS)
 def test_r36_of_a_sound_choreography_nothing_is_said(name: str):
     assert lints(graph(name)) == []
+
+
+def test_r36_of_several_choreographies_beside_each_other_nothing_is_said():
+    assert lints([*ORDER, *APPROVAL, *MARKET]) == []
+
+
+def test_what_cannot_be_read_is_told_alone():
+    unread = Service("payments")
+
+    @unread.handles
+    def capture(placed: Placed): ...
+
+    @unread.handles
+    def refund(captured: Captured) -> None: ...
+
+    assert [problem.code for problem in check(unread)] == ["CH001"]
+
+
+def test_warnings_come_last():
+    broken = altered(ORDER, "payments.refund", causes=["shipping.ShipmentFailed"])
+    broken = altered(broken, "shipping.cancel_shipment", original_optional=False)
+    [*_, last] = sorted(lints(broken), key=lambda problem: problem.code in WARNINGS)
+    assert last.code == "CH103"
+    assert set(CODES) >= WARNINGS
 
 
 UNDONE_TOO_LITTLE = {
@@ -75,6 +100,81 @@ def test_r36b_an_undoing_that_may_never_run_is_not_waited_for():
     )
 
 
+def test_r36a_one_mistake_is_told_once_though_what_came_before_stays_done_with_it():
+    [problem] = lints(UNDONE_TOO_LITTLE["a cancelled parcel that waits for another failure"]())
+    assert problem.message == (
+        "ShipmentCreated is not undone where OrderRejected comes: shipping.cancel_shipment waits for ShipmentFailed"
+    )
+
+
+def test_r36a_what_comes_from_one_of_two_does_not_meet_what_excludes_both():
+    """A room is reserved here or with a partner, and then guaranteed: nobody guarantees where there is no room."""
+    rooms = made(
+        step("hotels.reserve", [["a.Start"]], outcome("hotels.Reserved"), outcome("hotels.Full")),
+        step("partners.take", [["hotels.Full"]], outcome("partners.Taken"), outcome("partners.NotTaken")),
+        step("cards.hold", [["hotels.Reserved", "partners.Taken"]], outcome("cards.Held")),
+        undo("cards.release", ["a.NotWanted"], "cards.Held", outcome("cards.Released"), original_optional=True),
+        step("a.review", [["cards.Held"]], outcome("a.Done"), outcome("a.NotWanted")),
+        step("a.fail", [["cards.Released", "partners.NotTaken"]], outcome("a.Failed")),
+    )
+    assert lints(rooms) == []
+    again = altered(rooms, "cards.hold", waits_for=[["a.Start"]])
+    assert told(again, "CH100") == ["Held is not undone where NotTaken comes: cards.release waits for NotWanted"]
+
+
+def test_r36b_what_cannot_be_overtaken_needs_no_none():
+    """A payment is declined only once the stock is there."""
+    shop = made(
+        step("stock.reserve", [["a.Start"]], outcome("stock.Reserved")),
+        undo("stock.release", ["payments.NotPaid"], "stock.Reserved", outcome("stock.Released")),
+        step("payments.capture", [["stock.Reserved"]], outcome("payments.Paid"), outcome("payments.NotPaid")),
+        step("a.confirm", [["payments.Paid"]], outcome("a.Done")),
+        step("a.cancel", [["stock.Released"]], outcome("a.Failed")),
+    )
+    assert lints(shop) == []
+    assert told(altered(shop, "payments.capture", waits_for=[["a.Start"]]), "CH101") == [
+        "where stock.reserve is cancelled, stock.release does not run, and a.cancel waits for Released in vain"
+    ]
+
+
+GIVING_UP = made(
+    step("stock.reserve", [["a.Start"]], outcome("stock.Reserved")),
+    undo("stock.release", ["payments.Refunded", "payments.NotPaid"], "stock.Reserved", outcome("stock.Released")),
+    step("payments.capture", [["stock.Reserved"]], outcome("payments.Paid"), outcome("payments.NotPaid")),
+    step("payments.give_up", [["stock.Reserved"]], outcome("payments.NotKnown"), kind="otherwise", guards="capture"),
+    undo(
+        "payments.refund", ["payments.NotKnown"], "payments.Paid", outcome("payments.Refunded"), original_optional=True
+    ),
+    step("a.confirm", [["payments.Paid"]], outcome("a.Done")),
+    step("a.cancel", [["stock.Released"]], outcome("a.Failed")),
+)
+
+
+def test_r36d_a_step_that_nobody_knows_of_is_undone_first():
+    assert lints(GIVING_UP) == []
+    hasty = altered(GIVING_UP, "stock.release", causes=["payments.NotKnown", "payments.NotPaid"])
+    [message] = told(hasty, "CH120")
+    assert message == (
+        "stock.release takes NotKnown, with which payments.give_up ends a step whose outcome nobody knows, before "
+        "payments.refund has undone it"
+    )
+    assert "CH120" in codes(altered(GIVING_UP, "a.cancel", waits_for=[["stock.Released", "payments.NotKnown"]]))
+
+
+def test_r36d_what_ends_a_step_without_an_undoing_is_anybody_s():
+    plain = altered(GIVING_UP, "payments.refund", original_optional=False)
+    assert "CH120" not in codes(altered(plain, "a.cancel", waits_for=[["stock.Released", "payments.NotKnown"]]))
+
+
+def test_r36d_what_ends_a_step_has_to_undo_it():
+    unnamed = altered(GIVING_UP, "payments.refund", causes=["payments.NotPaid"])
+    [message] = told(unnamed, "CH104")
+    assert message == (
+        "payments.give_up ends payments.capture with NotKnown, which payments.refund does not name: what the step did "
+        "before its retries were spent stays done"
+    )
+
+
 def test_r36c_a_step_that_touches_the_world_is_undone_where_its_outcome_is_unknown():
     assert "CH103" in codes(altered(ORDER, "shipping.cancel_shipment", original_optional=False))
 
@@ -88,6 +188,14 @@ def test_r36e_a_failure_that_may_follow_completion_is_told():
     """The order is confirmed without waiting for the address; its rejection may come afterwards."""
     hasty = altered(ORDER, "orders.confirm", waits_for=[["orders.OrderPlaced"], ["payments.PaymentCaptured"]])
     assert "CH105" in codes(hasty)
+
+
+def test_r36e_gathering_one_list_says_nothing_of_another():
+    """A second list of the same orders is gathered by itself, and completes the checkout before the first one is done."""
+    [order] = [each for each in MARKET if each.service == "checkout"]
+    [split] = [each for each in order.handlers if each.name == "split"]
+    again = order.model_copy(update={"handlers": [*order.handlers, split.model_copy(update={"name": "split_again"})]})
+    assert "CH105" in codes([again if each is order else each for each in MARKET])
 
 
 def test_r36e_what_only_one_branch_waits_for_is_no_completion():
@@ -112,21 +220,16 @@ def test_r36h_a_deadline_that_awaits_what_only_branches_bring_is_told():
     )
     alone = altered(split, "approvals.hear_director", emits=[], outcomes=[outcome()])
     assert "CH108" in codes(alone)
-    assert "CH108" not in codes(altered(APPROVAL, "approvals.escalate", awaits=["approvals.RequestGranted"]))
 
 
-def test_a_large_choreography_is_read_to_its_end():
-    """Two thousand steps in one saga, one behind another, deeper than any recursion."""
-    steps = range(2000)
-    handlers = [
-        HandlerManifest(
-            name=f"step{n}", waits_for=[[f"e.E{n}"]], emits=[f"e.E{n + 1}"], outcomes=[outcome(f"e.E{n + 1}")]
+def test_r36h_a_failure_counts_outside_of_its_branch_too():
+    def parcels(*awaits: str) -> Manifests:
+        return made(
+            step("a.split", [["a.Start"]], outcome("a.Part", opens=True), fan_out=True),
+            step("b.pack", [["a.Part"]], outcome("b.Packed"), outcome("b.NotPacked")),
+            step("a.late", [["a.Start"]], outcome("a.Late"), kind="deadline", awaits=awaits),
         )
-        for n in steps
-    ]
-    events = {f"e.E{n}": EventManifest(topic="e") for n in (*steps, len(steps))}
-    saga = SagaManifest(name="long", starts="e.E0", completes=["e.E2000"])
-    long = Manifest(service="long", service_version="1", handlers=handlers, events=events, sagas=[saga])
-    assert lints([long]) == []
-    failing = long.model_copy(update={"events": events | {"e.E1000": EventManifest(topic="e", failure=True)}})
-    assert codes([failing]) == {"CH106"}
+
+    assert "CH108" in codes(parcels("b.Packed"))
+    assert "CH108" not in codes(parcels("b.Packed", "b.NotPacked"))
+    assert "CH108" not in codes(altered(APPROVAL, "approvals.escalate", awaits=["approvals.RequestGranted"]))
