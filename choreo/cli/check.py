@@ -1,7 +1,7 @@
 """`choreo check`: what is wrong with services, each and together.
 
 Arguments and the forms of the report live here, one for people and those that machines read; finding what is wrong
-does not (`lints`). It needs no broker, and belongs in a build.
+does not (`lints`). It needs no broker, unless it is to look at a system that runs (`against`), and belongs in a build.
 """
 
 import re
@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import click
 
+from choreo.cli.against import Against, against_options
 from choreo.cli.group import EXIT_PROBLEMS
 from choreo.cli.output import note, print_json
 from choreo.cli.target import load
@@ -32,16 +33,18 @@ _PLACE = re.compile(r"(?P<file>.+):(?P<line>\d+)")
     help="text for people, github for annotations in a workflow, sarif for code scanning.",
 )
 @click.option("--strict", is_flag=True, help="Warnings count as problems.")
-def check(targets: tuple[str, ...], form: str, strict: bool) -> None:  # noqa: FBT001 - click's form
+@against_options
+def check(targets: tuple[str, ...], form: str, strict: bool, against: Against | None) -> None:  # noqa: FBT001 - click's form
     """Check every TARGET and how they work together. Exit code 1 if something is wrong; warnings alone are fine.
 
     Name all services that work together: what one emits is looked for in the others.
     """
     from choreo.lints import WARNINGS, check
 
-    problems = check(*load(targets))
-    _FORMS[form](problems, WARNINGS)
-    wrong = sum(problem.code not in WARNINGS for problem in problems)
+    services = load(targets)
+    problems, warnings = (check(*services), WARNINGS) if against is None else against.check(*services)
+    _FORMS[form](problems, warnings)
+    wrong = sum(problem.code not in warnings for problem in problems)
     warned = len(problems) - wrong
     if form == "text":
         told = [
@@ -80,12 +83,10 @@ def _github(problems: Sequence[Problem], warnings: frozenset[str]) -> None:
 
 def _sarif(problems: Sequence[Problem], warnings: frozenset[str]) -> None:
     """Print SARIF 2.1.0 (OASIS): one run, a rule for each code that was met."""
-    from choreo.lints import CODES as LINTS
-    from choreo.service import CODES
+    from choreo.lints import CODES
 
-    titles = CODES | LINTS
     rules = [
-        {"id": code, "shortDescription": {"text": titles[code]}}
+        {"id": code, "shortDescription": {"text": CODES[code]}}
         for code in sorted({problem.code for problem in problems})
     ]
     results: list[dict[str, Any]] = []

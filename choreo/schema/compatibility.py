@@ -1,13 +1,16 @@
 """Whether what one schema wrote can be read as another.
 
 Avro's schema resolution lives here, stricter than the specification where that is silent: logical types, scale and
-precision count. The codec asks before it reads a foreign writer's records, and `schema check` before a deploy.
+precision count. The codec asks before it reads a foreign writer's records, and `evolution` for `schema check` before a
+deploy.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import NamedTuple
 
 from choreo.schema.form import Schema
-from choreo.schema.named import Node, resolve
+from choreo.schema.named import Node, NodeField, resolve
 
 _PROMOTIONS = {
     "int": {"long", "float", "double"},
@@ -16,6 +19,50 @@ _PROMOTIONS = {
     "string": {"bytes"},
     "bytes": {"string"},
 }
+
+
+class Kind(StrEnum):
+    """What keeps a value from being read."""
+
+    TYPE = "type"
+    NULL = "null"
+    NAME = "name"
+    SYMBOLS = "symbols"
+    SIZE = "size"
+    DIGITS = "digits"
+    FIELD = "field"
+    TEXT = "text"
+    """It can be read as long as its bytes happen to be text: Avro allows that, and so does the codec."""
+
+
+class Mismatch(NamedTuple):
+    """One reason why what a schema wrote cannot be read as another.
+
+    Attributes:
+        path: Dotted path from the record; `[]` stands for an item of an array or a map.
+        why: What was written, and what the reader wants.
+    """
+
+    kind: Kind
+    path: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}"
+
+
+def mismatches(writer: Schema, reader: Schema) -> list[Mismatch]:
+    """Return what a reader of one schema may stumble over in records of another; nothing if all of them can be read.
+
+    Args:
+        writer: The schema that the records were written with.
+        reader: The schema of whoever reads them.
+
+    Raises:
+        SchemaError: If one of the two is no Avro schema.
+    """
+    written, read = resolve(writer), resolve(reader)
+    return list(_compare(written, read, read.short_name or str(read), set()))
 
 
 def incompatibilities(writer: Schema, reader: Schema) -> list[str]:
@@ -31,8 +78,7 @@ def incompatibilities(writer: Schema, reader: Schema) -> list[str]:
     Raises:
         SchemaError: If one of the two is no Avro schema.
     """
-    written, read = resolve(writer), resolve(reader)
-    return list(_compare(written, read, read.short_name or str(read), set()))
+    return [str(each) for each in _barring(mismatches(writer, reader))]
 
 
 def matching_branch(written: Node, read: Node) -> Node | None:
@@ -42,12 +88,16 @@ def matching_branch(written: Node, read: Node) -> Node | None:
     """
     for fits in (_is_same, _is_namesake, _is_promoted):
         for branch in read.inner:
-            if fits(written, branch) and not any(_compare(written, branch, "", set())):
+            if fits(written, branch) and not any(_barring(_compare(written, branch, "", set()))):
                 return branch
     return None
 
 
-def _compare(written: Node, read: Node, path: str, under_way: set[tuple[int, int]]) -> Iterator[str]:
+def _barring(found: Iterable[Mismatch]) -> Iterator[Mismatch]:
+    return (each for each in found if each.kind is not Kind.TEXT)
+
+
+def _compare(written: Node, read: Node, path: str, under_way: set[tuple[int, int]]) -> Iterator[Mismatch]:
     if written.type == "union":
         for branch in written.inner:
             yield from _compare(branch, read, path, under_way)
@@ -56,8 +106,7 @@ def _compare(written: Node, read: Node, path: str, under_way: set[tuple[int, int
         yield from _union(written, read, path, under_way)
         return
     if written.type != read.type or written.logical != read.logical:
-        if not _is_promoted(written, read):
-            yield f"{path}: written as {written}, read as {read}"
+        yield from _promotion(written, read, path)
         return
     # A pair that is being compared further up fits if the rest does.
     pair = (id(written), id(read))
@@ -72,13 +121,26 @@ def _compare(written: Node, read: Node, path: str, under_way: set[tuple[int, int
         yield from _decimal(written, read, path)
 
 
-def _union(written: Node, read: Node, path: str, under_way: set[tuple[int, int]]) -> Iterator[str]:
-    candidates = [branch for branch in read.inner if _is_same(written, branch) or _is_namesake(written, branch)]
-    if candidates:
-        # There can be one only, so its own reasons say more than that no branch fits.
-        yield from _compare(written, candidates[0], path, under_way)
-    elif not any(_is_promoted(written, branch) for branch in read.inner):
-        yield f"{path}: written as {written}, read as {' or '.join(map(str, read.inner)) or 'nothing'}"
+def _union(written: Node, read: Node, path: str, under_way: set[tuple[int, int]]) -> Iterator[Mismatch]:
+    for fits in (_is_same, _is_namesake, _is_promoted):
+        branch = next((each for each in read.inner if fits(written, each)), None)
+        if branch is not None:
+            # Its own reasons say more than that no branch fits.
+            yield from _compare(written, branch, path, under_way)
+            return
+    yield _other_type(written, read.inner, path)
+
+
+def _promotion(written: Node, read: Node, path: str) -> Iterator[Mismatch]:
+    if not _is_promoted(written, read):
+        yield _other_type(written, [read], path)
+    elif read.type == "string":
+        yield Mismatch(Kind.TEXT, path, "written as bytes, read as string, and bytes need not be text")
+
+
+def _other_type(written: Node, read: list[Node], path: str) -> Mismatch:
+    kind = Kind.NULL if written.type == "null" else Kind.TYPE
+    return Mismatch(kind, path, f"written as {written}, read as {' or '.join(map(str, read)) or 'nothing'}")
 
 
 def _is_same(written: Node, branch: Node) -> bool:
@@ -99,29 +161,38 @@ def _same_name(written: Node, read: Node) -> bool:
     return any(alias.rpartition(".")[2] == written.short_name for alias in read.aliases)
 
 
-def _named(written: Node, read: Node, path: str, under_way: set[tuple[int, int]]) -> Iterator[str]:
+def _named(written: Node, read: Node, path: str, under_way: set[tuple[int, int]]) -> Iterator[Mismatch]:
     if not _same_name(written, read):
-        yield f"{path}: written as {written.name}, read as {read.name}"
+        yield Mismatch(Kind.NAME, path, f"written as {written.name}, read as {read.name}")
     elif written.type == "enum":
         unknown = [symbol for symbol in written.symbols if symbol not in read.symbols]
-        if unknown and read.default is None:
-            yield f"{path}: the reader does not know {', '.join(unknown)}"
+        if unknown and read.default not in read.symbols:
+            yield Mismatch(Kind.SYMBOLS, path, f"the reader does not know {', '.join(unknown)}")
     elif written.type == "fixed":
         if written.size != read.size:
-            yield f"{path}: written with {written.size} bytes, read with {read.size}"
+            yield Mismatch(Kind.SIZE, path, f"written with {written.size} bytes, read with {read.size}")
     else:
         by_name = {each.name: each for each in written.fields}
+        own = {each.name for each in read.fields}
         for each in read.fields:
-            found = next((by_name[name] for name in (each.name, *each.aliases) if name in by_name), None)
+            found = _field(each, by_name, own)
             place = f"{path}.{each.name}" if path else each.name
             if found is not None:
                 yield from _compare(found.node, each.node, place, under_way)
             elif not each.has_default:
-                yield f"{place}: the writer has no such field, and the reader has no default for it"
+                why = "the writer has no such field, and the reader has no default for it"
+                yield Mismatch(Kind.FIELD, place, why)
 
 
-def _decimal(written: Node, read: Node, path: str) -> Iterator[str]:
+def _field(read: NodeField, written: dict[str, NodeField], own: set[str]) -> NodeField | None:
+    """Return the written field that one is read from: of its name, or of an alias that no field has for a name."""
+    names = (read.name, *(alias for alias in read.aliases if alias not in own))
+    return next((written[name] for name in names if name in written), None)
+
+
+def _decimal(written: Node, read: Node, path: str) -> Iterator[Mismatch]:
     if written.scale != read.scale:
-        yield f"{path}: written with scale {written.scale}, read with scale {read.scale}"
+        yield Mismatch(Kind.DIGITS, path, f"written with scale {written.scale}, read with scale {read.scale}")
     if written.precision > read.precision:
-        yield f"{path}: written with up to {written.precision} digits, read with up to {read.precision}"
+        why = f"written with up to {written.precision} digits, read with up to {read.precision}"
+        yield Mismatch(Kind.DIGITS, path, why)

@@ -67,6 +67,11 @@ class Desk:
         self.work()
         return sagas
 
+    def start(self, ask_id: str) -> None:
+        """Start a saga that no service has seen yet, and have the tracker read that."""
+        self.scenario.publish(Asked(ask_id=ask_id))
+        self._follower.catch_up()
+
     def work(self) -> None:
         """Do all there is to do, and have the tracker read it."""
         self.scenario.settle()

@@ -35,6 +35,7 @@ def of(annotation):
         (of(int), of(float), True),
         (of(float), of(int), False),
         (of(str), of(bytes), True),
+        (of(bytes), of(str), True),
         (of(int), of(str), False),
         (of(int), of(int | None), True),
         (of(int | None), of(int), False),

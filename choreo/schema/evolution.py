@@ -1,0 +1,161 @@
+"""What a new version of an event breaks: for whom, in which direction, and how to mend it.
+
+A new schema is held against those that are out there, both ways, as SEMANTICS 37 has it; whether one schema reads
+another is `compatibility`'s, and where the old ones come from is the caller's. `choreo schema` calls this. Pure.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import NamedTuple
+
+from choreo.errors import SchemaError
+from choreo.schema.canonical import fingerprint, parsed
+from choreo.schema.compatibility import Kind, Mismatch, mismatches
+from choreo.schema.form import Schema
+from choreo.schema.named import Node, resolve
+from choreo.schema.sensitive import sensitive_fields
+
+
+class Way(StrEnum):
+    """Which way a change breaks."""
+
+    NEW_READS_OLD = "new code cannot read old records"
+    OLD_READS_NEW = "old code cannot read new records"
+    SHOWN = "new records show what old ones hide"
+    ALIKE = "old and new records cannot be told apart"
+    UNREADABLE = "what is out there is no Avro schema"
+    GONE = "nobody here knows the event any more"
+
+
+class Known(NamedTuple):
+    """One schema of an event that is out there.
+
+    Attributes:
+        event: Avro full name.
+        schema: The schema, or the text of its file.
+        who: Who has it: a file, or a service and its version.
+        current: Whoever has it runs now, and will read new records; else only its old records are left.
+    """
+
+    event: str
+    schema: Schema | str
+    who: str
+    current: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Break:
+    """One thing that a change breaks.
+
+    Attributes:
+        event: Avro full name.
+        path: Dotted path of the field, from the event's class; "" where it is the event as a whole.
+        way: Which way.
+        why: What does not fit.
+        fix: How to mend it.
+        out_there: Who has the other schema.
+    """
+
+    event: str
+    path: str
+    way: Way
+    why: str
+    fix: str
+    out_there: tuple[str, ...]
+
+    @property
+    def code(self) -> str:
+        """Its error code."""
+        return "CH128" if self.way is Way.GONE else "CH127"
+
+    def __str__(self) -> str:
+        return f"{self.event}: {self.way}: " + (f"{self.path}: {self.why}" if self.path else self.why)
+
+
+_KEEP = "Leave {field} as it is, and add a field of another name with a default for what is new; or make a new event."
+_MEND = {
+    (Kind.FIELD, Way.NEW_READS_OLD): "Give {field} a default.",
+    (Kind.FIELD, Way.OLD_READS_NEW): (
+        "Keep {field}, and fill it: old code has no default for it. To rename a field, add the new one with a default "
+        "and fill both."
+    ),
+    (Kind.NULL, Way.NEW_READS_OLD): "Let {field} be None still: there are records in which it is.",
+    (Kind.SYMBOLS, Way.NEW_READS_OLD): "Keep the members that are gone, and emit them no more.",
+    (Kind.SYMBOLS, Way.OLD_READS_NEW): (
+        "Leave the enum of {field} as it is, and say what is new in another field, with a default; or make a new event."
+    ),
+    (Kind.NAME, Way.NEW_READS_OLD): "Give the class at {field} its old name: Avro knows models and enums by theirs.",
+    (Kind.NAME, Way.OLD_READS_NEW): "Give the class at {field} its old name: Avro knows models and enums by theirs.",
+}
+
+
+def breaks(out_there: Iterable[Known], new: Mapping[str, Schema]) -> list[Break]:
+    """Return what new schemas break, each thing once, with everybody whom it breaks it for.
+
+    Args:
+        out_there: The schemas that are out there; those of other events are passed over.
+        new: The schemas that are to join them, by the events' Avro full names.
+    """
+    merged: dict[Break, list[str]] = {}
+    for known in out_there:
+        for each in _between(known, new[known.event]) if known.event in new else ():
+            merged.setdefault(each, []).append(known.who)
+    return [replace(each, out_there=tuple(who)) for each, who in sorted(merged.items(), key=lambda item: item[0].event)]
+
+
+def _between(known: Known, new: Schema) -> list[Break]:
+    event = known.event
+    try:
+        old = parsed(known.schema) if isinstance(known.schema, str) else known.schema
+        found = [_broken(event, Way.NEW_READS_OLD, each) for each in mismatches(old, new)]
+        if known.current:
+            found += [_broken(event, Way.OLD_READS_NEW, each) for each in mismatches(new, old)]
+            found += _shown(event, old, new)
+            found += _alike(event, old, new)
+    except SchemaError as error:
+        fix = "Mend it; or write it anew, while no event of it is out there."
+        return [Break(event=event, path="", way=Way.UNREADABLE, why=str(error), fix=fix, out_there=())]
+    return found
+
+
+def _broken(event: str, way: Way, mismatch: Mismatch) -> Break:
+    field = mismatch.path.replace("[]", "").rpartition(".")[2]
+    fix = _MEND.get((mismatch.kind, way), _KEEP).format(field=field)
+    return Break(event=event, path=mismatch.path, way=way, why=mismatch.why, fix=fix, out_there=())
+
+
+def _shown(event: str, old: Schema, new: Schema) -> Iterator[Break]:
+    """Yield the fields that were nobody's business and are there for everybody now."""
+    node, hidden = resolve(new), set(sensitive_fields(new))
+    for path in sensitive_fields(old):
+        names = path.split(".")
+        if path not in hidden and _has(node, names):
+            why = "it is Sensitive() out there, and is shown and stored from now on"
+            fix = f"Annotate {names[-1]} with Sensitive() again."
+            place = f"{node.short_name}.{path}"
+            yield Break(event=event, path=place, way=Way.SHOWN, why=why, fix=fix, out_there=())
+
+
+def _has(node: Node, names: list[str]) -> bool:
+    """Tell whether a value under these names, or what an alias makes of them, gets into this type, and not hidden."""
+    if not names:
+        return True
+    if any(_has(inner, names) for inner in node.inner):
+        return True
+    return any(
+        not each.sensitive and _has(each.node, names[1:])
+        for each in node.fields
+        if names[0] in {each.name, *each.aliases}
+    )
+
+
+def _alike(event: str, old: Schema, new: Schema) -> Iterator[Break]:
+    """Yield the fields that became sensitive where no name or type changed: a fingerprint does not say so."""
+    if fingerprint(old) != fingerprint(new):
+        return
+    for path in sorted(set(sensitive_fields(new)) - set(sensitive_fields(old))):
+        why = "it is Sensitive() now, which changes no fingerprint, so old code takes new records for its own"
+        fix = f"Add the sensitive field under another name, with a default, in place of {path.rpartition('.')[2]}."
+        place = f"{resolve(new).short_name}.{path}"
+        yield Break(event=event, path=place, way=Way.ALIKE, why=why, fix=fix, out_there=())
