@@ -1,4 +1,4 @@
-"""The approval workflow: each service against its transcript, then both together through weeks of virtual time."""
+"""The approval workflow: both services together through weeks of virtual time."""
 
 import re
 import subprocess
@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 import services
-from choreo import Event, Saga, SagaState, Service, Settings, check
+from choreo import SagaState, Settings, check
 from choreo.testing import Scenario, context
-from services.approval import events
 from services.approval.approvals import approvals
 from services.approval.events import (
     ApprovalRequested,
@@ -33,12 +32,9 @@ from services.approval.mailroom.service import send_reminder
 
 FOLDER = Path(services.__file__).parent / "approval"
 TUTORIAL = Path(services.__file__).parents[1] / "docs" / "tutorial" / "approval.md"
-SERVICES = {"approvals": approvals, "mailroom": mailroom}
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
-AT_ONCE = timedelta(0)
 A_MOMENT = timedelta(milliseconds=1)
-NEVER_TOLD = [ManagerReminded, Escalated, RequestExpired, MailSent]
 REQUESTED = ApprovalRequested(
     request_id="R-17", title="Standing desks", amount="1200.00", requested_by="kim@example.com"
 )
@@ -61,82 +57,6 @@ def told(saga):
 def mails(folder, request_id="R-17"):
     with closing(Outbox(folder / "mailroom.db")) as outbox:
         return [subject.partition(":")[0] for _, subject in outbox.sent(request_id)]
-
-
-# Each service alone.
-
-
-class Closed(Event, topic="strangers"):
-    request_id: str
-
-
-FACTS = {"request_id": "R-17", "title": "Standing desks", "amount": "1200.00", "requested_by": "kim@example.com"} | {
-    "manager": "Ines",
-    "director": "Olaf",
-    "why": "no budget",
-    "decided_by": "Ines",
-    "reason": "no reason",
-}
-
-
-def paragraphs(folder):
-    text = (FOLDER / folder / "transcript.txt").read_text(encoding="utf-8")
-    for paragraph in text.split("\n\n"):
-        title, *lines = [line for line in paragraph.splitlines() if not line.startswith("#")] or [""]
-        if title:
-            yield pytest.param(folder, lines, id=f"{folder}: {title}")
-
-
-def words(line):
-    """Split `Type a=1 b=two words` into the type and its fields."""
-    name, *parts = line[2:].split(" ")
-    fields = []
-    for part in parts:
-        key, equals, value = part.partition("=")
-        if equals:
-            fields.append([key, value])
-        else:
-            fields[-1][1] += f" {part}"
-    return getattr(events, name), dict(fields)
-
-
-def heard(kind, fields):
-    return kind(**{name: FACTS[name] for name in kind.model_fields} | fields)
-
-
-def stranger(kinds):
-    """Return a service that stands for approvals: it may say whatever mailroom is to hear."""
-    outside = Service("strangers")
-    outside.owns(Saga("approval", starts=ApprovalRequested, completes=Closed, key="request_id"))
-    rest = kinds - {ApprovalRequested}
-    if rest:
-        outside.publishes(*rest, by="approvals")
-    return outside
-
-
-@pytest.mark.parametrize(("folder", "lines"), [each for folder in SERVICES for each in paragraphs(folder)])
-def test_a_service_says_what_its_transcript_says(folder, lines):
-    service = SERVICES[folder]
-    others = [] if service is approvals else [stranger({words(line)[0] for line in lines if line[0] == ">"})]
-    with Scenario(service, *others) as s:
-        said, wanted = 0, []
-        for index, line in enumerate(lines):
-            if line.startswith("<"):
-                wanted.append(words(line))
-            elif line.startswith("~"):
-                s.advance(timedelta(days=int(line.split(" ")[1])))
-            else:
-                kind, fields = words(line)
-                where = {} if kind is ApprovalRequested else {"key": "R-17"}
-                saga = s.publish(heard(kind, fields), **where)
-                s.advance(AT_ONCE)
-            if index + 1 < len(lines) and lines[index + 1].startswith("<"):
-                continue
-            own = [each.event for each in saga.events if each.source.startswith(f"/{service.name}/")]
-            assert [type(each) for each in own[said:]] == [kind for kind, _ in wanted], lines[: index + 1]
-            for event, (_, fields) in zip(own[said:], wanted, strict=True):
-                assert {name: str(getattr(event, name)) for name in fields} == fields
-            said, wanted = len(own), []
 
 
 def test_r11_a_mail_is_sent_once_a_step(tmp_path):

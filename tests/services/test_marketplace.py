@@ -1,4 +1,4 @@
-"""The marketplace: each service against its transcript, then all four, in every order, until all is done or undone."""
+"""The marketplace: single services, then all four, in every order, until all is done or undone."""
 
 import re
 import sqlite3
@@ -12,10 +12,8 @@ from pathlib import Path
 import pytest
 
 import services
-from choreo import Event, Saga, SagaState, Service, Settings, check
-from choreo.branch import fork
+from choreo import SagaState, Settings, check
 from choreo.testing import Scenario, context
-from services.marketplace import events
 from services.marketplace.billing import Ledger, billing
 from services.marketplace.billing.service import CARD_LIMIT, authorise, void
 from services.marketplace.checkout import CheckoutBook, checkout
@@ -73,92 +71,6 @@ def settings(request):
 
 
 # Each service alone.
-
-
-class Closed(Event, topic="strangers"):
-    checkout_id: str
-
-
-FACTS = {"checkout_id": "C-1", "seller": "Fern", "quantity": 2, "fragile": 0, "amount": "29.33", "reason": "no reason"}
-FACTS |= {"card": "4000", "total": "29.33", "lines": [line("Fern:1")]}
-
-
-def paragraphs(folder):
-    text = (FOLDER / folder / "transcript.txt").read_text(encoding="utf-8")
-    for paragraph in text.split("\n\n"):
-        title, *lines = [each for each in paragraph.splitlines() if not each.startswith("#")] or [""]
-        if title:
-            yield pytest.param(folder, lines, id=f"{folder}: {title}")
-
-
-def words(text):
-    """Split `Type 1/2 a=1 b=two words` into the type, the path, how many there are, and the fields."""
-    name, *parts = text[2:].split(" ")
-    path, of = 0, 0
-    if parts and (found := re.fullmatch(r"(\d)/(\d)", parts[0])):
-        path, of = int(found[1]) - 1, int(found[2])
-        del parts[0]
-    fields = []
-    for part in parts:
-        key, equals, value = part.partition("=")
-        if equals:
-            fields.append([key, value])
-        else:
-            fields[-1][1] += f" {part}"
-    return getattr(events, name), path, of, dict(fields)
-
-
-def heard(kind, fields):
-    fields = dict(fields)
-    if "basket" in fields:
-        fields["lines"] = [line(each) for each in fields.pop("basket").split(" ")]
-    return kind(**{name: FACTS[name] for name in kind.model_fields} | fields)
-
-
-def stranger(service, kinds):
-    """Return a service that stands for all others: it may say whatever is to be heard."""
-    outside = Service("strangers")
-    if service is not checkout:
-        # What ends a saga cannot come from outside, so here something ends it that is never said.
-        outside.owns(Saga("checkout", starts=CheckoutPlaced, completes=Closed, key="checkout_id"))
-
-        @outside.handles
-        def look(other: PackageCancelled | PackageLost) -> None:
-            """Make known what the service under test does not hear."""
-
-    rest = kinds - {CheckoutPlaced}
-    if rest:
-        outside.publishes(*rest, by="the rest of the marketplace")
-    return outside
-
-
-@pytest.mark.parametrize(("folder", "lines"), [each for folder in SERVICES for each in paragraphs(folder)])
-def test_a_service_says_what_its_transcript_says(folder, lines):
-    service = SERVICES[folder]
-    kinds = {words(each)[0] for each in lines if each.startswith(">")}
-    branches = {}
-    with Scenario(service, stranger(service, kinds)) as s:
-        said, expected = 0, []
-        for index, text in enumerate(lines):
-            kind, path, of, fields = words(text)
-            if text.startswith("<"):
-                expected.append((kind, path, of, fields))
-            else:
-                where = {} if kind is CheckoutPlaced else {"key": "C-1", "saga": "checkout"}
-                if of:
-                    where["branch"] = branches.get(path, f"/0badcafe:{path}.{of}")
-                saga = s.publish(heard(kind, fields), **where)
-                s.settle()
-            if index + 1 < len(lines) and lines[index + 1].startswith("<"):
-                continue
-            own = [each for each in saga.events if each.source.startswith(f"/{service.name}/")]
-            assert [type(each.event) for each in own[said:]] == [each[0] for each in expected], lines[: index + 1]
-            for envelope, (_, path, of, wanted) in zip(own[said:], expected, strict=True):
-                found = fork(envelope.branch)
-                assert (found.path, found.of) == (path, of) if of else found is None
-                branches[path] = envelope.branch
-                assert {name: str(getattr(envelope.event, name)) for name in wanted} == wanted
-            said, expected = len(own), []
 
 
 def test_r11_a_key_works_once_in_both_directions(tmp_path):

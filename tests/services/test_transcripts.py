@@ -1,106 +1,97 @@
 """Each service alone, against the transcript it ships: what it hears, in that order, and what it says to it."""
 
-from decimal import Decimal
-from pathlib import Path
+from collections import Counter
+from datetime import timedelta
+from typing import NamedTuple
 
 import pytest
 
-import services
-from choreo import Event, Saga, Service
+from choreo import Event, Failure
+from choreo.service import declarations
 from choreo.testing import Scenario
-from services import events
-from services.inventory import inventory
-from services.notification import notifications
-from services.order import orders
-from services.order.purchases import order
-from services.payment import payments
-from services.shipping import shipping
+from services.approval.events import RequestExpired, RequestRejected
+from services.events import AddressRejected, OrderRejected, OutOfStock, PaymentDeclined, ShipmentFailed
+from services.marketplace.events import CheckoutAbandoned, PackageLost, PackageRefused, PaymentRefused
+from tests.services.transcripts import MARKET, OFFICE, SHOP, Example, Line
 
-SERVICES = {
-    "order": orders,
-    "inventory": inventory,
-    "payment": payments,
-    "shipping": shipping,
-    "notification": notifications,
+EXAMPLES = (SHOP, OFFICE, MARKET)
+
+
+class Outcome(NamedTuple):
+    """How one saga comes to its end; events as lines of transcripts say them, `~` for days that go by."""
+
+    example: Example
+    failures: set[type[Failure]]
+    lines: tuple[str, ...]
+
+
+OUTCOMES = {
+    "the order is confirmed": Outcome(SHOP, set(), ("> OrderPlaced",)),
+    "out of stock": Outcome(SHOP, {OutOfStock}, ("> OrderPlaced customer_id=00003 quantity=5",)),
+    "the card is declined": Outcome(SHOP, {PaymentDeclined}, ("> OrderPlaced amount=75.01",)),
+    "the address is rejected": Outcome(SHOP, {AddressRejected}, ("> OrderPlaced customer_id=00019",)),
+    "the shipment fails": Outcome(SHOP, {ShipmentFailed}, ("> OrderPlaced customer_id=00003 quantity=3",)),
+    "the order is rejected": Outcome(SHOP, {OrderRejected}, ("> OrderPlaced customer_id=00011",)),
+    "the manager approves": Outcome(OFFICE, set(), ("> ApprovalRequested", "> ManagerApproved")),
+    "the manager rejects": Outcome(OFFICE, {RequestRejected}, ("> ApprovalRequested", "> ManagerRejected")),
+    "the director approves": Outcome(OFFICE, set(), ("> ApprovalRequested", "~ 4 days", "> DirectorApproved")),
+    "the director rejects": Outcome(
+        OFFICE, {RequestRejected}, ("> ApprovalRequested", "~ 4 days", "> DirectorRejected")
+    ),
+    "nobody decides": Outcome(OFFICE, {RequestExpired}, ("> ApprovalRequested", "~ 30 days")),
+    "the packages are delivered": Outcome(MARKET, set(), ("> CheckoutPlaced basket=Fern:2 Moss:2",)),
+    "the payment is refused": Outcome(MARKET, {PaymentRefused}, ("> CheckoutPlaced total=500.01",)),
+    "a seller refuses": Outcome(
+        MARKET, {PackageRefused, CheckoutAbandoned}, ("> CheckoutPlaced basket=Fern:2 Moss:12",)
+    ),
+    "a package is lost": Outcome(MARKET, {PackageLost, CheckoutAbandoned}, ("> CheckoutPlaced basket=Fern:2 Moss:6!",)),
 }
 
 
-class Closed(Event, topic="strangers"):
-    order_id: str
+@pytest.mark.parametrize(
+    ("example", "folder", "lines"),
+    [
+        pytest.param(example, folder, lines, id=f"{folder}: {title}")
+        for example in EXAMPLES
+        for folder in example.services
+        for title, lines in example.paragraphs(folder)
+    ],
+)
+def test_a_service_says_what_its_transcript_says(example: Example, folder: str, lines: list[Line]):
+    example.play(folder, lines)
 
 
-FACTS = {
-    "reason": "no reason",
-    "quantity": 2,
-    "amount": Decimal("29.33"),
-    "receipt": "r",
-    "region": "Ohio",
-    "po_box": False,
-    "weight_g": 220,
-    "parcel": "CD0",
-    "total": Decimal("29.33"),
-}
+def heard_and_said(lines: list[Line]) -> tuple[Counter[type[Event]], Counter[type[Event]]]:
+    """Return what a paragraph has heard and said, whatever the order: topics have none between them."""
+    heard, said = (Counter(line.kind for line in lines if line.sign == sign) for sign in "><")
+    return heard, said
 
 
-def paragraphs(folder):
-    text = (Path(services.__file__).parent / folder / "transcript.txt").read_text(encoding="utf-8")
-    for paragraph in text.split("\n\n"):
-        title, *lines = [line for line in paragraph.splitlines() if not line.startswith("#")] or [""]
-        if title:
-            yield pytest.param(folder, lines, id=f"{folder}: {title}")
-
-
-def words(line):
-    """Split `Type a=1 b=two words` into the type and its fields."""
-    name, *parts = line[2:].split(" ")
-    fields = []
-    for part in parts:
-        key, equals, value = part.partition("=")
-        if equals:
-            fields.append([key, value])
-        else:
-            fields[-1][1] += f" {part}"
-    return getattr(events, name), dict(fields)
-
-
-def heard(kind, fields, purchase):
-    if kind is events.OrderPlaced:
-        return order(1, purchase(**fields))
-    facts = {name: FACTS[name] for name in kind.model_fields if name != "order_id"}
-    return kind(order_id="1-1", **facts | fields)
-
-
-def stranger(service, kinds):
-    """Return a service that stands for all others: it may say whatever is to be heard."""
-    outside = Service("strangers")
-    if service is not orders:
-        # What ends a saga cannot come from outside, so here something ends it that is never said.
-        outside.owns(Saga("order-fulfilment", starts=events.OrderPlaced, completes=Closed, key="order_id"))
-    rest = kinds - {events.OrderPlaced}
-    if rest:
-        outside.publishes(*rest, by="the rest of the shop")
-    return outside
-
-
-@pytest.mark.parametrize(("folder", "lines"), [each for folder in SERVICES for each in paragraphs(folder)])
-def test_a_service_says_what_its_transcript_says(folder, lines, purchase):
-    service = SERVICES[folder]
-    kinds = {words(line)[0] for line in lines if line.startswith(">")}
-    first = order(1, purchase())
-    with Scenario(service, stranger(service, kinds)) as s:
-        said, expected = 0, []
-        for index, line in enumerate(lines):
-            kind, fields = words(line)
-            if line.startswith("<"):
-                expected.append((kind, fields))
-            else:
-                key = {} if kind is events.OrderPlaced else {"key": first.order_id, "saga": "order-fulfilment"}
-                saga = s.publish(heard(kind, fields, purchase), **key)
-                s.settle()
-            if index + 1 < len(lines) and lines[index + 1].startswith("<"):
+@pytest.mark.parametrize("outcome", OUTCOMES.values(), ids=OUTCOMES)
+def test_every_service_has_a_transcript_of_each_outcome(outcome: Outcome):
+    example = outcome.example
+    with Scenario(*example.services.values()) as s:
+        for line in map(example.line, outcome.lines):
+            if line.sign == "~":
+                s.advance(timedelta(days=line.days))
                 continue
-            own = [each.event for each in saga.events if each.source.startswith(f"/{service.name}/")]
-            assert [type(each) for each in own[said:]] == [kind for kind, _ in expected], lines[: index + 1]
-            for event, (_, wanted) in zip(own[said:], expected, strict=True):
-                assert {name: str(getattr(event, name)) for name in wanted} == wanted
-            said, expected = len(own), []
+            event = example.heard(line.kind, dict(line.fields))
+            saga = s.publish(event, **({} if line.kind is example.saga.starts else {"key": example.key}))
+        s.settle()
+        events = Counter(saga.emitted)
+        assert {kind for kind in events if issubclass(kind, Failure)} == outcome.failures
+        for folder, service in example.services.items():
+            [declaration] = declarations(service)
+            said = Counter(type(each.event) for each in saga.events if each.source.startswith(f"/{service.name}/"))
+            heard = Counter({kind: many for kind, many in events.items() if kind in declaration.consumes}) - said
+            told = [heard_and_said(lines) for _, lines in example.paragraphs(folder)]
+            assert (heard, said) in told or not heard, folder
+
+
+def test_the_outcomes_have_every_failure_of_the_examples():
+    kinds = {
+        kind for example in EXAMPLES for each in declarations(*example.services.values()) for kind in each.event_types
+    }
+    assert {kind for kind in kinds if issubclass(kind, Failure)} == set().union(
+        *(each.failures for each in OUTCOMES.values())
+    )

@@ -1,0 +1,162 @@
+"""Recorded outcomes, in place of handlers that must not run.
+
+Which handlers are called and which are not, and what one that is not called is taken to have done, live here: nobody
+outside is to be asked for anything again. What follows from it is the core's business, as ever. `rerun` makes one
+`Assumed` a handler and saga.
+"""
+
+import builtins
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from choreo.branch import fork
+from choreo.errors import HandlerFailed
+from choreo.event import Event
+from choreo.handler import Handler, Role
+from choreo.memory import Memory
+from choreo.replay.steps import Fate, Output, Step, StepKey
+from choreo.runtime.invoke import AttemptFailed
+from choreo.service import Declaration, Later
+from choreo.step import Branch, Call, Emitted
+
+_EVENTS = frozenset({Role.EVENT, Role.CAUSE, Role.ORIGINAL, Role.BRANCHES})
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+def not_called(
+    declaration: Declaration, replaced: Collection[type], named: Collection[str], *, masked: bool
+) -> dict[str, str]:
+    """Return the handlers that are not to be called, and why.
+
+    Args:
+        declaration: The service.
+        replaced: Resources that something stands in for.
+        named: Steps, `service.handler`, that are not to be called whatever they take.
+        masked: Sensitive fields are not recorded.
+    """
+    found: dict[str, str] = {}
+    for each in declaration.handlers:
+        uses = [kind.__name__ for kind in _types(each, Role.RESOURCE) if kind not in replaced]
+        hidden = [kind.__name__ for kind in _types(each, *_EVENTS) if masked and kind.__choreo_sensitive__]
+        if uses:
+            found[each.name] = f"it uses {', '.join(uses)}"
+        elif each.step in named:
+            found[each.name] = "it was named"
+        elif hidden:
+            found[each.name] = f"{', '.join(hidden)} has sensitive fields, which are not recorded"
+    state = [each for each in declaration.handlers if [*_types(each, Role.STATE)]]
+    if lost := next((each.name for each in state if each.name in found), ""):
+        for each in state:
+            found.setdefault(each.name, f"it shares a State with {lost}")
+    return found
+
+
+def _types(handler: Handler, *roles: Role) -> Iterator[type[Any]]:
+    for each in handler.parameters:
+        if each.role in roles:
+            yield from each.types
+
+
+class Assumed:
+    """Stands in for one handler: gives back what was recorded of it, failures first.
+
+    Args:
+        handler: The handler.
+        steps: What is recorded of its service.
+        gone: Handlers that are recorded and that today's code has not: this one may have been called so.
+        now: The recorded clock.
+        unknown: Where steps are told of which nothing is recorded, with the handler.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        steps: Mapping[StepKey, Step],
+        gone: Collection[str],
+        now: Callable[[], datetime],
+        unknown: dict[StepKey, str],
+    ) -> None:
+        self._handler = handler
+        self._steps = steps
+        self._gone = gone
+        self._now = now
+        self._unknown = unknown
+        self._failed: dict[StepKey, int] = {}
+
+    async def __call__(self, memory: Memory, call: Call) -> Emitted:  # noqa: ARG002 - as a handler is called.
+        """Return what the step emitted.
+
+        Raises:
+            AttemptFailed: As it did then.
+        """
+        key = (call.name, call.branch, call.trigger)
+        step = self._steps.get(key) or self._renamed(key)
+        otherwise = bool(call.stands_for)
+        failures = [each for each in step.failures if each.otherwise is otherwise] if step is not None else []
+        ran = step is not None and step.fate is Fate.RAN and step.given_up is otherwise
+        attempt = self._failed.get(key, 0)
+        if failures and (attempt < len(failures) or not ran):
+            self._failed[key] = attempt + 1
+            # One that never came through is taken to fail for ever.
+            failure = failures[min(attempt, len(failures) - 1)]
+            # It gave up early then: nothing else would have helped.
+            final = failure.spent and call.attempt < self._handler.retry.attempts
+            raise AttemptFailed(_error(failure.error, self._handler), final=final)
+        if step is None or not ran or any(each.event is None for each in step.outputs.values()):
+            self._unknown[key] = self._handler.name
+            return ()
+        return self._emitted(call, step.outputs)
+
+    def _renamed(self, key: StepKey) -> Step | None:
+        """Return the step that was taken for the same trigger by a handler that is gone and emitted the like."""
+        emits = {each.__choreo_type__ for each in self._handler.emits}
+        for name in self._gone:
+            step = self._steps.get((name, *key[1:]))
+            if step is not None and {each.type for each in step.outputs.values()} <= emits:
+                return step
+        return None
+
+    def _emitted(self, call: Call, outputs: Mapping[int, Output]) -> Emitted:
+        """Return what it returned; what was dropped or called off then is held up for ever, to keep its index."""
+        emitted: list[Event | Later[Event] | Branch] = []
+        for index in range(max(outputs, default=-1) + 1):
+            output = outputs.get(index)
+            event = (output or next(iter(outputs.values()))).event
+            assert event is not None
+            if output is None:
+                emitted.append(Later(event, at=_NEVER))
+                continue
+            opened = fork(output.branch) if output.branch != call.branch else None
+            if opened is not None and opened.outer == call.branch:
+                emitted.append(Branch(event, opened.path, opened.of))
+            elif self._handler.later and (at := _at(output)) > self._now():
+                emitted.append(Later(event, at=at))
+            else:
+                emitted.append(event)
+        return emitted
+
+
+def _at(output: Output) -> datetime:
+    """Return when an output was emitted, rounded down to what timers count in: it is due no later than it came."""
+    return _EPOCH + timedelta(milliseconds=output.at_us // 1000)
+
+
+def _error(text: str, handler: Handler) -> Exception:
+    """Return an exception of the recorded kind, as far as today's code knows it: the policy is to judge it as it would.
+
+    Args:
+        text: `Kind: message`, as the journal has it.
+        handler: Whose policy names further kinds.
+    """
+    name, _, message = text.partition(": ")
+    named = [each for each in (*handler.retry.never, *handler.retry.on) if each.__name__ == name]
+    kind = next(iter(named), getattr(builtins, name, None))
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        try:
+            return kind(message)
+        except TypeError:
+            pass  # It wants more than a message.
+    return HandlerFailed(text, service=handler.service)

@@ -1,0 +1,90 @@
+"""What is recorded of sagas, wherever it was read.
+
+The records that readers make and everything else here works from live here, with their bounds; they hold no logic.
+`reading` and `stored` fill them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from choreo.manifest import HandlerManifest, Manifest
+from choreo.tracker.seen import Noted, Seen
+from choreo.transport import Record
+
+SAGAS_MAX = 1000
+"""Most sagas of one recording."""
+EVENTS_MAX = 1000
+"""Most events of one saga, and most notes; one that has more is told of, not replayed."""
+
+
+class Wanted(NamedTuple):
+    """Which sagas to read.
+
+    Attributes:
+        saga_ids: These, whether they have ended or not; none for those that ended last.
+        saga_type: Of this type only; None for all.
+        limit: At most so many, 1 to SAGAS_MAX.
+    """
+
+    saga_ids: tuple[str, ...] = ()
+    saga_type: str | None = None
+    limit: int = 100
+
+
+class RecordedEvent(NamedTuple):
+    """One event as it was committed.
+
+    Attributes:
+        seen: What it says of itself.
+        record: What a service is given; put together again where the store kept no bytes.
+        masked: Its sensitive fields were not kept, and stand-ins are in their place.
+    """
+
+    seen: Seen
+    record: Record
+    masked: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedSaga:
+    """All that is recorded of one saga.
+
+    Attributes:
+        events: Each partition's in its order.
+        notes: What the journal holds, and the end.
+        cut: It has more than EVENTS_MAX of either, and not all are here.
+    """
+
+    saga_id: str
+    saga_type: str
+    business_key: str
+    events: tuple[RecordedEvent, ...]
+    notes: tuple[Noted, ...]
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """Recorded sagas, and what is needed to read them.
+
+    Attributes:
+        sagas: At most SAGAS_MAX, the one that ended last first.
+        manifests: What services have announced since, the oldest first: the schemas that events were written with.
+        masked: Sensitive fields are not in it.
+    """
+
+    sagas: tuple[RecordedSaga, ...]
+    manifests: tuple[Manifest, ...]
+    masked: bool = False
+
+    def handlers_of(self, service: str, kind: str) -> Iterator[HandlerManifest]:
+        """Yield a service's announced handlers of a kind, those of all its versions."""
+        for manifest in self.manifests:
+            if manifest.service == service:
+                yield from (each for each in manifest.handlers if each.kind == kind)
+
+
+def own(event: Seen, service: str) -> bool:
+    """Return whether a handler of this service emitted an event; what it published from outside is not its own."""
+    return event.source.startswith(f"/{service}/")
