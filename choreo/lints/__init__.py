@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from types import MappingProxyType
 
 from choreo.choreography import Choreography
-from choreo.errors import Problem
+from choreo.errors import DeclarationError, Problem
 from choreo.lints.agreement import agreement
 from choreo.lints.circling import circling
 from choreo.lints.codes import CODES as LINT_CODES
@@ -24,7 +24,7 @@ from choreo.lints.undoing import strange_causes, undoing
 from choreo.lints.waiting import gathering, waiting
 from choreo.manifest import Manifest
 from choreo.service import CODES as READING_CODES
-from choreo.service import Service, declarations, mistakes
+from choreo.service import Service, declarations
 
 __all__ = ["CODES", "WARNINGS", "check", "lints"]
 
@@ -42,9 +42,10 @@ def check(*services: Service) -> list[Problem]:
         What nothing runs with, or else what the graph of all services shows, warnings last (`choreo.lints.WARNINGS` has
         their codes). The graph is looked at once every service can be read.
     """
-    problems = mistakes(*services)
-    if not problems:
+    try:
         problems = lints(Manifest.of(each) for each in declarations(*services))
+    except DeclarationError as error:
+        problems = error.problems
     return sorted(problems, key=lambda problem: problem.code in WARNINGS)
 
 

@@ -1,0 +1,113 @@
+"""Choreographies that are broken, and what `check` says nothing of: the model checker or a simulation finds them."""
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from choreo import Service
+from choreo.service import declarations
+from choreo.testing import Simulation
+from choreo.verify import Bounds, verify
+from tests.choreographies import CHOREOGRAPHIES
+from tests.choreographies.ledger import Ledger
+from tests.choreographies.mutants import MUTANTS
+from tests.choreographies.piece import Piece
+
+TABLE = Path("docs/explanation/mutants.md")
+SEEDS = range(20)
+DAYS = 40
+CALM: Mapping[str, float] = {"crash": 0.05, "abort": 0.05, "lose": 0.05, "fail": 0, "duplicate": 0.3, "delay": 0.05}
+ROUGH = {**CALM, "fail": 0.15}
+NOT_FOUND = {
+    # Told by no run that was tried; what it would take is an answer at one hour of a fortnight.
+    "a plan that is ordered tomorrow is called off today",
+}
+VERIFIED = [name for name, each in MUTANTS.items() if each.tool == "verify"]
+SIMULATED = [
+    name
+    for name, each in MUTANTS.items()
+    if each.tool == "simulation" and each.of in CHOREOGRAPHIES and name not in NOT_FOUND
+]
+OF_THE_EXAMPLES = [
+    name for name, each in MUTANTS.items() if each.tool == "simulation" and each.of not in CHOREOGRAPHIES
+]
+
+
+def simulate(piece: Piece, services: tuple[Service, ...], seed: int, *, late: bool, park: bool) -> None:
+    """Run every way of a choreography at once under faults; raise what is not as it must be."""
+    rates = ROUGH if park else CALM
+    with Simulation(*services, seed=seed, park=park, **rates) as s:  # type: ignore[arg-type]
+        kept = {each.name: Ledger() for each in declarations(*services) if each.provider(Ledger) is not None}
+        for service in services:
+            if service.name in kept:
+                s.replace(service, Ledger, kept[service.name])
+        sagas = {name: s.publish(piece.start(name, key=name)) for name in piece.ways}
+        hours = Random(seed)
+        answers = [
+            (hours.randrange(DAYS * 24) * late, number, name)
+            for name, way in piece.ways.items()
+            for number in range(len(way.outside))
+        ]
+        now = 0
+        for hour, number, name in sorted(answers):
+            s.advance(timedelta(hours=hour - now))
+            now = hour
+            s.publish(piece.ways[name].outside[number], saga_id=sagas[name].saga_id)
+        s.check()
+        for name, saga in sagas.items():
+            way = piece.ways[name]
+            held = {service: count for service, ledger in kept.items() if (count := ledger.held(name))}
+            assert saga.state is not way.state or held == way.holds, f"{name} holds {held}, and should hold {way.holds}"
+
+
+def found(run: Callable[[], None]) -> bool:
+    """Return whether a run says that something is wrong: an invariant, effects that do not add up, a step parked."""
+    logging.disable(logging.CRITICAL)
+    try:
+        run()
+    except Exception:
+        return True
+    finally:
+        logging.disable(logging.NOTSET)
+    return False
+
+
+@pytest.mark.parametrize("name", VERIFIED)
+def test_the_model_checker_finds(name: str):
+    mutant, bounds = MUTANTS[name], Bounds(duplicates=0, crashes=0)
+
+    [proof] = verify(*mutant.made(), bounds=bounds)
+
+    assert proof.breach is not None
+    assert proof.breach.invariant == mutant.finding
+    assert verify(*CHOREOGRAPHIES[mutant.of].services, bounds=Bounds(0, 0, 0))[0].breach is None
+
+
+@pytest.mark.parametrize("name", SIMULATED)
+def test_a_simulation_finds(name: str):
+    mutant = MUTANTS[name]
+    piece, broken = CHOREOGRAPHIES[mutant.of], mutant.made()
+
+    for seed in SEEDS:
+        for late, park in ((False, False), (False, True), (True, True)):
+            # What is right may park as well, and is then looked at with steps left parked alone.
+            of_it, of_what_is_right = (
+                found(partial(simulate, piece, services, seed, late=late, park=park))
+                for services in (broken, piece.services)
+            )
+            if of_it and not of_what_is_right:
+                return
+    pytest.fail(f"no seed of {len(SEEDS)} shows it")
+
+
+def test_the_table_says_who_finds_what():
+    rows = [
+        f"| {name} | {each.of} | {'nobody yet' if name in NOT_FOUND else each.tool} | {each.finding} |"
+        for name, each in sorted(MUTANTS.items(), key=lambda item: (item[1].of, item[0]))
+    ]
+    assert TABLE.read_text(encoding="utf-8").splitlines()[-len(rows) :] == rows
