@@ -93,9 +93,7 @@ def test_an_end_comes_last_of_its_moment_and_a_command_when_it_was_obeyed():
 
 
 def test_other_orders_keep_what_is_certain():
-    found = order(
-        [seen("a1", 1), seen("a2", 1, offset=1), seen("b1", 1, topic="b"), seen("c1", 1, topic="c")]
-    )
+    found = order([seen("a1", 1), seen("a2", 1, offset=1), seen("b1", 1, topic="b"), seen("c1", 1, topic="c")])
     others = {tuple(names(each)) for each in found.others({"a2"})}
     assert names(found) == ["a1", "a2", "b1", "c1"]
     assert others == {("a1", "b1", "a2", "c1"), ("a1", "c1", "a2", "b1")}
