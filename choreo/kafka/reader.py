@@ -4,6 +4,7 @@ A read_committed consumer of every partition lives here; what is made of the rec
 follower, the catalog of manifests and `choreo events tail` read through it.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ def as_record(message: Any) -> Record:  # The client's messages are untyped.
     )
 
 
+LEADERLESS_PAUSE_S = 0.05
+_LEADERLESS = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 _NOT_OURS = frozenset({KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART})
 
 
@@ -109,15 +112,25 @@ class KafkaReader:
         if self._asking is None:
             self._asking = Consumer(self._asks)
         for position, following in self._next.items():
-            try:
-                low, high = self._asking.get_watermark_offsets(
-                    TopicPartition(*position), timeout=CALL_TIMEOUT_S, cached=False
-                )
-            except KafkaException as error:
-                raise BrokerUnavailable(self._connection.reason(error_of(error).str())) from error
+            low, high = self._bounds(self._asking, position)
             read_all = self._passed.get(position, -1) >= high or high <= low
             ends[position] = following if read_all else high
         return ends
+
+    def _bounds(self, asking: Consumer, position: Position) -> tuple[int, int]:
+        """Return where a partition begins and ends; one that has just been made has no leader for a moment."""
+        deadline = time.monotonic() + CALL_TIMEOUT_S
+        while True:
+            try:
+                low, high = asking.get_watermark_offsets(
+                    TopicPartition(*position), timeout=CALL_TIMEOUT_S, cached=False
+                )
+            except KafkaException as error:
+                if error_of(error).code() not in _LEADERLESS or time.monotonic() > deadline:
+                    raise BrokerUnavailable(self._connection.reason(error_of(error).str())) from error
+                time.sleep(LEADERLESS_PAUSE_S)
+            else:
+                return low, high
 
     def close(self) -> None:
         """Stop reading."""
