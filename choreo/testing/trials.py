@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from random import SystemRandom
 from typing import Any
 
+from choreo.clock import Clock, ManualClock
 from choreo.service import Service
 from choreo.testing.simulation import SEEDS, InvariantBroken, Simulation
 
@@ -96,8 +97,11 @@ class _Trial:
         self._services = services
         self._seed = seed
         self._options = options
+        clock: Clock = options.get("clock") or ManualClock()
+        # Every run begins at the same time, and moves a clock of its own.
+        self._begins = clock.now()
         self.sagas = 0
-        """How many sagas the last run had."""
+        """How many sagas the whole run had."""
         self.struck: dict[str, str] = {}
         """What struck in the last run, by name, in words."""
 
@@ -109,7 +113,9 @@ class _Trial:
 
     def fails(self, parts: Collection[str] | None) -> Exception | None:
         """Return what a run raises that has nothing but these parts, or all of them; None where it does not."""
-        options = self._options if parts is None or ORDER in parts else {**self._options, "reorder": False}
+        options = {**self._options, "clock": ManualClock(self._begins)}
+        if parts is not None and ORDER not in parts:
+            options["reorder"] = False
         simulation = Simulation(*self._services, seed=self._seed, **options)
         if parts is not None:
             simulation.narrow(parts, muted=[each for each in range(self.sagas) if f"{SAGA}{each}" not in parts])

@@ -1,10 +1,12 @@
 """Many simulations of one function, and the smallest that fails."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from choreo import Event, Saga, Service
+from choreo.clock import ManualClock
 from choreo.testing import InvariantBroken, Simulation, simulate
 from choreo.testing.trials import SMALLER_RUNS_MAX, _fewest
 from tests.testing import shop
@@ -41,6 +43,18 @@ def test_every_run_has_a_seed_of_its_own_and_the_first_is_drawn():
     assert seeds[1] == seeds[0] + 1
     assert seeds[3] == seeds[2] + 1
     assert seeds[0] != seeds[2]
+
+
+def test_every_run_begins_at_the_same_time():
+    clock = ManualClock(datetime(2030, 1, 1, tzinfo=UTC))
+    begun: list[datetime] = []
+
+    def run(s: Simulation) -> None:
+        begun.append(s.now)
+        s.advance(timedelta(days=1))
+
+    simulate(run, *shop.ALL, runs=2, clock=clock)
+    assert begun == [clock.now()] * 2 == [datetime(2030, 1, 1, tzinfo=UTC)] * 2
 
 
 def twice_is_wrong() -> tuple[Service, Callable[[Simulation], None]]:
