@@ -233,7 +233,8 @@ class Engine:
                 _chain_of(chains, partition, saga_id).woken = True
                 work.woken.append((partition, saga_id))
         for partition, sagas in self._owed.items():
-            for saga_id in sagas:
+            # In an order that does not hang on how Python hashes.
+            for saga_id in sorted(sagas):
                 _chain_of(chains, partition, saga_id).owed = True
                 work.vouched.append((partition, saga_id))
         for partition, sagas in self._vouched.items():
