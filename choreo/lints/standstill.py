@@ -14,7 +14,6 @@ from choreo.choreography import Step
 from choreo.event import short
 from choreo.lints.facts import Facts
 from choreo.lints.graph import Events
-from choreo.lints.outcomes import cancelled
 from choreo.lints.telling import any_of
 
 
@@ -145,8 +144,6 @@ class Standstill:
         first = sorted(come & frozenset(handler.unless)) or sorted(come & frozenset(handler.awaits))
         if first:
             return f"and {maker.name} does not run where {any_of(first)} came first"
-        if cancelled(maker.name) in come:
-            return f"and {maker.name} was cancelled"
         others = sorted(name for name in handler.emits if name not in types and (gathered or name in come))
         instead = f"{any_of(others)} instead" if others else "nothing"
         return f"and {maker.name} may return {instead}{' in one of the branches' if gathered else ''}"

@@ -120,6 +120,21 @@ def test_what_a_service_lets_come_that_knows_of_no_failure_comes():
     assert "CH112" in codes(knowing)
 
 
+def test_a_failure_calls_off_deadlines_that_do_not_outlive_it():
+    late = made(
+        step("b.one", [["a.Start"]], outcome("b.One")),
+        undo("b.undo", ["a.NotGood"], "b.One", outcome("b.Undone")),
+        step("a.review", [["b.One"]], outcome("a.Done"), outcome("a.NotGood")),
+        step("a.wait", [["b.Undone"]], outcome("a.Waited"), kind="deadline", awaits=["x.Waived"], after_abort=True),
+        step("a.fail", [["a.Waited", "x.Waived"]], outcome("a.Failed")),
+        publishes=["x.Waived"],
+    )
+    assert codes(late) == set()
+    assert told(altered(late, "a.wait", after_abort=False), "CH112") == [
+        "NotGood does not always lead to Failed: a.fail waits for Waited or Waived"
+    ]
+
+
 def test_an_undoing_that_may_say_nothing_leads_nowhere():
     silent = altered(ORDER, "payments.refund", outcomes=[outcome("payments.PaymentRefunded"), []])
     assert "CH100" in codes(silent)

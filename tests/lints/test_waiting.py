@@ -98,6 +98,17 @@ def test_so_does_a_handler_that_waits_for_that_alone():
     assert "CH115" not in codes(altered(ended, "a.fail", waits_for=[["b.NotPassed", "a.NotInTime"]]))
 
 
+def test_silence_may_be_an_answer():
+    """The very event that people publish, emitted in their place."""
+    answered = made(
+        step("a.wait", [["a.Start"]], outcome("x.Answered"), kind="deadline", awaits=["x.Answered"]),
+        step("a.finish", [["x.Answered"]], outcome("a.Done")),
+        publishes=["x.Answered"],
+        fails="",
+    )
+    assert "CH115" not in codes(answered)
+
+
 def test_silence_may_be_an_event_that_leads_on():
     heard = [["x.Answered", "a.Silent"]]
     silent = made(
