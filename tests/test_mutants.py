@@ -88,6 +88,16 @@ def test_the_model_checker_finds(name: str):
     assert verify(*CHOREOGRAPHIES[mutant.of].services, bounds=Bounds(0, 0, 0))[0].breach is None
 
 
+def test_a_crash_behind_spent_retries_leaves_the_step_free_to_succeed():
+    """What an `otherwise` said is no answer of the step's: held to it, the step could never be read again."""
+    mutant = MUTANTS["a pledge that nobody knows of is said to be missing"]
+
+    [proof] = verify(*mutant.made(), bounds=Bounds(duplicates=0, crashes=1, failures=1, states_max=20_000))
+
+    assert proof.breach is not None
+    assert proof.breach.invariant == mutant.finding
+
+
 @pytest.mark.parametrize("name", SIMULATED)
 def test_a_simulation_finds(name: str):
     mutant = MUTANTS[name]

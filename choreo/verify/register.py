@@ -21,6 +21,7 @@ class Known(NamedTuple):
         loose: Effects that may have been made, and no commit tells of.
         undone: Effects that it undoes.
         answers: What its steps came to.
+        answering: Those steps, by their idempotency keys.
     """
 
     move: Move
@@ -31,6 +32,7 @@ class Known(NamedTuple):
     loose: int
     undone: int
     answers: int
+    answering: tuple[str, ...]
 
 
 class Register:
@@ -69,6 +71,7 @@ class Register:
         bits = effects = loose = undone = answers = 0
         for number in events:
             bits |= 1 << number
+        raised = {attempt.key for attempt in move.attempts if attempt.failed}
         for attempt in move.attempts:
             self._steps[attempt.key] = f"{service}.{attempt.handler}"
             if attempt.effect and attempt.failed:
@@ -79,16 +82,17 @@ class Register:
                 continue
             if attempt.undoes_key:
                 undone |= self._effect(attempt.undoes_key)
+            if attempt.key in raised:
+                continue  # An `otherwise` speaks for a step that had no answer: another run may get one.
             answer = self._answers.setdefault((attempt.key, attempt.told), 1 << len(self._answers))
             self._answers_of[attempt.key] = self._answers_of.get(attempt.key, 0) | answer
             answers |= answer
-        return Known(move, self.memory(move.memory), events, bits, effects, loose, undone, answers)
+        answering = tuple(each.key for each in move.attempts if each.key not in raised)
+        return Known(move, self.memory(move.memory), events, bits, effects, loose, undone, answers, answering)
 
     def contradicts(self, answered: int, known: Known) -> bool:
         """Return whether a step comes to something else than it came to before a crash."""
-        return any(
-            answered & self._answers_of[each.key] & ~known.answers for each in known.move.attempts if not each.failed
-        )
+        return any(answered & self._answers_of[key] & ~known.answers for key in known.answering)
 
     def steps(self, effects: int) -> list[str]:
         """Return the steps that made these effects."""
