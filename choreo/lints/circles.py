@@ -54,9 +54,5 @@ class Circles:
             return
         for name in step.handler.emits:
             for other in self.flow.graph.hearing(name):
-                if (
-                    other.handler.kind != "compensation"
-                    and len(self.flow.waits_for(other)) == 1
-                    and not other.handler.fan_in
-                ):
+                if len(self.flow.waits_for(other)) == 1 and not other.handler.fan_in:
                     yield other.name

@@ -97,10 +97,16 @@ class Coverage:
 
     def overtaken(self, compensation: Step) -> bool:
         """Return whether a cause may come before what is undone for it, so that there is nothing to undo."""
-        originals, causes = compensation.handler.original, self.flow.events & frozenset(compensation.handler.causes)
-        # What stands in a branch may be another branch's.
-        branched = any(self.places.branched(name) for name in originals)
-        return branched or not all(self.flow.follows(cause, originals) for cause in causes)
+        causes = self.flow.events & frozenset(compensation.handler.causes)
+        return not all(self._follows(cause, compensation.handler.original) for cause in causes)
+
+    def _follows(self, cause: str, originals: Sequence[str]) -> bool:
+        """Return whether a cause comes only once what is undone for it has come, in every branch."""
+        inner = min((len(place) for name in originals for place in self.places.of(name)), default=0)
+        # Outside of a branch it has come of all branches, unless for one of them that has failed.
+        alone = any(len(place) >= inner for place in self.places.of(cause))
+        of_one = inner > 0 and (alone or self.flow.follows(cause, self.flow.failures))
+        return not of_one and bool(self.flow.through[cause] & self.flow.marks.of(originals))
 
     @cached_property
     def unsure(self) -> Events:

@@ -4,7 +4,6 @@ Steps that run once, and return either one thing or another, live here; other li
 what it would undo or end, and whether a join can fill.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from itertools import product
@@ -76,8 +75,8 @@ class Exclusion:
         return self._kept_by[event]
 
     def _kept_away(self, past: int) -> int:
-        chosen = self.flow.marks.names(past & self._chosen)
-        return reduce(or_, (self._alternatives[each] for each in chosen), 0)
+        chosen, alternatives = self.flow.marks.names(past & self._chosen), self.repetition.alternatives
+        return reduce(or_, (alternatives[each] for each in chosen), 0)
 
     def _ways(self, event: str) -> list[int]:
         """Return, as marks, what has come with an event for each choice among what the step that emits it takes."""
@@ -97,18 +96,4 @@ class Exclusion:
     @cached_property
     def _chosen(self) -> int:
         """Return, as a mark, the events that come in the place of others."""
-        return self.flow.marks.of(self._alternatives)
-
-    @cached_property
-    def _alternatives(self) -> Mapping[str, int]:
-        """Return for each event what its one step, which runs once, returns in its place."""
-        found: dict[str, int] = {}
-        for step in self.repetition.once:
-            otherwise = self.flow.graph.otherwise(step)
-            ends = [*step.handler.outcomes, *(otherwise.handler.outcomes if otherwise is not None else ())]
-            outcomes = [{name for each in outcome for name in each.types} for outcome in ends]
-            alone = {name for name in self.repetition.emits(step) if self.repetition.alone(name, step)}
-            for name in alone:
-                together = set().union(*(names for names in outcomes if name in names))
-                found[name] = self.flow.marks.of(alone - together - {name})
-        return found
+        return self.flow.marks.of(self.repetition.alternatives)

@@ -124,7 +124,21 @@ class Flow:
     @cached_property
     def through(self) -> Mapping[str, int]:
         """Return for each event, as a mark, what has come for certain once it has, itself included."""
-        return {name: before | self.marks.of([name]) for name, before in self.before.items()}
+        return {name: before | self._together[name] for name, before in self.before.items()}
+
+    @cached_property
+    def _together(self) -> Mapping[str, int]:
+        """Return for each event, as a mark, what is always emitted with it: one commit has them all."""
+        found: dict[str, int] = {}
+        for step in self.steps:
+            for outcome in step.handler.outcomes:
+                at_once = [each.types[0] for each in outcome if len(each.types) == 1 and not each.later]
+                mark = self.marks.of(at_once)
+                for name in (name for each in outcome for name in each.types):
+                    found[name] = found.get(name, mark) & mark
+        alone = dict.fromkeys({self.start, *self.outside}, 0)
+        found |= alone
+        return {name: found.get(name, 0) | self.marks.of([name]) for name in self.events}
 
     def follows(self, event: str, others: Iterable[str]) -> bool:
         """Return whether one of others has come for certain before an event."""
@@ -179,7 +193,7 @@ class Flow:
             groups = [handler.causes, *([] if handler.original_optional else [handler.original])]
         found = 0
         for types in groups:
-            ways = [before[name] | self.marks.of([name]) for name in types if name in before]
+            ways = [before[name] | self._together[name] for name in types if name in before]
             found |= reduce(and_, ways) if ways else 0
         return found
 

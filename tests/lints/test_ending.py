@@ -37,6 +37,16 @@ def test_a_failing_end_that_nothing_leads_to_is_told():
     assert "CH118" not in codes(ORDER)
 
 
+def test_so_is_one_that_only_its_owner_could_bring_though_others_wait_for_it():
+    awaited = made(
+        step("b.check", [["a.Start"]], outcome("b.Passed"), outcome("b.NotPassed")),
+        step("a.finish", [["b.Passed"]], outcome("a.Done")),
+        step("d.tell", [["z.Failed"]], outcome("d.Told")),
+        fails="z.Failed",
+    )
+    assert codes(awaited) == {"CH070", "CH118"}
+
+
 def test_a_failure_that_nobody_takes_is_told():
     unheard = altered(
         ORDER,
@@ -100,6 +110,41 @@ def test_every_branch_of_a_failed_saga_brings_what_the_failure_gathers():
     )
 
 
+def test_only_the_failure_that_does_not_end_the_saga_is_told():
+    """A card is refused only where there is a room, here or with a partner, so nobody waits for a partner without one."""
+    rooms = made(
+        step("hotels.reserve", [["a.Start"]], outcome("hotels.Reserved"), outcome("hotels.Full")),
+        undo("hotels.cancel", ["cards.NotHeld"], "hotels.Reserved", outcome("hotels.Freed"), original_optional=True),
+        step("partners.take", [["hotels.Full"]], outcome("partners.Taken"), outcome("partners.NotTaken")),
+        undo("partners.cancel", ["cards.NotHeld"], "partners.Taken", outcome("partners.Freed"), original_optional=True),
+        step("cards.hold", [["hotels.Reserved", "partners.Taken"]], outcome("cards.Held"), outcome("cards.NotHeld")),
+        step("a.finish", [["cards.Held"]], outcome("a.Done")),
+        step("a.fail", [["hotels.Freed", "partners.Freed", "partners.NotTaken"]], outcome("a.Failed")),
+    )
+    assert codes(rooms) == set()
+    [problem] = lints(altered(rooms, "a.fail", waits_for=[["hotels.Freed", "partners.Freed"]]))
+    assert problem.message.startswith("NotTaken, which partners.take may emit, is taken by nobody")
+    # Where both rooms may be had, the card is asked for twice, and may be refused when the stay is confirmed.
+    both = altered(rooms, "partners.take", waits_for=[["a.Start"]])
+    assert "cards.hold may emit NotHeld when Done has completed the saga" in told(both, "CH105")
+
+
+def test_what_comes_once_all_branches_are_gathered_finds_all_of_them_gathered():
+    """A payment is declined once every parcel is packed, so that each of them is unpacked."""
+    parcels = made(
+        step("a.split", [["a.Start"]], outcome("a.Part", opens=True), fan_out=True),
+        step("b.pack", [["a.Part"]], outcome("b.Packed"), outcome("b.NotPacked")),
+        undo("b.unpack", ["b.NotPacked", "c.NotPaid"], "b.Packed", outcome("b.Unpacked"), original_optional=True),
+        step("c.pay", [["b.Packed"]], outcome("c.Paid"), outcome("c.NotPaid"), fan_in=True, gathers=0),
+        step("a.finish", [["c.Paid"]], outcome("a.Done")),
+        step("a.fail", [["b.Unpacked", "b.NotPacked"]], outcome("a.Failed"), fan_in=True, gathers=0),
+    )
+    assert codes(parcels) == set()
+    assert told(altered(parcels, "a.fail", waits_for=[["b.Unpacked"]]), "CH112") == [
+        "NotPacked does not always lead to Failed: a.fail waits for Unpacked from each branch"
+    ]
+
+
 def test_a_failure_calls_off_what_comes_later():
     late = altered(ORDER, "orders.cancel", outcomes=[outcome("orders.OrderCancelled", later=True)])
     [message] = told(late, "CH112")
@@ -133,6 +178,29 @@ def test_a_failure_calls_off_deadlines_that_do_not_outlive_it():
     assert told(altered(late, "a.wait", after_abort=False), "CH112") == [
         "NotGood does not always lead to Failed: a.fail waits for Waited or Waived"
     ]
+
+
+def test_what_is_emitted_at_once_has_come_at_once():
+    """A parcel is on its way before anybody knows how it ends; where it is lost, there is one to call back."""
+    carried = made(
+        step("b.carry", [["a.Start"]], outcome("b.Sent", "b.Arrived"), outcome("b.Sent", "b.NotArrived")),
+        undo("b.call_back", ["b.NotArrived"], "b.Sent", outcome("b.Back")),
+        step("a.finish", [["b.Arrived"]], outcome("a.Done")),
+        step("a.fail", [["b.Back"]], outcome("a.Failed")),
+    )
+    assert codes(carried) == set()
+    alone = altered(carried, "b.carry", outcomes=[outcome("b.Sent", "b.Arrived"), outcome("b.NotArrived")])
+    assert codes(alone) == {"CH101"}
+
+
+def test_what_comes_of_completing_does_not_come_after_a_failure():
+    told_after = made(
+        step("c.check", [["a.Start"]], outcome("c.Fine"), outcome("c.NotFine")),
+        step("a.finish", [["a.Start"]], outcome("a.Done")),
+        step("d.tell", [["a.Done"]], outcome("d.Told")),
+        step("a.fail", [["c.NotFine"], ["d.Told"]], outcome("a.Failed")),
+    )
+    assert {"CH105", "CH112"} <= codes(told_after)
 
 
 def test_an_undoing_that_may_say_nothing_leads_nowhere():

@@ -137,6 +137,47 @@ def test_r36b_what_cannot_be_overtaken_needs_no_none():
     ]
 
 
+PARCELS = made(
+    step("a.split", [["a.Start"]], outcome("a.Part", opens=True), fan_out=True),
+    step("b.pack", [["a.Start"], ["a.Part"]], outcome("b.Packed"), outcome("b.NotPacked")),
+    undo("b.unpack", ["b.NotPacked", "c.NotPaid"], "b.Packed", outcome("b.Unpacked"), original_optional=True),
+    step("c.pay", [["b.Packed"]], outcome("c.Paid"), outcome("c.NotPaid"), fan_in=True, gathers=0),
+    step("a.finish", [["c.Paid"]], outcome("a.Done")),
+    step("a.fail", [["b.Unpacked", "b.NotPacked"]], outcome("a.Failed"), fan_in=True, gathers=0),
+)
+
+
+def test_r36a_what_excludes_each_other_in_one_branch_meets_in_two():
+    assert lints(PARCELS) == []
+    assert told(altered(PARCELS, "b.unpack", causes=["c.NotPaid"]), "CH100") == [
+        "Packed is not undone where NotPacked comes: b.unpack waits for NotPaid"
+    ]
+
+
+def test_r36b_another_branch_may_be_overtaken_and_none_once_all_are_gathered():
+    known = altered(PARCELS, "b.unpack", original_optional=False)
+    assert codes(known) == {"CH101"}
+    never_missing = altered(known, "b.pack", emits=["b.Packed"], outcomes=[outcome("b.Packed")])
+    assert "CH101" not in codes(altered(never_missing, "b.unpack", causes=["c.NotPaid"]))
+    fetched = altered(known, "b.pack", outcomes=[outcome("b.Packed"), outcome("b.Packed", "b.NotPacked")])
+    assert "CH101" in codes(altered(fetched, "b.unpack", causes=["b.NotPacked"]))
+
+
+def test_r36b_what_is_undone_for_one_branch_tells_nothing_of_the_others():
+    before = made(
+        step("d.open", [["a.Start"]], outcome("d.Opened")),
+        undo("d.close", ["b.NotPacked"], "d.Opened", outcome("d.Closed")),
+        step("a.split", [["d.Opened"]], outcome("a.Part", opens=True), fan_out=True),
+        step("b.pack", [["a.Part"]], outcome("b.Packed"), outcome("b.Packed", "b.NotPacked")),
+        undo("b.unpack", ["d.Closed"], "b.Packed", outcome("b.Unpacked")),
+        step("a.finish", [["b.Packed"]], outcome("a.Done"), fan_in=True, gathers=0),
+        step("a.fail", [["b.Unpacked"]], outcome("a.Failed"), fan_in=True, gathers=0),
+    )
+    assert told(before, "CH101") == [
+        "where b.pack is cancelled, b.unpack does not run, and a.fail waits for Unpacked in vain"
+    ]
+
+
 GIVING_UP = made(
     step("stock.reserve", [["a.Start"]], outcome("stock.Reserved")),
     undo("stock.release", ["payments.Refunded", "payments.NotPaid"], "stock.Reserved", outcome("stock.Released")),

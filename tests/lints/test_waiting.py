@@ -215,6 +215,17 @@ def test_r36b_a_failure_that_ends_the_saga_may_keep_a_step_from_running():
     assert codes(altered(ORDER, "shipping.check_address", unless=["inventory.OutOfStock"])) == set()
 
 
+def test_r36b_what_follows_from_a_step_keeps_it_from_running_no_more():
+    checked_after = made(
+        step("b.both", [["a.Start"]], outcome("b.One", "b.Two"), outcome("b.One", "b.Three"), unless=["c.Fine"]),
+        step("c.check", [["b.One"]], outcome("c.Fine")),
+        step("a.finish", [["c.Fine"], ["b.Two", "b.Three"]], outcome("a.Done")),
+        fails="",
+    )
+    assert codes(checked_after) == set()
+    assert "CH109" in codes(altered(checked_after, "c.check", waits_for=[["a.Start"]]))
+
+
 def test_r36b_what_only_tells_people_may_be_left_out():
     assert codes(altered(APPROVAL, "mailroom.send_reminder", unless=["decisions.ManagerApproved"])) == set()
 
@@ -263,6 +274,16 @@ def test_a_deadline_that_is_decided_before_it_is_set_is_told(late: Named, messag
 )
 def test_a_deadline_that_may_be_met_or_missed_is_not(late: Named):
     assert codes(checked(FINISH, late, step("d.tell", [["a.Late"]], outcome("d.Told")))) == set()
+
+
+def test_what_comes_later_has_not_come_with_what_comes_at_once():
+    late = checked(
+        FINISH,
+        step("c.order", [["a.Start"]], [*outcome("c.Ordered"), *outcome("c.Reminded", later=True)]),
+        step("d.mark", [["c.Ordered"]], outcome("d.Marked")),
+        deadline(["c.Reminded"], counts_from="d.Marked"),
+    )
+    assert "CH116" not in codes(late)
 
 
 @pytest.mark.parametrize(("within_s", "expected"), [(60.0, {"CH116"}), (120.0, {"CH116"}), (180.0, set())])
