@@ -12,7 +12,7 @@ from choreo.clock import Clock
 from choreo.command import Command
 from choreo.errors import RetriesExhausted, UndecodableRecord
 from choreo.event import Envelope
-from choreo.memory import Flag, Memory, TimerKind
+from choreo.memory import Flag, Memory, Status, TimerKind
 from choreo.runtime import notes
 from choreo.runtime.intake import Intake
 from choreo.runtime.invoke import AttemptFailed
@@ -65,7 +65,7 @@ class Course:
         """Do all that a chain brings, on a memory that nobody else holds."""
         rules = self._rules
         if memory.owed:
-            self._vouch(chain, memory)
+            self._vouch(chain, memory, work)
         for record, item in items:
             try:
                 if item is None:
@@ -97,7 +97,7 @@ class Course:
         """Take one step and, where its retries are spent, its `otherwise`.
 
         It is `owing` where no record comes again that would make it ready: without transactions, what it emits is owed
-        until it is known to be published.
+        until it is known to be published; and so is the note of a step that emits nothing.
         """
         rules = self._rules
         while True:
@@ -111,8 +111,9 @@ class Course:
                 else:
                     outcome = settle(rules, memory, call, emitted, self._clock.now())
             self._publish(chain, work, outcome, call.ready, memory)
-            if owing and rules.at_least_once and outcome.events:
-                memory.owed[call.name, call.branch, call.trigger] = None
+            key = (call.name, call.branch, call.trigger)
+            if owing and rules.at_least_once and memory.fences[key].status is not Status.RETRYING:
+                memory.owed[key] = None
             if outcome.then is None:
                 return
             call = outcome.then
@@ -176,7 +177,7 @@ class Course:
                     outcome = settle_later(rules, memory, saga_id, key, self._clock.now())
                     near = outcome.events[0] if outcome.events else None
                     self._publish(chain, work, outcome, near or _nobody(saga_id), memory)
-                    if rules.at_least_once and outcome.events:
+                    if rules.at_least_once:
                         memory.owed[key[1:4]] = None
                 elif (call := fire(rules, memory, saga_id, key)) is not None:
                     await self._do(chain, memory, call, work, owing=True)
@@ -203,7 +204,7 @@ class Course:
         if memory.timers:
             end(memory)
 
-    def _vouch(self, chain: Chain, memory: Memory) -> None:
+    def _vouch(self, chain: Chain, memory: Memory, work: Work) -> None:
         """Publish again what nobody vouches for, or forget that it was owed: this process has seen it committed."""
         if not chain.owed:
             memory.owed.clear()
@@ -212,8 +213,9 @@ class Course:
         for name, branch, trigger in memory.owed:
             handler = self._rules.handlers.get(name)
             if handler is not None and (name, branch, trigger) in memory.fences:
-                again = Call(handler, branch, trigger, nobody, (), (), again=True)
-                self._emit(chain, reemit(self._rules, memory, again), memory)
+                outcome = reemit(self._rules, memory, Call(handler, branch, trigger, nobody, (), (), again=True))
+                self._emit(chain, outcome, memory)
+                self._note(chain, work, outcome.notes, None)
 
     def _now_ms(self) -> int:
         return now_ms(self._clock.now())

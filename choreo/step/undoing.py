@@ -36,6 +36,9 @@ def caused(rules: Rules, memory: Memory, undo: Undo, cause: Envelope) -> Iterato
         if fence.status in _CANCELLED:
             undone.skip = f"{cause.type} came while it was {fence.status.name.lower()}"
             yield undone
+        elif rules.at_least_once and fence.status is Status.SKIPPED:
+            # This cause may be what cancelled it.
+            yield Call(undone.handler, branch, trigger, cause, (), (cause,), again=True)
         yield from null(rules, memory, undo, cause, undone)
 
 
@@ -75,6 +78,8 @@ def null(rules: Rules, memory: Memory, undo: Undo, cause: Recorded | Envelope, u
     ready = undone.ready
     key = step_key(rules, ready.saga_id, undone.name, undone.branch, undone.trigger)
     if _undone(memory, [each.handler.name for each in rules.guards.get(undone.name, ())], undone.branch, key):
+        if rules.at_least_once and isinstance(cause, Envelope) and (undo.handler.name, undone.branch, key) in memory.fences:
+            yield from again(rules, memory, undo.handler.name, cause, key, undone.branch)
         return
     why = cause if isinstance(cause, Envelope) else recall(rules, ready.saga_id, cause)
     extras = _extras(rules, memory, undo, ready.saga_id, undone.causes, undone.branch)

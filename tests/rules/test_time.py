@@ -1,5 +1,6 @@
 """Deadlines and delayed events: rules 23 to 25, in memory and in virtual time."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -7,6 +8,7 @@ import pytest
 
 from choreo import Event, Failure, Later, Saga, SagaState, Service, Settings
 from choreo.testing import Scenario
+from choreo.testing.group import Reached
 
 MINUTE = timedelta(minutes=1)
 DELIVERIES = ["exactly_once", "at_least_once"]
@@ -39,6 +41,11 @@ class Refused(Failure, topic="payments"):
 
 class Reminded(Event, topic="reminders"):
     pass
+
+
+def told(scenario: Scenario) -> list[str]:
+    """Return the handlers of all notes, in order."""
+    return [json.loads(each.value)["handler"] for each in scenario.broker.records("choreo.journal")]
 
 
 def orders(*, computed: bool = False, after_abort: bool = False) -> Service:
@@ -282,3 +289,26 @@ def test_r10_what_is_owed_is_published_again_by_a_successor_once_and_not_for_eve
             s.restart(service)
             s.settle()
         assert len(s.broker.records("orders")) <= before + 1
+
+
+def test_r10_the_note_of_a_held_event_s_step_is_owed_too():
+    """Memory was acknowledged, and then nothing was: the record that freed it brings back its own note alone."""
+    service = Service("orders")
+    service.owns(Saga("order", starts=Placed, completes=Confirmed, fails=Cancelled, key="order_id"))
+    service.publishes(Paid, by="a bank")
+
+    @service.handles
+    def confirm(placed: Placed) -> Confirmed | None:
+        return None
+
+    @service.handles
+    def book(paid: Paid) -> None:
+        pass
+
+    with Scenario(service, settings=Settings.model_construct(delivery="at_least_once")) as s:
+        s.publish(Paid(), key="1")
+        s.settle()
+        s.broker.lose_commit_response("orders", Reached.MEMORY)
+        s.publish(Placed())
+        s.settle()
+        assert set(told(s)) == {"confirm", "book"}

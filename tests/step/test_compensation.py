@@ -207,6 +207,27 @@ def test_r10_at_least_once_re_emits_the_null_compensation_and_the_end():
     assert len(owner.ended) == 2
 
 
+def test_r10_at_least_once_a_cause_re_emits_what_it_cancelled():
+    service = Service("payments")
+
+    @service.handles(retry=Retry(attempts=1))
+    def capture(placed: Placed) -> Captured:
+        raise RuntimeError("bank closed")
+
+    @service.compensates
+    def refund(cause: Rejected, captured: Captured | None) -> Refunded:
+        return Refunded(n=captured.n if captured is not None else None)
+
+    one = OneService(service, at_least_once=True)
+    assert one.send(Placed(n=3)) == []
+    assert one.told("parked") == ["capture"]
+    first = one.send(Rejected(reason="no"), "r")
+    assert one.told("skipped") == ["capture"]
+    again = one.send(Rejected(reason="no"), "r")
+    assert first == again == [Refunded(n=None)]
+    assert one.told("skipped") == ["capture", "capture"]
+
+
 def test_r21_reverse_order_is_expressed_by_types():
     service = Service("inventory")
 
