@@ -78,7 +78,11 @@ def null(rules: Rules, memory: Memory, undo: Undo, cause: Recorded | Envelope, u
     ready = undone.ready
     key = step_key(rules, ready.saga_id, undone.name, undone.branch, undone.trigger)
     if _undone(memory, [each.handler.name for each in rules.guards.get(undone.name, ())], undone.branch, key):
-        if rules.at_least_once and isinstance(cause, Envelope) and (undo.handler.name, undone.branch, key) in memory.fences:
+        if (
+            rules.at_least_once
+            and isinstance(cause, Envelope)
+            and (undo.handler.name, undone.branch, key) in memory.fences
+        ):
             yield from again(rules, memory, undo.handler.name, cause, key, undone.branch)
         return
     why = cause if isinstance(cause, Envelope) else recall(rules, ready.saga_id, cause)

@@ -14,18 +14,23 @@ import pytest
 
 from choreo import Event, Failure, Retry, Saga, SagaState, Service
 from choreo.runtime import course
+from choreo.runtime.forgetting import Forgetting
 from choreo.step import joining, undoing
 from choreo.testing import InvariantBroken, Point, Simulation
 from choreo.testing.log import Fate, Transaction
 from choreo.testing.plan import FAULTS_MAX
 from choreo.testing.source import MemorySource
 from choreo.transport import Outgoing
+from tests.planted import planted
 from tests.testing import shop
 from tests.testing.world import AT_LEAST_ONCE, MANY, simulated
+from tests.verify.visits import VISITS, VisitorCame
 
 # Of `choreo.step`, the functions of these names stand where importing put the modules.
 plan, settle = (importlib.import_module(f"choreo.step.{name}") for name in ("plan", "settle"))
 ROOT = Path(__file__).parents[2]
+SEEDS = 60
+"""Runs within which what is planted is found."""
 NO_FAULTS = {"crash": 0, "abort": 0, "lose": 0, "fail": 0, "duplicate": 0, "delay": 0, "reorder": False}
 
 
@@ -168,9 +173,16 @@ def undo_nothing_unknown(monkeypatch):
     monkeypatch.setattr(undoing, "null", lambda *_: iter(()))
 
 
+def forget_at_once(monkeypatch):
+    """Rule 5."""
+    begin = Forgetting.__init__
+    monkeypatch.setattr(Forgetting, "__init__", lambda forgetting, _: begin(forgetting, 0))
+
+
 @pytest.mark.parametrize(
     ("plant", "invariants"),
     [
+        (forget_at_once, "I2 I5"),
         (forget_fences, "I2 I5"),
         (take_ids_from_arrival, "I2"),
         (commit_in_two, "I2"),
@@ -183,13 +195,30 @@ def undo_nothing_unknown(monkeypatch):
 )
 def test_what_is_taken_out_of_the_core_is_found(plant, invariants, monkeypatch):
     plant(monkeypatch)
-    for seed in range(60):
+    for seed in range(SEEDS):
         try:
             simulated(seed, **MANY)
         except InvariantBroken as broken:
             assert {each.invariant for each in broken.breaches} & set(invariants.split())
             return
     pytest.fail("nothing was found")
+
+
+def visited(seed: int) -> None:
+    with Simulation(*VISITS, seed=seed, **MANY) as s:
+        s.publish(VisitorCame())
+
+
+def test_r26_what_does_not_wait_behind_a_step_that_is_tried_again_is_found():
+    for seed in range(10):
+        visited(seed)
+    behind = "if all(branch != event.branch for _, branch, _ in retrying):"
+    with (
+        planted("choreo.step.failing", behind, "if True:"),
+        pytest.raises(InvariantBroken, match=r"I4 \(comes to rest\): it never ended: no VisitDone from desk came"),
+    ):
+        for seed in range(SEEDS):
+            visited(seed)
 
 
 # What is told.

@@ -12,6 +12,7 @@ from tests.planted import planted
 from tests.verify.deposits import DEPOSITS
 from tests.verify.quotes import QUOTES
 from tests.verify.trips import trip
+from tests.verify.visits import VISITS
 
 Services = Callable[[], tuple[Service, ...]]
 FEW = Bounds(duplicates=0, crashes=0, failures=0)
@@ -57,6 +58,15 @@ PLANTS = {
         FEW,
         "I2",
         "flights reads TripAsked: fly → FlightBooked",
+    ),
+    "5, the owner does not wait for the start": Plant(
+        "choreo.step.failing",
+        "if not memory.flags & Flag.STARTED and event.saga_type in rules.owned and not reaction.starts:",
+        "if False:",
+        lambda: VISITS,
+        FEW,
+        "I4",
+        "desk reads VisitorCame: the step is skipped",
     ),
     "7, an event counts in its neighbours' branches": Plant(
         "choreo.branch",
