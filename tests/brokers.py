@@ -274,7 +274,7 @@ class KafkaCluster:
 
 
 def wait_for(bootstrap_servers: str, brokers: int = 1) -> None:
-    """Wait until a cluster names a controller and this many brokers."""
+    """Wait until a cluster names a controller and this many brokers: one of those named here has to say so itself."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, "reconnect.backoff.max.ms": 200, "logger": _quiet()})
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:

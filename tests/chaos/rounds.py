@@ -183,8 +183,9 @@ class Chaos:
         broker.kill()
         time.sleep(away_s)
         broker.start()
-        # With two of three away at once the cluster itself may refuse to write; that is Kafka's promise, not ours.
-        wait_for(self.cluster.bootstrap_servers, len(self.cluster.brokers))
+        # With two of three away at once the cluster itself may refuse to write; that is Kafka's promise, not ours. The
+        # others may not have noticed yet that this one was away: it is the one to ask.
+        wait_for(f"127.0.0.1:{broker.port}", len(self.cluster.brokers))
         wait_in_sync(self.cluster.bootstrap_servers)
 
     def flowing(self) -> None:

@@ -204,21 +204,20 @@ def test_what_is_taken_out_of_the_core_is_found(plant, invariants, monkeypatch):
     pytest.fail("nothing was found")
 
 
-def visited(seed: int) -> None:
-    with Simulation(*VISITS, seed=seed, **MANY) as s:
-        s.publish(VisitorCame())
+def visited(seeds: int) -> None:
+    for seed in range(seeds):
+        with Simulation(*VISITS, seed=seed, **MANY) as s:
+            s.publish(VisitorCame())
 
 
 def test_r26_what_does_not_wait_behind_a_step_that_is_tried_again_is_found():
-    for seed in range(10):
-        visited(seed)
+    visited(10)
     behind = "if all(branch != event.branch for _, branch, _ in retrying):"
     with (
         planted("choreo.step.failing", behind, "if True:"),
         pytest.raises(InvariantBroken, match=r"I4 \(comes to rest\): it never ended: no VisitDone from desk came"),
     ):
-        for seed in range(SEEDS):
-            visited(seed)
+        visited(SEEDS)
 
 
 # What is told.
