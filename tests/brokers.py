@@ -4,10 +4,12 @@ The search for one (an address in the environment, Docker, Java with Maven) and 
 The session's fixtures use the search; chaos and benchmarks start brokers of their own.
 """
 
+import contextlib
 import ctypes
 import functools
 import logging
 import os
+import random
 import shutil
 import signal
 import socket
@@ -29,6 +31,8 @@ KAFKA_VERSION = "4.3.1"
 CLUSTER_ID = "choreo-test-cluster-000"
 JAVA_MIN = 17
 START_TIMEOUT_S = 60.0
+PORTS = range(12_000, 32_000)
+"""Below what Linux, macOS and Windows give to outgoing connections."""
 PR_SET_PDEATHSIG = 1
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>test</groupId><artifactId>kafka</artifactId><version>1</version><dependencies>
@@ -66,10 +70,27 @@ def without_kafka(told: str) -> NoReturn:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on, and that no connection is given; see `free_ports`."""
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Return different ports that nobody listens on, and that no connection is given.
+
+    The system gives outgoing connections ports of its own choice. A broker that is away would lose such a port to any of
+    them, even to a client that tries to reach it and so reaches itself.
+
+    Raises:
+        NoKafka: If there are not so many.
+    """
+    found: list[int] = []
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise NoKafka(f"of {PORTS} no {count} are free")
 
 
 def java() -> str | None:
@@ -232,7 +253,7 @@ class KafkaCluster:
     def __init__(self, brokers: int = 1, *, fast_start: bool = True) -> None:
         jars()
         self._folder = Path(tempfile.mkdtemp(prefix="choreo-kafka-"))
-        ports = [free_port() for _ in range(2 * brokers)]
+        ports = free_ports(2 * brokers)
         # The formatted folder holds no port, for the quorum is static: only its node ids.
         voters = ",".join(f"{n + 1}@127.0.0.1:{ports[brokers + n]}" for n in range(brokers))
         self.brokers = [
@@ -279,10 +300,11 @@ def wait_for(bootstrap_servers: str, brokers: int = 1) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         try:
-            found = admin.describe_cluster(request_timeout=2).result(3)
-        except Exception:
+            # Not `describe_cluster`: where its answer is broken off, the client ends the process (an assertion).
+            found = admin.list_topics(timeout=3)
+        except KafkaException:
             continue
-        if found.controller is not None and len(found.nodes) >= brokers:
+        if found.controller_id >= 0 and len(found.brokers) >= brokers:
             return
     raise NoKafka(f"Kafka at {bootstrap_servers} does not answer")
 

@@ -33,9 +33,6 @@ SIMULATED = [
     for name, each in MUTANTS.items()
     if each.tool == "simulation" and each.of in CHOREOGRAPHIES and name not in NOT_FOUND
 ]
-OF_THE_EXAMPLES = [
-    name for name, each in MUTANTS.items() if each.tool == "simulation" and each.of not in CHOREOGRAPHIES
-]
 
 
 def simulate(piece: Piece, services: tuple[Service, ...], seed: int, *, late: bool, park: bool) -> None:

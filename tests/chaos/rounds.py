@@ -192,6 +192,7 @@ class Chaos:
         """Wait until orders are confirmed: faults before that hit nothing."""
         deadline = time.monotonic() + REST_TIMEOUT_S
         while time.monotonic() < deadline:
+            self.revived += self.workers.revive()
             if any(True for _ in consume(self.cluster.bootstrap_servers, ("notifications",))):
                 return
             time.sleep(0.2)
