@@ -16,7 +16,7 @@ unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check format lint types imports schemas generated docs docs-serve pytest test-docker chaos fuzz bench wheel clean FORCE
+.PHONY: help demo test check format lint types imports schemas generated docs docs-serve pytest test-docker chaos fuzz bench proofs wheel clean FORCE
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -74,6 +74,9 @@ fuzz: $(VENV)/.dev ## damage records on every topic; nothing may crash, and noth
 
 bench: $(VENV)/.dev ## measure beside hand-written loops, in the same run
 	@$(RUN) bench $(BENCH_ARGS)
+
+proofs: $(VENV)/.dev ## measure check, verify and 10,000 simulations
+	@$(RUN) bench.proofs $(PROOFS_ARGS)
 
 # ---- checking --------------------------------------------------------------------------------------------------------
 

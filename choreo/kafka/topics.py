@@ -54,7 +54,9 @@ class Topics:
         }
 
     def create(self, specs: Sequence[TopicSpec]) -> None:
-        """Create topics; one that exists already is left as it is. Returns when all brokers can be asked about them.
+        """Create topics; one that exists already is left as it is.
+
+        The controller has them when this returns; another broker may need a moment more to know them.
 
         Raises:
             BrokerUnavailable: If no broker answers; retrying helps once one does.

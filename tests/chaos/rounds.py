@@ -6,6 +6,7 @@ runs it alone.
 
 import argparse
 import itertools
+import math
 import random
 import subprocess
 import sys
@@ -46,6 +47,8 @@ SHORT_REST_TIMEOUT_S = 150.0
 ROUND_S = (0.5, 2.0)
 LOAD = 150
 LOAD_TIMEOUT_S = 30.0
+STILL_S = 30.0
+"""Longer than anything waits that comes to something: the brokers end a transaction that a crash left open before."""
 
 
 class Chaos:
@@ -205,9 +208,9 @@ class Chaos:
         while len(self.placed) < enough and time.monotonic() < deadline:
             time.sleep(0.05)
 
-    def rest(self, patience_s: float) -> Evidence:
-        """Wait until every placed order has ended and told its customer, and return the evidence."""
-        deadline = time.monotonic() + patience_s
+    def rest(self, patience_s: float, still_s: float) -> Evidence:
+        """Wait until every placed order has ended and told its customer, or nothing comes; return the evidence."""
+        deadline, still = time.monotonic() + patience_s, _Still()
         while True:
             self.revived += self.workers.revive()
             evidence = gather(self.cluster.bootstrap_servers)
@@ -215,19 +218,21 @@ class Chaos:
                 any(each.kind.startswith("notifications.") for each in events) for events in evidence.sagas.values()
             )
             undone = not judge(evidence, self.placed, self.folder)
-            if (told >= len(self.placed) and undone) or time.monotonic() > deadline:
+            seen = sum(len(events) for events in evidence.sagas.values())
+            if (told >= len(self.placed) and undone) or still.after(seen) > still_s or time.monotonic() > deadline:
                 return evidence
             time.sleep(1)
 
-    def errands_rest(self, patience_s: float) -> tuple[list[str], errand_judge.Errands]:
+    def errands_rest(self, patience_s: float, still_s: float) -> tuple[list[str], errand_judge.Errands]:
         """Mend what is parked until every errand has ended; return the breaches that are left, and the evidence."""
-        deadline = time.monotonic() + patience_s
+        deadline, still = time.monotonic() + patience_s, _Still()
         while True:
             self.revived += self.workers.revive()
             found = errand_judge.gather(self.cluster.bootstrap_servers)
             self.operator.mend(found)
             breaches = errand_judge.judge(found, self.errands_placed)
-            if not breaches or time.monotonic() > deadline:
+            seen = sum(len(events) for events in found.events.values()) + sum(found.notes.values())
+            if not breaches or still.after(seen) > still_s or time.monotonic() > deadline:
                 return breaches, found
             time.sleep(1)
 
@@ -267,6 +272,19 @@ class Chaos:
         return breaches
 
 
+class _Still:
+    """How long nothing has come any more."""
+
+    def __init__(self) -> None:
+        self._seen, self._since = -1, time.monotonic()
+
+    def after(self, seen: int) -> float:
+        """Return for how many seconds no more than this has been seen."""
+        if seen != self._seen:
+            self._seen, self._since = seen, time.monotonic()
+        return time.monotonic() - self._since
+
+
 def _caught_up(tracker: Tracker) -> bool:
     lag = tracker.lag()
     return lag.checked_at is not None and lag.records == 0
@@ -281,6 +299,7 @@ def run(
     module: str = "choreo.cli",
     only: Sequence[str] = (),
     whole: bool = True,
+    still_s: float = math.inf,
 ) -> tuple[list[str], dict[str, int]]:
     """Run rounds of faults and return (breaches, what happened).
 
@@ -292,6 +311,7 @@ def run(
         module: What the workers run; see `Workers`.
         only: Kinds of fault, all unless named.
         whole: Go on until every purchase of the file has been placed, and wait for rest as long as it takes.
+        still_s: Judge once nothing has come for so long, for a run in which events are lost.
     """
     seed = seed if seed is not None else random.SystemRandom().randrange(10**6)
     print(f"chaos: {rounds} rounds on {brokers} brokers, seed {seed}", flush=True)
@@ -314,9 +334,10 @@ def run(
         chaos._stop.set()
         thread.join(180)
         errand_thread.join(180)
-        evidence = chaos.rest(REST_TIMEOUT_S if whole else SHORT_REST_TIMEOUT_S)
+        patience_s = REST_TIMEOUT_S if whole else SHORT_REST_TIMEOUT_S
+        evidence = chaos.rest(patience_s, still_s)
         breaches = judge(evidence, chaos.placed, chaos.folder)
-        more, found = chaos.errands_rest(REST_TIMEOUT_S if whole else SHORT_REST_TIMEOUT_S)
+        more, found = chaos.errands_rest(patience_s, still_s)
         breaches += more
         if not breaches:
             breaches = chaos.redrive(SHORT_REST_TIMEOUT_S) + chaos.tracked()

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.chaos.rounds import run
+from tests.chaos.rounds import STILL_S, run
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(7200), pytest.mark.xdist_group("chaos")]
 ROUNDS = int(os.environ.get("CHOREO_CHAOS_ROUNDS", "8"))
@@ -27,5 +27,5 @@ def test_i1_to_i6_hold_when_brokers_are_killed_one_or_three_in_turn():
 
 
 def test_the_judge_catches_a_runtime_without_seek_back():
-    breaches, _ = run(1, module="tests.chaos.careless", only=["SIGTERM"], whole=False)
+    breaches, _ = run(1, module="tests.chaos.careless", only=["SIGTERM"], whole=False, still_s=STILL_S)
     assert breaches, "a loop that does not seek back after an abort loses events, and the judge must see it"
