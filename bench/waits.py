@@ -141,21 +141,18 @@ async def _idle(bootstrap: str) -> float:
         return (time.process_time() - before) / IDLE_S
 
 
-def beside(_bootstrap: str, total: int, runs: int = 5) -> Result:
+def beside(_bootstrap: str, total: int, runs: int = 9) -> Result:
     """One saga that fails for a virtual hour, beside healthy ones: how much their 99th percentile moves."""
     tune_garbage_collection()
     # Where no handler is set up, warnings go to standard error one by one, which a service at work does not do.
     logging.getLogger("choreo").addHandler(logging.NullHandler())
-    pairs = []
-    for _ in range(runs):
-        alone, disturbed = asyncio.run(_healthy(total, poison=False)), asyncio.run(_healthy(total, poison=True))
-        pairs.append((alone, disturbed))
-    moved = statistics.median(disturbed / alone - 1 for alone, disturbed in pairs)
-    return {
-        "alone_us": statistics.median(alone for alone, _ in pairs),
-        "beside_us": statistics.median(disturbed for _, disturbed in pairs),
-        "moved": moved,
-    }
+    found: dict[bool, list[float]] = {False: [], True: []}
+    for run in range(runs):
+        # Each goes first in turn: what a machine is busy with comes and goes.
+        for poison in (False, True) if run % 2 else (True, False):
+            found[poison].append(asyncio.run(_healthy(total, poison=poison)))
+    alone, disturbed = (statistics.median(each) for each in found.values())
+    return {"alone_us": alone, "beside_us": disturbed, "moved": disturbed / alone - 1}
 
 
 async def _healthy(total: int, *, poison: bool) -> float:
