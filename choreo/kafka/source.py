@@ -274,7 +274,8 @@ class KafkaSource:
 
     def _fenced(self, text: str) -> Fenced:
         return Fenced(
-            f"another process took the place of {self._group}, instance {self._instance}: {text}. "
+            f"another process took the place of {self._group}, instance {self._instance}, or brokers that were away say"
+            f" so: {text}. Start it again, as any supervisor does (`choreo run -w 2` is one). "
             "Each process needs an instance of its own: CHOREO_INSTANCE"
         )
 
