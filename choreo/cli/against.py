@@ -43,11 +43,12 @@ class Against:
     brokers: Brokers
     store: str | None
 
-    def check(self, *services: "Service") -> "tuple[list[Problem], frozenset[str]]":
+    def check(self, *services: "Service", beside: "Sequence[Manifest]" = ()) -> "tuple[list[Problem], frozenset[str]]":
         """Return what is wrong with services among those that run, and what a deploy of them strands.
 
         Args:
             services: What is to be deployed.
+            beside: What others announce that are to be deployed with them.
 
         Returns:
             The problems, and the codes of those that are only warnings: what is stranded is one of them as long as no
@@ -64,7 +65,8 @@ class Against:
 
         if wrong := mistakes(*services):
             return wrong, WARNINGS
-        new = [Manifest.of(each) for each in declarations(*services)]
+        code = [Manifest.of(each) for each in declarations(*services)]
+        new = list({each.service: each for each in (*beside, *code)}.values())
         running = running_manifests(self.brokers)
         deployed = {each.service for each in new}
         others = [each for service, each in newest(running).items() if service not in deployed]

@@ -15,6 +15,7 @@ import click
 
 from choreo.cli.against import Against, against_options
 from choreo.cli.group import EXIT_PROBLEMS
+from choreo.cli.manifests import parted, read_manifests
 from choreo.cli.output import note, print_json
 from choreo.cli.target import load
 from choreo.errors import Problem
@@ -37,12 +38,17 @@ _PLACE = re.compile(r"(?P<file>.+):(?P<line>\d+)")
 def check(targets: tuple[str, ...], form: str, strict: bool, against: Against | None) -> None:  # noqa: FBT001 - click's form
     """Check every TARGET and how they work together. Exit code 1 if something is wrong; warnings alone are fine.
 
-    Name all services that work together: what one emits is looked for in the others.
+    Name all services that work together: what one emits is looked for in the others. A TARGET may also be a file of
+    manifests, as `choreo describe --json` prints them: a name that ends in .json, or - for standard input.
     """
     from choreo.lints import WARNINGS, check
 
-    services = load(targets)
-    problems, warnings = (check(*services), WARNINGS) if against is None else against.check(*services)
+    code, files = parted(targets)
+    services, beside = load(code), read_manifests(files)
+    if against is None:
+        problems, warnings = check(*services, beside=beside), WARNINGS
+    else:
+        problems, warnings = against.check(*services, beside=beside)
     _FORMS[form](problems, warnings)
     wrong = sum(problem.code not in warnings for problem in problems)
     warned = len(problems) - wrong

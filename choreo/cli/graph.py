@@ -1,6 +1,6 @@
 """`choreo graph`: services as a picture, or as a contract for other tools.
 
-Arguments, reading manifests from files and choosing the form live here; drawing does not (`diagram`, `asyncapi`). It
+Arguments and choosing the form live here; drawing does not (`diagram`, `asyncapi`). It
 needs no broker.
 """
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from choreo.cli.manifests import parted, read_manifests
 from choreo.cli.output import console, json_option, print_json
 from choreo.cli.target import load
-from choreo.errors import SchemaError
 
 if TYPE_CHECKING:
     from choreo.manifest import Manifest
@@ -51,24 +51,8 @@ def _manifests(targets: Sequence[str]) -> "list[Manifest]":
     from choreo.manifest import Manifest
     from choreo.service import declarations
 
-    files = [target for target in targets if target == "-" or target.endswith(".json")]
-    code = [target for target in targets if target not in files]
-    found = [Manifest.of(each) for each in declarations(*load(code))]
-    return found + [manifest for file in files for manifest in _read(file)]
-
-
-def _read(file: str) -> "list[Manifest]":
-    from pydantic import TypeAdapter, ValidationError
-
-    from choreo.manifest import Manifest
-
-    with click.open_file(file, "rb") as opened:
-        data = opened.read()
-    try:
-        return TypeAdapter(list[Manifest]).validate_json(data)
-    except ValidationError as error:
-        text = f"{file} holds no manifests, as choreo describe --json prints them: {error}"
-        raise SchemaError(text) from error
+    code, files = parted(targets)
+    return [*(Manifest.of(each) for each in declarations(*load(code))), *read_manifests(files)]
 
 
 def _drawn(manifests: "Sequence[Manifest]", form: str) -> str:

@@ -5,7 +5,7 @@ what waits in vain (SEMANTICS 36). What one function or service gets wrong is to
 here does I/O.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import MappingProxyType
 
 from choreo.choreography import Choreography
@@ -32,18 +32,20 @@ CODES = MappingProxyType(dict(sorted((READING_CODES | LINT_CODES).items())))
 """Code → title of everything that `check` may tell."""
 
 
-def check(*services: Service) -> list[Problem]:
+def check(*services: Service, beside: Sequence[Manifest] = ()) -> list[Problem]:
     """Return what is wrong with these services, each and together, and what looks wrong where there are no others.
 
     Args:
         services: All services that work together, so that what one emits can be found in another.
+        beside: What others announce whose code is not at hand; of a service that is in both its code counts.
 
     Returns:
         What nothing runs with, or else what the graph of all services shows, warnings last (`choreo.lints.WARNINGS` has
         their codes). The graph is looked at once every service can be read.
     """
     try:
-        problems = lints(Manifest.of(each) for each in declarations(*services))
+        code = [Manifest.of(each) for each in declarations(*services)]
+        problems = lints({each.service: each for each in (*beside, *code)}.values())
     except DeclarationError as error:
         problems = error.problems
     return sorted(problems, key=lambda problem: problem.code in WARNINGS)

@@ -101,3 +101,25 @@ def test_what_cannot_be_read_is_told_before_the_graph_is_looked_at(module: str):
     assert code == 1
     assert "CH001" in out
     assert "CH106" not in out
+
+
+def test_services_whose_code_is_not_at_hand_are_read_from_what_they_announced(module: str):
+    described = CliRunner().invoke(main, ["describe", f"{module}:payments", "--json"])
+    Path("payments.json").write_text(described.stdout, encoding="utf-8")
+
+    code, out, _ = run(f"{module}:orders")
+    assert (code, "CH070" in out) == (0, True)
+    code, out, _ = run(f"{module}:orders", "payments.json")
+    assert (code, "CH106" in out, "CH070" in out) == (1, True, False)
+    assert run(f"{module}:orders", f"{module}:payments", "payments.json")[:2] == run(module)[:2]
+    # Manifests alone will do.
+    everything = CliRunner().invoke(main, ["describe", module, "--json"])
+    Path("all.json").write_text(everything.stdout, encoding="utf-8")
+    assert "CH106" in run("all.json")[1]
+
+
+def test_a_file_that_holds_no_manifests_is_named(module: str):
+    Path("odd.json").write_text("[]x", encoding="utf-8")
+    code, _, err = run(module, "odd.json")
+    assert code != 0
+    assert "odd.json holds no manifests" in err
