@@ -35,15 +35,9 @@ recorded = st.builds(
 )
 counts = st.integers(0, 2**32 - 1)
 ids = st.lists(texts, max_size=3).map(tuple)
-timers = st.dictionaries(
-    st.tuples(st.sampled_from(TimerKind), texts, texts, texts, counts),
-    st.builds(Timer, st.integers(1, 2**63), st.none() | recorded, ids),
-    max_size=3,
-)
-waiting = st.dictionaries(
-    st.tuples(texts, texts, texts),
-    st.builds(Waiting, counts, st.booleans(), texts, st.lists(ids, max_size=3).map(tuple), ids, texts, texts, texts),
-    max_size=3,
+timer_keys = st.tuples(st.sampled_from(TimerKind), texts, texts, texts, counts)
+waiting = st.builds(
+    Waiting, counts, st.booleans(), texts, st.lists(ids, max_size=3).map(tuple), ids, texts, texts, texts
 )
 fences = st.dictionaries(
     st.tuples(texts, texts, texts), st.builds(Fence, st.sampled_from(Status), st.integers(0, 2**32 - 1)), max_size=5
@@ -60,8 +54,10 @@ def memories(draw: st.DrawFn) -> Memory:
     memory.fences = draw(fences)
     memory.events = {each.event_id: each for each in draw(st.lists(recorded, max_size=4))}
     memory.held = {each.event_id: each for each in draw(st.lists(recorded, max_size=2))}
-    memory.timers = draw(timers)
-    memory.waiting = draw(waiting)
+    for key in draw(st.lists(timer_keys, max_size=3)):
+        event = draw(recorded) if key[0] is not TimerKind.RETRY else None
+        memory.timers[key] = Timer(draw(st.integers(1, 2**63)), event, draw(ids))
+    memory.waiting = {key: draw(waiting) for key in memory.fences if draw(st.booleans())}
     memory.owed = dict.fromkeys(draw(fences))
     return memory
 
@@ -101,6 +97,19 @@ def test_r29_random_bytes_never_crash(noise: bytes):
     except UndecodableRecord as error:
         assert error.reason == "memory-unreadable"
     peek(noise)
+
+
+def test_r29_what_cannot_be_true_is_damaged():
+    """Whoever reads a memory relies on it: a step that waits has a fence, what is due has an event."""
+    unfenced = Memory()
+    unfenced.waiting["charge", "", "t"] = Waiting(1, False, "", (), (), "t", "", "")
+    with pytest.raises(UndecodableRecord, match="a step waits that was never taken"):
+        Memory.decode(unfenced.encode())
+    for kind in (TimerKind.DEADLINE, TimerKind.LATER):
+        empty = Memory()
+        empty.timers[kind, "remind", "", "t", 0] = Timer(1)
+        with pytest.raises(UndecodableRecord, match="nobody knows for what event"):
+            Memory.decode(empty.encode())
 
 
 @given(memories(), st.integers(1, 2**63))

@@ -217,6 +217,10 @@ def _read_waiting(memory: Memory, data: bytes, at: int) -> int:
     for _ in range(count):
         (handler, branch, trigger), at = _read_many(data, at, 3, _read_text)
         memory.owed[handler, branch, trigger] = None
+    if not memory.waiting.keys() <= memory.fences.keys():
+        raise ValueError("a step waits that was never taken")
+    if any(key[0] is not TimerKind.RETRY and timer.event is None for key, timer in memory.timers.items()):
+        raise ValueError("something is due, and nobody knows for what event")
     return at
 
 
