@@ -66,7 +66,7 @@ class Against:
         if wrong := mistakes(*services):
             return wrong, WARNINGS
         code = [Manifest.of(each) for each in declarations(*services)]
-        new = list({each.service: each for each in (*beside, *code)}.values())
+        new = list(newest([*beside, *code]).values())
         running = running_manifests(self.brokers)
         deployed = {each.service for each in new}
         others = [each for service, each in newest(running).items() if service not in deployed]

@@ -1,7 +1,7 @@
 """`choreo graph`: services as a picture, or as a contract for other tools.
 
-Arguments and choosing the form live here; drawing does not (`diagram`, `asyncapi`). It
-needs no broker.
+Arguments and choosing the form live here; drawing does not (`diagram`, `asyncapi`). It needs no
+broker.
 """
 
 import json

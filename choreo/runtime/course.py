@@ -111,9 +111,10 @@ class Course:
                 else:
                     outcome = settle(rules, memory, call, emitted, self._clock.now())
             self._publish(chain, work, outcome, call.ready, memory)
-            key = (call.name, call.branch, call.trigger)
-            if owing and rules.at_least_once and memory.fences[key].status is not Status.RETRYING:
-                memory.owed[key] = None
+            if owing and rules.at_least_once:
+                key = (call.name, call.branch, call.trigger)
+                if memory.fences[key].status is not Status.RETRYING:
+                    memory.owed[key] = None
             if outcome.then is None:
                 return
             call = outcome.then
