@@ -121,5 +121,5 @@ wheel: $(VENV)/.core ## build dist/*.whl
 	@ls dist/*.whl
 
 clean: ## remove all that was made here
-	@rm -rf $(VENV) build dist site .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) build dist site .cache .kafka .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

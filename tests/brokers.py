@@ -26,7 +26,7 @@ from confluent_kafka.admin import AdminClient
 from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
-CACHE = ROOT / ".cache" / "kafka"
+CACHE = ROOT / ".kafka"
 KAFKA_VERSION = "4.3.1"
 CLUSTER_ID = "choreo-test-cluster-000"
 JAVA_MIN = 17
