@@ -2,10 +2,10 @@
 
 import itertools
 
-from choreo.cli import main
 from choreo.errors import TransactionAborted
 from choreo.kafka.source import KafkaSource
 from choreo.transport import Commit
+from tests.chaos.work import work
 
 ABORT_EVERY = 10
 _commits = itertools.count(1)
@@ -22,4 +22,4 @@ def commit(self: KafkaSource, batch: Commit) -> None:
 KafkaSource.commit = commit
 
 if __name__ == "__main__":
-    main(prog_name="choreo")
+    work()

@@ -34,6 +34,7 @@ from services.payment import payments
 from services.shipping import shipping
 from tests.brokers import KafkaCluster, KafkaProcess, wait_for, wait_in_sync
 from tests.chaos import errand_judge
+from tests.chaos.autopsy import autopsy
 from tests.chaos.errands import errands, hands, numbered
 from tests.chaos.judge import Evidence, consume, gather, judge, purchases, repeats
 from tests.chaos.memories import disagreements
@@ -61,7 +62,7 @@ class Chaos:
         module: What the workers run; see `Workers`.
     """
 
-    def __init__(self, brokers: int, seed: int, folder: Path, module: str = "choreo.cli") -> None:
+    def __init__(self, brokers: int, seed: int, folder: Path, module: str = "tests.chaos.work") -> None:
         self.random = random.Random(seed)
         self.folder = folder
         self.cluster = KafkaCluster(brokers)
@@ -296,7 +297,7 @@ def run(
     brokers: int = 1,
     seed: int | None = None,
     rate: float = 150.0,
-    module: str = "choreo.cli",
+    module: str = "tests.chaos.work",
     only: Sequence[str] = (),
     whole: bool = True,
     still_s: float = math.inf,
@@ -357,9 +358,7 @@ def run(
             **chaos.done,
         }
         if breaches:
-            for service in SERVICES:
-                log = (chaos.folder / f"{service}.log").read_text(errors="replace").splitlines()
-                print(f"--- {service}\n" + "\n".join(log[-15:]))
+            print("\n".join(autopsy(chaos.cluster.bootstrap_servers, chaos.workers, chaos.cluster.folder)), flush=True)
     print("  " + ", ".join(f"{name}: {count}" for name, count in figures.items()), flush=True)
     return breaches, figures
 
@@ -371,7 +370,7 @@ def main() -> int:
     parser.add_argument("--brokers", type=int, default=1, choices=(1, 3))
     parser.add_argument("--seed", type=int)
     parser.add_argument("--rate", type=float, default=150.0)
-    parser.add_argument("--module", default="choreo.cli")
+    parser.add_argument("--module", default="tests.chaos.work")
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--short", action="store_true", help="stop placing after the last round")
     chosen = parser.parse_args()

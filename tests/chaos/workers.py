@@ -24,10 +24,10 @@ class Workers:
     Args:
         bootstrap: The brokers.
         data: Folder for database files and logs.
-        module: What is run: `choreo`, or a stand-in that breaks it on purpose.
+        module: What is run: `choreo`, which tests.chaos.work is, or a stand-in that breaks it on purpose.
     """
 
-    def __init__(self, bootstrap: str, data: Path, module: str = "choreo.cli") -> None:
+    def __init__(self, bootstrap: str, data: Path, module: str = "tests.chaos.work") -> None:
         self._environment = {
             **os.environ,
             "CHOREO_BOOTSTRAP_SERVERS": bootstrap,
@@ -44,7 +44,7 @@ class Workers:
 
     def start(self, service: str) -> None:
         """Start one, under the instance that it always has."""
-        with self._log(service).open("ab") as log:
+        with self.log(service).open("ab") as log:
             self._begins[service] = log.tell()
             self.live[service] = subprocess.Popen(
                 [sys.executable, "-m", self._module, "run", TARGETS[service]],
@@ -95,7 +95,7 @@ class Workers:
             if time.monotonic() > deadline:
                 for zombie in self.zombies:
                     zombie.kill()
-                logs = "\n".join(self._log(service).read_text(encoding="utf-8")[-LOG_CHARS:] for service in self.live)
+                logs = "\n".join(self.log(service).read_text(encoding="utf-8")[-LOG_CHARS:] for service in self.live)
                 raise AssertionError(f"a zombie went on working {LEAVE_TIMEOUT_S:.0f} s after it was replaced\n{logs}")
             revived += self.revive()
             time.sleep(0.05)
@@ -109,12 +109,13 @@ class Workers:
             self.start(service)
         return len(gone)
 
-    def _log(self, service: str) -> Path:
+    def log(self, service: str) -> Path:
+        """Return the file that holds what a service and its predecessors logged."""
         return self._data / f"{service}.log"
 
     def _await_owner(self, service: str) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while b"owns partitions" not in self._log(service).read_bytes()[self._begins[service] :]:
+        while b"owns partitions" not in self.log(service).read_bytes()[self._begins[service] :]:
             assert time.monotonic() < deadline, f"{service} owned nothing {START_TIMEOUT_S:.0f} s after its start"
             time.sleep(0.05)
 
