@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -161,10 +162,20 @@ class KafkaProcess:
         voters: `controller.quorum.voters` of the cluster.
         replication: Copies of the internal topics.
         fast_start: Start fast (C1 only) rather than run fast.
+        told: The port that clients are told instead: a proxy's.
     """
 
     def __init__(
-        self, number: int, port: int, controller: int, folder: Path, voters: str, replication: int, *, fast_start: bool
+        self,
+        number: int,
+        port: int,
+        controller: int,
+        folder: Path,
+        voters: str,
+        replication: int,
+        *,
+        fast_start: bool,
+        told: int | None = None,
     ) -> None:
         self.port = port
         self._fast_start = fast_start
@@ -176,7 +187,7 @@ class KafkaProcess:
             "node.id": number,
             "controller.quorum.voters": voters,
             "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{told or port}",
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
             "log.dirs": folder / "data",
@@ -248,11 +259,12 @@ class KafkaCluster:
     Args:
         brokers: 1 or 3.
         fast_start: Start fast rather than run fast; False for benchmarks.
+        told: Ports that clients are told instead of the brokers' own: proxies'.
     """
 
-    def __init__(self, brokers: int = 1, *, fast_start: bool = True) -> None:
+    def __init__(self, brokers: int = 1, *, fast_start: bool = True, told: Sequence[int] = ()) -> None:
         jars()
-        self._folder = Path(tempfile.mkdtemp(prefix="choreo-kafka-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="choreo-kafka-"))
         ports = free_ports(2 * brokers)
         # The formatted folder holds no port, for the quorum is static: only its node ids.
         voters = ",".join(f"{n + 1}@127.0.0.1:{ports[brokers + n]}" for n in range(brokers))
@@ -261,10 +273,11 @@ class KafkaCluster:
                 n + 1,
                 ports[n],
                 ports[brokers + n],
-                self._folder / str(n + 1),
+                self.folder / str(n + 1),
                 voters,
                 brokers,
                 fast_start=fast_start,
+                told=told[n] if told else None,
             )
             for n in range(brokers)
         ]
@@ -285,7 +298,7 @@ class KafkaCluster:
         """Stop all and remove their data."""
         for broker in self.brokers:
             broker.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> "KafkaCluster":
         return self.start()

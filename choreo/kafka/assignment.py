@@ -7,13 +7,14 @@ reading records and writing do not. `KafkaSource` has one, and both are called f
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from choreo.errors import BrokerUnavailable, Problem, TopicProblem, TransportError
 from choreo.kafka.connection import Connection
 from choreo.kafka.failures import error_of, permanent
+from choreo.kafka.liveness import Liveness
 from choreo.kafka.restore import restore
 from choreo.transport import Position
 
@@ -32,9 +33,12 @@ class Assignment:
     Args:
         connection: The brokers.
         consumer: Whose partitions they are; it is subscribed here.
+        liveness: What is known of that consumer.
         group: Consumer group, for messages.
         topics: What to read; all with one partition count.
         memory_topic: Restored when partitions are gained.
+        turn: Where to count from: what was polled before is nothing to this one.
+        lost: What the consumer owned in whose place this one is.
 
     Attributes:
         turn: Counts the changes of what is owned.
@@ -44,19 +48,29 @@ class Assignment:
         failure: What made a callback fail; an exception raised within one would lose records.
     """
 
-    def __init__(
-        self, connection: Connection, consumer: Consumer, *, group: str, topics: Sequence[str], memory_topic: str
+    def __init__(  # noqa: PLR0913 - the source calls it, by keyword.
+        self,
+        connection: Connection,
+        consumer: Consumer,
+        liveness: Liveness,
+        *,
+        group: str,
+        topics: Sequence[str],
+        memory_topic: str,
+        turn: int = 0,
+        lost: Collection[int] = (),
     ) -> None:
         self._connection = connection
         self._consumer = consumer
+        self._liveness = liveness
         self._group = group
         self._topics = frozenset(topics)
         self._memory_topic = memory_topic
-        self.turn = 0
+        self.turn = turn
         self.offsets: dict[Position, int] = {}
         self.settled = self.closing = False
         self.failure: TransportError | None = None
-        self._lost: set[int] = set()
+        self._lost = set(lost)
         self._gained: dict[int, dict[str, bytes]] = {}
         # Assigned by the group, but not read yet: the brokers did not tell offsets or memory.
         self._waiting: list[Position] = []
@@ -87,6 +101,11 @@ class Assignment:
     def waiting(self) -> bool:
         """Whether the group has assigned something that `place` has not begun to read."""
         return bool(self._waiting)
+
+    @property
+    def told(self) -> frozenset[int]:
+        """The partitions that count as owned until somebody is told that they are lost."""
+        return frozenset(self._lost | {number for _, number in self.offsets})
 
     def reach_end(self, position: Position) -> None:
         """Take note that a partition has been read to where it ends for a committed reader."""
@@ -214,10 +233,11 @@ class Assignment:
             except KafkaException as raised:
                 found, error = [], error_of(raised)
             if error is None:
+                self._liveness.hear()
                 return {(each.topic, each.partition): max(each.offset, 0) for each in found}
             if (refused := permanent(error)) is not None:
                 raise refused
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or self._liveness.lost(self._consumer):
                 raise BrokerUnavailable(self._connection.reason(error.str()))
             time.sleep(PAUSE_S)
         return {}

@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from choreo.errors import BrokerUnavailable
 from choreo.kafka.connection import CALL_TIMEOUT_S, Connection
 from choreo.kafka.failures import error_of, permanent
+from choreo.kafka.liveness import Liveness, leave
 from choreo.transport import Position, Record
 from choreo.tuples import maker
 
@@ -55,11 +56,12 @@ class KafkaReader:
         self._connection = connection
         forced = {"isolation.level": "read_committed", "enable.partition.eof": True, "enable.auto.commit": False}
         chosen = {"group.id": "choreo-reader", "auto.offset.reset": "earliest", "fetch.queue.backoff.ms": 10}
-        self._consumer = Consumer(connection.config(chosen, forced))
+        self._properties = connection.config(chosen, forced)
+        self._consumer = Consumer(self._properties)
         try:
             found = self._consumer.list_topics(timeout=CALL_TIMEOUT_S).topics
         except KafkaException as error:
-            self._consumer.close()
+            leave(self._consumer)
             raise BrokerUnavailable(connection.reason(error_of(error).str())) from error
         self._next: dict[Position, int] = {
             (topic, number): offsets.get((topic, number), 0)
@@ -73,7 +75,12 @@ class KafkaReader:
         self._asking: Consumer | None = None
         self._asks = connection.config({"group.id": "choreo-reader"}, forced)
         if self._next:
-            self._consumer.assign([TopicPartition(*position, offset) for position, offset in self._next.items()])
+            self._begin()
+
+    def _begin(self) -> None:
+        """Read on from where we are."""
+        self._liveness = Liveness(self._connection, "a reader", next(iter(self._next))[0])
+        self._consumer.assign([TopicPartition(*position, offset) for position, offset in self._next.items()])
 
     def poll(self, timeout_s: float, records_max: int) -> list[Record]:
         """Return what has come; see `Reader.poll`.
@@ -85,7 +92,12 @@ class KafkaReader:
             return []
         message = self._consumer.poll(timeout_s)
         if message is None:
+            if self._liveness.lost(self._consumer):
+                leave(self._consumer, 0.0)
+                self._consumer = Consumer(self._properties)
+                self._begin()
             return []
+        self._liveness.hear()
         records: list[Record] = []
         for each in (message, *(self._consumer.consume(records_max - 1, 0) if records_max > 1 else ())):
             error = each.error()
@@ -127,6 +139,9 @@ class KafkaReader:
                 )
             except KafkaException as error:
                 if error_of(error).code() not in _LEADERLESS or time.monotonic() > deadline:
+                    # It may have lost all brokers: the next question is a new client's.
+                    self._asking = None
+                    leave(asking, 0.0)
                     raise BrokerUnavailable(self._connection.reason(error_of(error).str())) from error
                 time.sleep(LEADERLESS_PAUSE_S)
             else:
@@ -134,6 +149,6 @@ class KafkaReader:
 
     def close(self) -> None:
         """Stop reading."""
-        self._consumer.close()
+        leave(self._consumer)
         if self._asking is not None:
-            self._asking.close()
+            leave(self._asking)

@@ -13,8 +13,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from choreo.errors import BrokerUnavailable
 from choreo.kafka.connection import CALL_TIMEOUT_S, Connection
 from choreo.kafka.failures import error_of, permanent
+from choreo.kafka.liveness import leave
 
 RESTORE_TIMEOUT_S = 300.0
+STILL_TIMEOUT_S = 60.0
+"""Longer than the brokers take to end a transaction that a crash left open: a client to which nothing comes for so long
+is one to be replaced (see `liveness`), by trying again."""
 POLL_S = 1.0
 PAUSE_S = 0.1
 RECORDS_MAX = 10_000
@@ -36,7 +40,8 @@ def restore(connection: Connection, topic: str, partitions: Iterable[int]) -> di
     transaction that commits right after would be missed. An open transaction that a crash left behind is waited out.
 
     Raises:
-        BrokerUnavailable: If the end is not reached within `RESTORE_TIMEOUT_S`; retrying helps once brokers are back.
+        BrokerUnavailable: If the end is not reached within `RESTORE_TIMEOUT_S`, or nothing comes for `STILL_TIMEOUT_S`;
+            retrying helps once brokers are back.
     """
     numbers = sorted(partitions)
     memories: dict[int, dict[str, bytes]] = {number: {} for number in numbers}
@@ -53,19 +58,22 @@ def restore(connection: Connection, topic: str, partitions: Iterable[int]) -> di
         "fetch.wait.max.ms": 100,
     }
     consumer = Consumer(connection.config(settings, forced))
-    deadline = time.monotonic() + RESTORE_TIMEOUT_S
+    still = began = time.monotonic()
     try:
         consumer.assign([TopicPartition(topic, number, 0) for number in sorted(left)])
         while left:
-            if time.monotonic() > deadline:
-                raise BrokerUnavailable(connection.reason(f"the memory in {topic} could not be read to its end"))
+            now = time.monotonic()
+            if now - began > RESTORE_TIMEOUT_S or now - still > STILL_TIMEOUT_S:
+                told = f"the memory in {topic} could not be read to its end, in partitions {sorted(left)}"
+                raise BrokerUnavailable(connection.reason(told))
             message = consumer.poll(POLL_S)
             if message is None:
                 continue
+            still = now
             for each in (message, *consumer.consume(RECORDS_MAX, 0)):
                 _take(each, memories, ends, left)
     finally:
-        consumer.close()
+        leave(consumer)
     return memories
 
 
@@ -96,7 +104,7 @@ def _take(message: Any, memories: dict[int, dict[str, bytes]], ends: dict[int, i
 def _uncommitted_ends(connection: Connection, topic: str, numbers: list[int]) -> dict[int, int]:
     forced = {"isolation.level": "read_uncommitted", "enable.auto.commit": False}
     consumer = Consumer(connection.config({"group.id": _GROUP}, forced))
-    deadline = time.monotonic() + RESTORE_TIMEOUT_S
+    deadline = time.monotonic() + STILL_TIMEOUT_S
     ends: dict[int, int] = {}
     try:
         for number in numbers:
@@ -116,5 +124,5 @@ def _uncommitted_ends(connection: Connection, topic: str, numbers: list[int]) ->
                         raise BrokerUnavailable(connection.reason(told.str())) from error
                     time.sleep(PAUSE_S)
     finally:
-        consumer.close()
+        leave(consumer)
     return ends

@@ -7,7 +7,7 @@ their own. docs/explanation/architecture.md tells the loop, step by step.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from choreo.errors import BrokerUnavailable, Fenced, TransactionAborted
 from choreo.kafka.assignment import PAUSE_S, Assignment
 from choreo.kafka.connection import Connection
 from choreo.kafka.failures import error_of, fences_consumer, permanent
+from choreo.kafka.liveness import Liveness, leave
 from choreo.kafka.reader import as_record
 from choreo.kafka.transaction import NotWritten, PlainProducer, Transaction, positions_of
 from choreo.transport import Batch, Commit, Record
@@ -100,8 +101,25 @@ class KafkaSource:
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
         }
-        self._consumer = Consumer(connection.config(chosen, forced))
-        self._assignment = Assignment(connection, self._consumer, group=group, topics=topics, memory_topic=memory_topic)
+        self._properties = connection.config(chosen, forced)
+        self._topics = tuple(topics)
+        self._memory_topic = memory_topic
+        self._join()
+
+    def _join(self, turn: int = 0, lost: Collection[int] = ()) -> None:
+        """Join the group with a new client, in place of one that owned what is `lost` with it."""
+        self._liveness = Liveness(self._connection, self._group, self._topics[0])
+        self._consumer = Consumer(self._properties)
+        self._assignment = Assignment(
+            self._connection,
+            self._consumer,
+            self._liveness,
+            group=self._group,
+            topics=self._topics,
+            memory_topic=self._memory_topic,
+            turn=turn,
+            lost=lost,
+        )
 
     def poll(self, timeout_s: float, records_max: int) -> Batch:
         """Return what has come; see `Source.poll`.
@@ -115,6 +133,7 @@ class KafkaSource:
         """
         self._check()
         if self._torn and not self._mend():
+            self._look()
             return self._batch([])
         found = self._assignment
         deadline = time.monotonic() + timeout_s
@@ -129,7 +148,10 @@ class KafkaSource:
             self._check()
             # Ends of partitions are told behind nearly every record; there is nothing to do about most of them.
             if records or found.changed or time.monotonic() >= deadline:
-                return self._batch(records)
+                break
+        if not records:
+            self._look()
+        return self._batch(records)
 
     def fetch(self, records_max: int) -> Batch | None:
         """Return what has come already; see `Source.fetch`."""
@@ -145,6 +167,8 @@ class KafkaSource:
         messages = [] if first is None else [first]
         if len(messages) < records_max:
             messages += self._consumer.consume(records_max - len(messages), 0)
+        if messages:
+            self._liveness.hear()
         # Errors among them are told once: that we are fenced may come together with what it takes from us.
         records: list[Record] = []
         expected = self._assignment.offsets
@@ -261,6 +285,14 @@ class KafkaSource:
         self._torn = False
         return True
 
+    def _look(self) -> None:
+        """Join anew where our client has lost all brokers: its group will throw it out, and it will never know."""
+        if self._liveness.lost(self._consumer):
+            old, owned = self._consumer, self._assignment
+            owned.closing = True
+            self._join(owned.turn + 1, owned.told)
+            leave(old, 0.0)
+
     def _still_owner(self) -> bool:
         """Listen for longer than a heartbeat takes to tell; what is read meanwhile is read again."""
         deadline = time.monotonic() + 2 * self._heartbeat_s
@@ -287,7 +319,7 @@ class KafkaSource:
         deadline = time.monotonic() + SETTLE_TIMEOUT_S
         while not found.settled and found.failure is None and time.monotonic() < deadline:
             self._consumer.poll(PAUSE_S)
-        self._consumer.close()
+        leave(self._consumer)
         self._producer.close()
 
     def _write_plainly(self, producer: PlainProducer, commit: Commit) -> None:
