@@ -19,21 +19,19 @@ class Blinder:
     """Passes connections on to a broker of this machine.
 
     Args:
-        port: Where clients reach it; what the broker advertises.
-        broker_port: Where the broker listens.
+        port: Where clients reach it; what the broker advertises. Taken at once, so that no broker is given it.
 
     Attributes:
         port: Where clients reach it.
+        broker_port: Where the broker listens.
         away: Whether connections are broken off.
         blinding: Whether answers name no brokers.
-        blinded: Answers that have named none.
     """
 
-    def __init__(self, port: int, broker_port: int) -> None:
+    def __init__(self, port: int) -> None:
         self.away = self.blinding = False
-        self.blinded = 0
         self.port = port
-        self._broker_port = broker_port
+        self.broker_port = 0
         self._listening = socket.create_server(("127.0.0.1", port))
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -56,30 +54,28 @@ class Blinder:
                     client.close()
                     continue
                 try:
-                    broker = socket.create_connection(("127.0.0.1", self._broker_port))
+                    broker = socket.create_connection(("127.0.0.1", self.broker_port))
                 except OSError:
                     client.close()
                     continue
                 self._open |= {client, broker}
-                asked: dict[int, int] = {}
+                asked: set[int] = set()
                 for pump in (self._ask, self._answer):
                     threading.Thread(target=pump, args=(client, broker, asked), daemon=True).start()
 
-    def _ask(self, client: socket.socket, broker: socket.socket, asked: dict[int, int]) -> None:
+    def _ask(self, client: socket.socket, broker: socket.socket, asked: set[int]) -> None:
         for frame in _frames(client, broker):
             key, version, number = struct.unpack_from(">hhi", frame)
             if key == METADATA and version >= FLEXIBLE_VERSION:
-                asked[number] = version
+                asked.add(number)
             _pass_on(broker, frame)
 
-    def _answer(self, client: socket.socket, broker: socket.socket, asked: dict[int, int]) -> None:
+    def _answer(self, client: socket.socket, broker: socket.socket, asked: set[int]) -> None:
         for frame in _frames(broker, client):
             (number,) = struct.unpack_from(">i", frame)
-            if asked.pop(number, None) is not None and self.blinding:
-                self.blinded += 1
-                _pass_on(client, _without_brokers(frame))
-            else:
-                _pass_on(client, frame)
+            known = number in asked
+            asked.discard(number)
+            _pass_on(client, _without_brokers(frame) if known and self.blinding else frame)
 
 
 def _without_brokers(frame: bytes) -> bytes:

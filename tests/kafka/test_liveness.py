@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import cast
 
 import pytest
@@ -12,7 +13,7 @@ from confluent_kafka import Consumer
 from choreo.errors import Fenced, TransactionAborted
 from choreo.kafka import KafkaTransport, liveness
 from choreo.kafka.liveness import leave
-from choreo.transport import Commit, Reader
+from choreo.transport import Commit
 from tests.brokers import KafkaCluster, NoKafka, free_ports, without_kafka
 from tests.kafka.blinder import Blinder
 from tests.transport_contract import PARTITIONS, Member, World, wait_until
@@ -32,20 +33,18 @@ TRIES_MAX = 20
 @pytest.fixture(scope="module")
 def blinders() -> Iterator[Sequence[Blinder]]:
     """Three brokers behind proxies: with one alone, the client finds it again."""
-    ports = free_ports(BROKERS)
-    try:
-        cluster = KafkaCluster(BROKERS, told=ports)
-    except NoKafka as error:
-        without_kafka(f"NO KAFKA TO BE LOST: {error}")
     with ExitStack() as stack:
-        found = [
-            stack.enter_context(closing(Blinder(port, broker.port)))
-            for port, broker in zip(ports, cluster.brokers, strict=True)
-        ]
+        found = [stack.enter_context(closing(Blinder(port))) for port in free_ports(BROKERS)]
+        try:
+            cluster = KafkaCluster(BROKERS, told=[each.port for each in found])
+        except NoKafka as error:
+            without_kafka(f"NO KAFKA TO BE LOST: {error}")
+        for each, broker in zip(found, cluster.brokers, strict=True):
+            each.broker_port = broker.port
         stack.enter_context(cluster)
         yield found
-        for each in cluster.brokers:
-            each.kill()
+        for broker in cluster.brokers:
+            broker.kill()
 
 
 @pytest.fixture
@@ -58,26 +57,23 @@ def servers(blinders: Sequence[Blinder]) -> str:
     return ",".join(f"127.0.0.1:{each.port}" for each in blinders)
 
 
-def blind(blinders: Sequence[Blinder], while_blind: Member | Reader) -> None:
+def blind(blinders: Sequence[Blinder], poll: Callable[[], object]) -> None:
     """Let each broker be away in turn while the others say that there are none, as after a machine has slept."""
     for each in blinders:
         each.blinding = True
     for each in blinders:
         each.away = True
         each.cut()
-        _poll_for(AWAY_S, while_blind)
+        _poll_for(AWAY_S, poll)
         each.away = False
     for each in blinders:
         each.blinding = False
 
 
-def _poll_for(seconds: float, polled: Member | Reader) -> None:
+def _poll_for(seconds: float, poll: Callable[[], object]) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if isinstance(polled, Member):
-            polled.poll(0.1)
-        else:
-            polled.poll(0.1, 100)
+        poll()
 
 
 def put_through(world: World, member: Member, numbers: range) -> tuple[Member, object]:
@@ -119,7 +115,7 @@ def test_a_source_joins_anew_and_goes_on(
     member = world.member(NAME)
     for number in range(TRIES_MAX):
         member, token = put_through(world, member, range(6 * number, 6 * number + 3))
-        blind(blinders, member)
+        blind(blinders, member.poll)
         member, _ = put_through(world, member, range(6 * number + 3, 6 * number + 6))
         if LOST in caplog.text:
             break
@@ -149,7 +145,7 @@ def test_a_reader_reads_on(
             assert sorted(read) == list(range(3 * (number + 1)))
             if LOST in caplog.text:
                 break
-            blind(blinders, reader)
+            blind(blinders, partial(reader.poll, 0.1, 100))
         else:
             pytest.fail("no client lost its brokers: where librdkafka #5301 is mended, choreo.kafka.liveness can go")
     world.close()
@@ -163,7 +159,7 @@ def test_brokers_that_are_away_are_no_fault_of_the_clients(
     for each in blinders:
         each.away = True
         each.cut()
-    _poll_for(3 * WELL_S + 2 * liveness.ANSWER_TIMEOUT_S, member)
+    _poll_for(3 * WELL_S + 2 * liveness.ANSWER_TIMEOUT_S, member.poll)
     for each in blinders:
         each.away = False
     put_through(world, member, range(3, 6))
