@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from choreo.event import Event as Event
     from choreo.event import Failure as Failure
     from choreo.event import Sensitive as Sensitive
-    from choreo.launch import run as run
-    from choreo.launch import running as running
+    from choreo.launch.running import run as run
+    from choreo.launch.running import running as running
     from choreo.lints import check as check
     from choreo.publisher import Publisher as Publisher
     from choreo.retry import Retry as Retry

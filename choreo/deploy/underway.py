@@ -6,8 +6,8 @@ The questions to one saga live here, answered from the tracker's view of it; whi
 
 from collections.abc import Collection, Iterator
 
-from choreo.branch import covers
 from choreo.manifest import HandlerManifest
+from choreo.scope import covers
 from choreo.tracker import SagaStep, SagaView, StepStatus
 
 StepName = tuple[str, str]

@@ -7,10 +7,10 @@ Pure.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from choreo.branch import covers, related
 from choreo.choreography import Choreography, Step
 from choreo.event import Envelope, emitted_id
 from choreo.invariants.evidence import Evidence, aborts, emitter, named, once, saga_of, step_of, trigger_of, undone
+from choreo.scope import covers, related
 
 
 class _Unknown(NamedTuple):
@@ -84,7 +84,7 @@ def _left(
 
 
 def _reaches(graph: Choreography, event: Envelope, branch: str) -> bool:
-    """Whether an event has a say in a branch (rule 7)."""
+    """Whether an event counts in a branch (rule 7); the oracle keeps its own copy of `scope.reaches`."""
     if aborts(graph, event):
         return True
     return related(event.branch, branch) if event.compensates_id else covers(event.branch, branch)

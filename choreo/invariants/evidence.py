@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from choreo.branch import fork
 from choreo.choreography import Choreography, Owned, Step
 from choreo.event import Envelope, short
 from choreo.memory import Memory
 from choreo.saga import SagaState
+from choreo.scope import fork
 from choreo.tracker.view import SagaView
 
 

@@ -7,10 +7,10 @@ event that is there twice, or by one whose id is not that of its step. Pure.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from choreo.branch import fork
 from choreo.choreography import Choreography, Step
 from choreo.event import Envelope, emitted_id
 from choreo.invariants.evidence import Evidence, named, once, step_of, trigger_of
+from choreo.scope import fork
 
 INDEX_MAX = 16
 """How many more outputs a step may have numbered than it was allowed to publish."""

@@ -10,13 +10,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from choreo.branch import fork
 from choreo.errors import HandlerFailed
 from choreo.event import Event
 from choreo.handler import Handler, Role
 from choreo.memory import Memory
 from choreo.replay.steps import Fate, Output, Step, StepKey
 from choreo.runtime.invoke import AttemptFailed
+from choreo.scope import fork
 from choreo.service import Declaration, Later
 from choreo.step import Branch, Call, Emitted
 

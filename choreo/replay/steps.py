@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from choreo.branch import fork
 from choreo.event import Envelope, Event, emitted_id
 from choreo.replay.recording import RecordedEvent
 from choreo.schema.form import EPOCH, MICROSECOND
+from choreo.scope import emitter, fork
 from choreo.tracker.seen import Noted, as_written, fold_notes, parents
 
 StepKey = tuple[str, str, str]
@@ -100,14 +100,14 @@ class Step:
 def recorded_output(recorded: RecordedEvent, event: Event | None, problem: str = "") -> Output:
     """Return a recorded event as its step's output."""
     seen = recorded.seen
-    handler = seen.source.rpartition("/")[2]
+    handler = emitter(seen.source)[1]
     given = (seen.event_id, seen.type, handler, parents(seen), seen.compensates_id, seen.branch, seen.at_us)
     return Output(*given, event, recorded.masked, problem)
 
 
 def fresh_output(envelope: Envelope) -> Output:
     """Return what today's code emitted as its step's output."""
-    handler = envelope.source.rpartition("/")[2]
+    handler = emitter(envelope.source)[1]
     from_these = (envelope.causation_id, *envelope.causes)
     given = (envelope.event_id, envelope.type, handler, from_these, envelope.compensates_id, envelope.branch)
     return Output(*given, (envelope.occurred_at - EPOCH) // MICROSECOND, envelope.event)

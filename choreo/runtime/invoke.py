@@ -21,7 +21,7 @@ from choreo.memory import Memory
 from choreo.runtime.resources import Resources
 from choreo.service import Context, Later, State
 from choreo.step import Argument, Branch, Call, Emitted, Rules
-from choreo.step.recording import step_key
+from choreo.step.recording import key_of
 
 _EVENTS = frozenset({Role.EVENT, Role.CAUSE, Role.ORIGINAL})
 _log = logging.getLogger("choreo")
@@ -170,7 +170,7 @@ class Invoker:
 
     def _context(self, call: Call) -> Context:
         ready = call.ready
-        key = step_key(self._rules, ready.saga_id, call.name, call.branch, call.trigger)
+        key = key_of(self._rules, ready.saga_id, call.name, call.branch, call.trigger)
         path = tuple(dict.fromkeys(step for each in call.causes for step in each.path))
         return Context(
             saga_id=ready.saga_id,

@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from choreo.errors import HandlerFailed, RetriesExhausted, UndecodableRecord
 from choreo.event import Envelope
 from choreo.memory import Fence, FenceKey, Flag, Memory, Recorded, Status, Timer, TimerKind, Waiting
+from choreo.scope import reaches
 from choreo.step.call import Argument, Call, Note, Outcome
 from choreo.step.reactions import Rules
-from choreo.step.recording import keep, milliseconds, reaches, recall, record, room_for_one, step_key
+from choreo.step.recording import keep, key_of, milliseconds, recall, record, room_for_one
 
 
 def fail(rules: Rules, memory: Memory, call: Call, error: Exception, now: datetime, *, final: bool = False) -> Outcome:
@@ -31,7 +32,7 @@ def fail(rules: Rules, memory: Memory, call: Call, error: Exception, now: dateti
     retry = call.handler.retry
     delay_s = None
     if not final and retry.applies_to(error):
-        seed = step_key(rules, call.ready.saga_id, call.name, call.branch, call.trigger)
+        seed = key_of(rules, call.ready.saga_id, call.name, call.branch, call.trigger)
         delay_s = retry.delay_after(call.attempt, seed)
     failed = note(rules, call, "retried", error=text_of(error))._replace(
         attempt=call.attempt, part="otherwise" if call.stands_for else ""
@@ -196,7 +197,7 @@ def _its_turn(rules: Rules, memory: Memory, event: Envelope | Recorded) -> bool:
         return True
     # A cause that cancels a retrying step does not wait behind it (rules 15 and 16).
     return any(
-        name in undo.guarded and reaches(rules, event, branch)
+        name in undo.guarded and reaches(event, branch, rules.failures)
         for undo in reaction.undoes
         for name, branch, _ in retrying
     )
@@ -209,7 +210,7 @@ def note(rules: Rules, call: Call, kind: str, *, reason: str = "", error: str = 
         call.name,
         call.branch,
         call.trigger,
-        step_key(rules, call.ready.saga_id, call.name, call.branch, call.trigger),
+        key_of(rules, call.ready.saga_id, call.name, call.branch, call.trigger),
         tuple(each.event_id for each in call.causes) or (call.ready.event_id,),
         reason,
         error,

@@ -7,9 +7,9 @@ asks for every event that such a handler waits for. Pure.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from choreo.branch import covers, fork
 from choreo.event import Envelope
 from choreo.memory import Memory, Recorded
+from choreo.scope import covers, fork
 from choreo.step.call import Argument, Call
 from choreo.step.reactions import Join, Names, Rules
 from choreo.step.recording import recall

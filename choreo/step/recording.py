@@ -7,10 +7,10 @@ rule about what runs does. Pure.
 from datetime import UTC, datetime, timedelta
 from zlib import crc32
 
-from choreo.branch import covers, related
 from choreo.errors import UndecodableRecord
-from choreo.event import Envelope, emitted_id
+from choreo.event import Envelope
 from choreo.memory import Memory, Recorded
+from choreo.scope import reaches, step_key
 from choreo.step.reactions import Names, Rules
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -84,17 +84,10 @@ def keep(memory: Memory, envelope: Envelope) -> str:
     return envelope.event_id
 
 
-def reaches(rules: Rules, event: Recorded | Envelope, branch: str) -> bool:
-    """Return whether an event has a say in a branch (rule 7)."""
-    if event.type in rules.failures:
-        return True
-    return related(event.branch, branch) if event.compensates_id else covers(event.branch, branch)
-
-
 def first(rules: Rules, memory: Memory, types: Names, branch: str) -> Recorded | None:
     """Return the first recorded event of these types that has a say in this branch."""
     for recorded in memory.events.values():
-        if recorded.type in types and reaches(rules, recorded, branch):
+        if recorded.type in types and reaches(recorded, branch, rules.failures):
             return recorded
     return None
 
@@ -104,9 +97,9 @@ def milliseconds(moment: datetime) -> int:
     return max(-((EPOCH - moment) // _MILLISECOND), 1)
 
 
-def step_key(rules: Rules, saga_id: str, handler: str, branch: str, trigger: str) -> str:
-    """Return a step's idempotency key (WIRE: the event_id formula with index `effect`)."""
-    return emitted_id(saga_id, f"{rules.service}.{handler}", branch, trigger, "effect")
+def key_of(rules: Rules, saga_id: str, handler: str, branch: str, trigger: str) -> str:
+    """Return the idempotency key of a step of this service."""
+    return step_key(saga_id, f"{rules.service}.{handler}", branch, trigger)
 
 
 def room_for_one(rules: Rules, memory: Memory) -> None:

@@ -17,7 +17,7 @@ from choreo.service import Later
 from choreo.step.call import Branch, Call, Note, Outcome
 from choreo.step.failing import note, resume
 from choreo.step.reactions import Rules
-from choreo.step.recording import step_key
+from choreo.step.recording import key_of
 from choreo.step.settle import settle
 
 
@@ -88,7 +88,7 @@ def _told(rules: Rules, call: Call, kind: str, command: Command) -> Note:
 
 
 def _refused(rules: Rules, saga_id: str, command: Command, why: str) -> Outcome:
-    key = step_key(rules, saga_id, command.handler, command.branch, command.trigger)
+    key = key_of(rules, saga_id, command.handler, command.branch, command.trigger)
     return Outcome(
         notes=[
             Note(

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
-from choreo.branch import opened
 from choreo.errors import HandlerFailed, Problem, SchemaError, UndeclaredEmission
 from choreo.event import Envelope, Event, emitted_id
 from choreo.memory import HOP_MAX, Fence, Flag, Memory, Recorded, Status, Timer, TimerKey, TimerKind
+from choreo.scope import opened, source_of
 from choreo.service import Later
 from choreo.step.call import Branch, Call, Emitted, Note, Outcome
 from choreo.step.failing import note, park, settled
 from choreo.step.reactions import Owned, Rules, names
-from choreo.step.recording import milliseconds, recall, record, step_key
+from choreo.step.recording import key_of, milliseconds, recall, record
 from choreo.step.timing import call_off, end, may_set
 from choreo.tuples import maker
 
@@ -47,7 +47,7 @@ def settle(rules: Rules, memory: Memory, call: Call, emitted: Emitted, now: date
     causes = call.causes
     hop = causes[0].hop if len(causes) == 1 else max((each.hop for each in causes), default=ready.hop)
     hop = hop + 1 if hop < HOP_MAX else HOP_MAX
-    source = f"/{rules.service}/{call.handler.name}"
+    source = source_of(rules.service, call.handler.name)
     cause_ids = tuple(each.event_id for each in causes) if len(causes) > 1 else ()
     path = _path(call, step)
     outcome, delayed = Outcome(), []
@@ -140,7 +140,7 @@ def reemit(rules: Rules, memory: Memory, call: Call) -> Outcome:
 
 
 def _branch(rules: Rules, call: Call, branch: Branch) -> str:
-    key = step_key(rules, call.ready.saga_id, call.name, call.branch, call.trigger)
+    key = key_of(rules, call.ready.saga_id, call.name, call.branch, call.trigger)
     return opened(call.branch, key, branch.path, branch.of)
 
 

@@ -10,10 +10,11 @@ from zlib import crc32
 from choreo.errors import UndecodableRecord
 from choreo.event import Envelope
 from choreo.memory import Flag, Memory, Status, Timer, TimerKey, TimerKind
+from choreo.scope import reaches
 from choreo.step.call import Call
 from choreo.step.failing import resume
 from choreo.step.reactions import Rules
-from choreo.step.recording import first, milliseconds, reaches, recall, record
+from choreo.step.recording import first, milliseconds, recall, record
 
 
 def call_off(rules: Rules, memory: Memory, event: Envelope) -> None:
@@ -31,7 +32,7 @@ def call_off(rules: Rules, memory: Memory, event: Envelope) -> None:
             lasts, awaited = False, event.type in timer.unless
         else:
             continue
-        if (failure and not lasts) or (awaited and reaches(rules, event, branch)):
+        if (failure and not lasts) or (awaited and reaches(event, branch, rules.failures)):
             del memory.timers[key]
 
 

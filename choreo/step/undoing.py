@@ -6,13 +6,13 @@ have happened. `plan` asks on behalf of every event. Pure.
 
 from collections.abc import Iterable, Iterator
 
-from choreo.branch import fork
 from choreo.event import Envelope
 from choreo.memory import FenceKey, Memory, Recorded, Status
+from choreo.scope import fork, reaches
 from choreo.step.call import Call
 from choreo.step.failing import resume
 from choreo.step.reactions import Rules, Undo, names
-from choreo.step.recording import first, reaches, recall, step_key
+from choreo.step.recording import first, key_of, recall
 
 _CANCELLED = frozenset({Status.PARKED, Status.RETRYING})
 
@@ -21,7 +21,7 @@ def caused(rules: Rules, memory: Memory, undo: Undo, cause: Envelope) -> Iterato
     """Yield what a compensation's cause sets going: every original in scope, and steps that it cancels."""
     handler = undo.handler
     for recorded in list(memory.events.values()):
-        if recorded.type not in undo.originals or not reaches(rules, cause, recorded.branch):
+        if recorded.type not in undo.originals or not reaches(cause, recorded.branch, rules.failures):
             continue
         if not _undone(memory, rules.undoers[recorded.type], recorded.branch, recorded.event_id):
             yield _compensation(rules, memory, undo, cause, recall(rules, cause.saga_id, recorded))
@@ -29,7 +29,7 @@ def caused(rules: Rules, memory: Memory, undo: Undo, cause: Envelope) -> Iterato
             yield from again(rules, memory, handler.name, cause, recorded.event_id, recorded.branch)
     for key, fence in list(memory.fences.items()):
         name, branch, trigger = key
-        if name not in undo.guarded or fence.status is Status.DONE or not reaches(rules, cause, branch):
+        if name not in undo.guarded or fence.status is Status.DONE or not reaches(cause, branch, rules.failures):
             continue
         causes = _causes_of(rules, memory, key, cause)
         undone = Call(rules.handlers[name], branch, trigger, cause, (), causes, fence.check)
@@ -76,7 +76,7 @@ def null(rules: Rules, memory: Memory, undo: Undo, cause: Recorded | Envelope, u
     if not undo.optional:
         return
     ready = undone.ready
-    key = step_key(rules, ready.saga_id, undone.name, undone.branch, undone.trigger)
+    key = key_of(rules, ready.saga_id, undone.name, undone.branch, undone.trigger)
     if _undone(memory, [each.handler.name for each in rules.guards.get(undone.name, ())], undone.branch, key):
         if (
             rules.at_least_once
@@ -106,7 +106,7 @@ def again(
     where = envelope.branch if branch is None else branch
     yield Call(rules.handlers[name], where, trigger, envelope, (), (envelope,), again=True)
     for undo in rules.guards.get(name, ()):
-        key = step_key(rules, envelope.saga_id, name, where, trigger)
+        key = key_of(rules, envelope.saga_id, name, where, trigger)
         if (undo.handler.name, where, key) in memory.fences:
             yield Call(undo.handler, where, key, envelope, (), (envelope,), again=True)
 
@@ -138,7 +138,7 @@ def _compensation(rules: Rules, memory: Memory, undo: Undo, cause: Envelope, ori
         if place is not None and (kept.step, where, kept.trigger) not in memory.fences:
             # A fan-out's events are in branches that it opened; the step itself ran in the outer one.
             where = place.outer
-        key = step_key(rules, original.saga_id, kept.step, where, kept.trigger)
+        key = key_of(rules, original.saga_id, kept.step, where, kept.trigger)
     ids = {original.causation_id, *original.causes}
     own_causes = tuple(
         recall(rules, cause.saga_id, each) for each in memory.events.values() if each.event_id in ids and each.body

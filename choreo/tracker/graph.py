@@ -209,12 +209,6 @@ class Graph:
         return " or ".join(services) if services else self.outside.get(name, "nobody that is known")
 
 
-def emitter(source: str) -> tuple[str, str]:
-    """Return the service and handler that a `ce_source` names; ("", "") where it names none."""
-    parts = source.split("/")
-    return (parts[1], parts[2]) if len(parts) == 3 and not parts[0] else ("", "")  # noqa: PLR2004 - "/service/handler"
-
-
 def _names(value: str | Iterable[str] | None) -> Names:
     if value is None:
         return NOTHING

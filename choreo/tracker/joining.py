@@ -6,7 +6,7 @@ by (SEMANTICS 6, 7 and 12); what came of them is not. `steps` asks once a saga. 
 
 from collections.abc import Iterator, Sequence
 
-from choreo.branch import fork
+from choreo.scope import fork
 from choreo.tracker.graph import Graph, Node
 from choreo.tracker.seen import Seen
 from choreo.tracker.step import Steps, step_at

@@ -7,9 +7,8 @@ that every module around it asks; finding the steps does not (`steps`). `verdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from choreo.branch import covers, related
-from choreo.event import emitted_id
-from choreo.tracker.graph import Graph, Node
+from choreo.scope import step_key
+from choreo.tracker.graph import Node
 from choreo.tracker.seen import Noted, Seen
 from choreo.tracker.view import StepStatus
 
@@ -150,11 +149,4 @@ def step_at(steps: Steps, node: Node, branch: str, trigger: str) -> Step:
 
 def effect_key(saga_id: str, node: Node, branch: str, trigger: str) -> str:
     """Return the idempotency key of a step, by the formula of every id."""
-    return emitted_id(saga_id, f"{node.service}.{node.name}", branch, trigger, "effect")
-
-
-def reaches(graph: Graph, event: Seen, branch: str) -> bool:
-    """Return whether an event has a say in a branch (SEMANTICS rule 7)."""
-    if event.type in graph.failures:
-        return True
-    return related(event.branch, branch) if event.compensates_id else covers(event.branch, branch)
+    return step_key(saga_id, f"{node.service}.{node.name}", branch, trigger)

@@ -7,9 +7,9 @@ rules mirror those by which services act, so that the tracker's answer is theirs
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from choreo.branch import KEY_CHARS, fork
+from choreo.scope import KEY_CHARS, emitter, fan_in_trigger, fork
 from choreo.tracker import joining, undoing
-from choreo.tracker.graph import Graph, Node, emitter
+from choreo.tracker.graph import Graph, Node
 from choreo.tracker.seen import Noted, Seen, as_written, parents
 from choreo.tracker.step import SETTLING, Steps, effect_key, step_at
 
@@ -66,12 +66,8 @@ def _trigger(node: Node, event: Seen, branch: str, known: Mapping[str, Seen]) ->
         return event.compensates_id
     if node.gathers is None:
         return "" if node.joins else event.causation_id
-    for each in parents(event):
-        cause = known.get(each)
-        at = fork(cause.branch) if cause is not None and cause.type in node.waits_for[node.gathers] else None
-        if at is not None and at.outer == branch:
-            return at.key
-    return ""
+    causes = (known[each] for each in parents(event) if each in known)
+    return fan_in_trigger(branch, node.waits_for[node.gathers], causes)
 
 
 def _note(graph: Graph, steps: Steps, note: Noted) -> None:

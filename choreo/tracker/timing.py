@@ -7,9 +7,10 @@ and 24); one that fired is a step like any other. What the time is, is asked by 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from choreo.scope import reaches
 from choreo.tracker.graph import NOTHING, Graph, Node
 from choreo.tracker.seen import Seen
-from choreo.tracker.step import Steps, reaches
+from choreo.tracker.step import Steps
 
 _LAST_US = 253_370_764_800_000_000  # The year 9999; later than that nothing is due.
 
@@ -43,7 +44,7 @@ def running(graph: Graph, events: Sequence[Seen], steps: Steps) -> list[Deadline
         awaited = [each for each in events if each.type in node.awaits]
         for trigger in triggers:
             fired = (node.service, node.name, trigger.branch, trigger.event_id) in steps
-            if not fired and not any(reaches(graph, each, trigger.branch) for each in awaited):
+            if not fired and not any(reaches(each, trigger.branch, graph.failures) for each in awaited):
                 due_us = None if node.within_us is None else trigger.at_us + node.within_us
                 found.append(Deadline(node, trigger, due_us if due_us is not None and due_us < _LAST_US else None))
     return found

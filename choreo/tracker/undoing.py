@@ -6,9 +6,10 @@ that they undo. `steps` asks once a saga, when it knows what came of every forwa
 
 from collections.abc import Sequence
 
+from choreo.scope import reaches
 from choreo.tracker.graph import Graph, Node
 from choreo.tracker.seen import Seen
-from choreo.tracker.step import Step, Steps, effect_key, reaches, step_at
+from choreo.tracker.step import Step, Steps, effect_key, step_at
 
 
 def owe(graph: Graph, steps: Steps, saga_id: str, events: Sequence[Seen]) -> None:
@@ -26,7 +27,7 @@ def _undo(graph: Graph, steps: Steps, node: Node, causes: list[Seen], events: Se
     """Make every original in scope owed; what undoes it already is found under the same key."""
     for original in events:
         if original.type in node.original:
-            cause = next((each for each in causes if reaches(graph, each, original.branch)), None)
+            cause = next((each for each in causes if reaches(each, original.branch, graph.failures)), None)
             if cause is not None:
                 step = step_at(steps, node, original.branch, original.event_id)
                 step.causes, step.ready = [cause, original], True
@@ -38,7 +39,7 @@ def _undo_nothing(graph: Graph, steps: Steps, node: Node, causes: list[Seen], sa
         skipped = step.settled is not None and step.settled.kind == "skipped" and not step.results
         if node not in step.node.undoers or not (skipped or step.unknown):
             continue
-        cause = next((each for each in causes if reaches(graph, each, step.branch)), None)
+        cause = next((each for each in causes if reaches(each, step.branch, graph.failures)), None)
         if cause is not None:
             undoing = step_at(steps, node, step.branch, _key(saga_id, step))
             undoing.causes, undoing.ready = [cause, *step.causes], True

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from choreo.branch import fork
 from choreo.saga import SagaState
-from choreo.tracker.graph import NOTHING, Graph, SagaType, emitter
+from choreo.scope import emitter, fork
+from choreo.tracker.graph import NOTHING, Graph, SagaType
 from choreo.tracker.seen import ENDED, Noted, Seen, fold_events, fold_notes, in_order, parents, place
 from choreo.tracker.step import Step, Steps
 from choreo.tracker.steps import steps_of

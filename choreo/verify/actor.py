@@ -20,7 +20,7 @@ from choreo.runtime.notes import ENDS, JOURNAL
 from choreo.runtime.work import Chain, Item, Work
 from choreo.service import Declaration
 from choreo.step import Call, Emitted, Rules
-from choreo.step.recording import step_key
+from choreo.step.recording import key_of
 from choreo.transport import Outgoing, Record
 from choreo.verify.codec import ModelCodec
 from choreo.verify.outcomes import Script, outcomes, told_of
@@ -169,7 +169,7 @@ class Actor:
             chosen = self._script.choose(len(possible) + (1 if call.attempt > 1 else 2))
             failed = chosen >= len(possible)
             told = ("raises",) if failed else tuple(told_of(each) for each in possible[chosen])
-            key = step_key(rules, call.ready.saga_id, call.name, call.branch, call.trigger)
+            key = key_of(rules, call.ready.saga_id, call.name, call.branch, call.trigger)
             final = failed and (call.attempt > 1 or chosen > len(possible))
             self._attempts.append(
                 Attempt(handler.name, key, call.undoes_key, effect, told, failed, call.attempt, final)

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import pytest
 
 from choreo import Event, Failure, Saga, SagaState, Service
-from choreo.branch import opened
 from choreo.choreography import Choreography
 from choreo.event import Envelope, emitted_id, saga_id_for, start_event_id
 from choreo.invariants import INVARIANTS, TITLES, Evidence, judge
 from choreo.manifest import Manifest
 from choreo.memory import Fence, Flag, Memory, Recorded, Status, Timer, TimerKind, Waiting
+from choreo.scope import opened
 from choreo.service import declarations
 from choreo.tracker import Flag as Mark
 from choreo.tracker import Reason, SagaStep, SagaView, StepStatus

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from choreo import Event, Failure, Retry, Saga, Service, Settings
-from choreo.branch import covers, fork, opened
 from choreo.event import emitted_id
+from choreo.scope import covers, fork, opened
 from choreo.testing import Scenario
 
 DELIVERIES = ["exactly_once", "at_least_once"]

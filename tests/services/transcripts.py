@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import services
 from choreo import Event, Saga, Service
-from choreo.branch import fork
+from choreo.scope import fork
 from choreo.service import Declaration, declarations
 from choreo.testing import Scenario
 from services import events as shop

@@ -1,6 +1,6 @@
 """A market's saga as topics hold it: parts in branches, retries, repair, a deadline, what comes later; all hand-made."""
 
-from choreo.branch import opened
+from choreo.scope import opened
 from choreo.tracker.graph import Graph
 from tests.tracker.orders import Flow, full, handler, manifest, undo
 

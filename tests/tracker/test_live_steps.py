@@ -13,10 +13,10 @@ import jsonschema
 import pytest
 
 from choreo import Event, Failure, Later, Retry, Saga, SagaState, Service, Settings
-from choreo.branch import fork, opened
 from choreo.command import COMMANDS, Command
 from choreo.event import emitted_id
 from choreo.memory import Status, TimerKind
+from choreo.scope import fork, opened
 from choreo.testing import Scenario
 from choreo.testing.handle import SagaHandle
 from choreo.tracker.step import Step

@@ -2,8 +2,8 @@
 
 import pytest
 
-from choreo.branch import opened
 from choreo.saga import SagaState
+from choreo.scope import opened
 from choreo.tracker.graph import Graph
 from choreo.tracker.view import Flag, SagaStep, SagaView, StepStatus
 from tests.tracker.market import (

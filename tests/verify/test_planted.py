@@ -69,7 +69,7 @@ PLANTS = {
         "desk reads VisitorCame: the step is skipped",
     ),
     "7, an event counts in its neighbours' branches": Plant(
-        "choreo.branch",
+        "choreo.scope",
         'return not outer or outer == inner or inner.startswith(outer + "/")',
         "return True",
         lambda: QUOTES,
