@@ -7,7 +7,7 @@ from typing import Any
 
 from choreo.event import Event, Failure
 from choreo.saga import Saga
-from choreo.service import Context, Later, Service, SqlStore, State
+from choreo.service import Context, Service, State
 
 
 class Placed(Event, topic="orders"):
@@ -583,28 +583,3 @@ def never_completed():
     service = Service("orders")
     service.owns(Saga("order", starts=Placed, completes=Confirmed))
     return [service]
-
-
-def not_runnable() -> Service:
-    """Everything that can be declared and is not run by this version."""
-    service = Service("payments", store=SqlStore("sqlite://"))
-
-    @service.handles(timeout_s=10, thread=True)
-    def capture(placed: Placed) -> Captured: ...
-
-    @service.otherwise(capture)
-    def gave_up(placed: Placed, error: Exception) -> Declined: ...
-
-    @service.deadline(Captured, within=timedelta(minutes=5))
-    def overdue(placed: Placed) -> Rejected: ...
-
-    @service.handles
-    def split(placed: Placed) -> list[Refunded]: ...
-
-    @service.handles
-    def gather(refunded: list[Refunded]) -> Voided: ...
-
-    @service.handles
-    def remind(placed: Placed) -> Later[Cancelled]: ...
-
-    return service

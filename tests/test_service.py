@@ -15,12 +15,10 @@ from choreo.event import Event, Failure
 from choreo.handler import Handler, Kind, Role
 from choreo.retry import Retry
 from choreo.saga import Saga
-from choreo.service import CODES, Context, Later, Service, State, declaration, declarations, not_yet
+from choreo.service import CODES, Context, Later, Service, State, declaration, declarations
 from choreo.service import mistakes as check
 from tests import mistakes
 from tests.mistakes import Cancelled, Captured, Confirmed, Declined, Gateway, Placed, Refunded, Rejected, Till, Voided
-
-UNDECLARABLE = {"CH079"}
 
 
 def read(function, **options) -> Handler:
@@ -38,7 +36,7 @@ def told(*services: Service) -> list[str]:
     return [problem.code for problem in check(*services)]
 
 
-@pytest.mark.parametrize("code", sorted(CODES.keys() - UNDECLARABLE))
+@pytest.mark.parametrize("code", sorted(CODES))
 def test_every_mistake_is_told_by_its_code_with_a_place_and_a_fix(code):
     services = [*mistakes.MISTAKES[code](), mistakes.outside()]
     problems = check(*services)
@@ -92,16 +90,8 @@ def test_what_cannot_be_read_is_not_said_to_be_missing():
     assert [problem.code for problem in caught.value.problems] == ["CH003"]
 
 
-def test_what_is_not_run_yet_is_named_at_its_place():
-    [problem] = not_yet(declarations(mistakes.not_runnable()))
-    assert problem.code == "CH079"
-    assert "SqlStore" in problem.message
-    assert problem.place.startswith("tests/mistakes.py:")
-    assert not_yet([declaration(mistakes.owner())]) == []
-
-
 def test_no_message_is_longer_than_a_person_reads():
-    for code in CODES.keys() - UNDECLARABLE:
+    for code in CODES:
         for problem in check(*mistakes.MISTAKES[code]()):
             assert len(problem.message) < 160, problem
 

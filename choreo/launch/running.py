@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 from choreo.clock import SystemClock
 from choreo.codec import Codec, Schemas
 from choreo.command import COMMANDS
-from choreo.errors import BrokerUnavailable, DeclarationError
+from choreo.errors import BrokerUnavailable
 from choreo.kafka import KafkaTransport
 from choreo.launch.health import serve_health
 from choreo.manifest import Manifest
@@ -24,7 +24,7 @@ from choreo.runtime import Engine, Resources, Worker
 from choreo.runtime.catalog import MANIFESTS, Catalog
 from choreo.runtime.notes import ENDS
 from choreo.runtime.topics import apply_topics, check_topics
-from choreo.service import Declaration, Service, declarations, not_yet
+from choreo.service import Declaration, Service, declarations
 from choreo.settings import Settings, claim_slot
 from choreo.step import Rules
 from choreo.transport import Outgoing, Transport
@@ -94,19 +94,6 @@ class Running:
             task.result()
 
 
-def resolve(services: Sequence[Service]) -> list[Declaration]:
-    """Return what these services declare.
-
-    Raises:
-        DeclarationError: With every mistake at once, and everything declared that this version does not run.
-    """
-    found = declarations(*services)
-    waiting = not_yet(found)
-    if waiting:
-        raise DeclarationError(waiting)
-    return found
-
-
 @contextlib.asynccontextmanager
 async def running(
     *services: Service,
@@ -127,7 +114,7 @@ async def running(
         TopicProblem: If topics are missing or do not fit.
         BrokerUnavailable: If no broker answers, with the client's own reason.
     """
-    declared = resolve(services)
+    declared = declarations(*services)
     settings = settings if settings is not None else Settings()
     async with AsyncExitStack() as stack:
         if transport is None:

@@ -8,8 +8,8 @@ from choreo.service.codes import CODES
 from choreo.service.context import Context, Later, State
 from choreo.service.declaration import Declaration
 from choreo.service.provision import Provider
-from choreo.service.reading import declaration, declarations, mistakes, not_yet
-from choreo.service.service import Service, SqlStore
+from choreo.service.reading import declaration, declarations, mistakes
+from choreo.service.service import Service
 
 __all__ = [
     "CODES",
@@ -18,10 +18,8 @@ __all__ = [
     "Later",
     "Provider",
     "Service",
-    "SqlStore",
     "State",
     "declaration",
     "declarations",
     "mistakes",
-    "not_yet",
 ]

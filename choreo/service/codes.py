@@ -64,8 +64,6 @@ CODES = MappingProxyType(
         # Several services.
         "CH060": "Two services have one name",
         "CH061": "Two event classes have one type name",
-        # What is to come.
-        "CH079": "Declared, and not run by this version",
     }
 )
 """Code → title."""

@@ -13,7 +13,6 @@ from choreo.handler import Handler, Kind
 from choreo.saga import Saga
 from choreo.service.context import State
 from choreo.service.provision import Provider
-from choreo.service.service import SqlStore
 
 EventTypes = frozenset[type[Event]]
 
@@ -30,7 +29,6 @@ class Declaration:
         providers: Resources, each behind those it asks for.
         publishes: Events that come from outside into a running saga through this service, and who decides about them.
         state: The `State` of its handlers, if they have one.
-        store: Its own database, if it has one.
         place: `file.py:line` of the service.
         consumes: Event types that must be read: what handlers take, what they or deadlines look out for, the starts of
             its saga types, and originals that come from outside.
@@ -47,7 +45,6 @@ class Declaration:
     providers: tuple[Provider, ...] = ()
     publishes: Mapping[type[Event], str] = field(default_factory=dict)
     state: type[State] | None = None
-    store: SqlStore | None = None
     place: str = ""
     consumes: EventTypes = field(init=False)
     emits: EventTypes = field(init=False)

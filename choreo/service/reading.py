@@ -54,17 +54,6 @@ def mistakes(*services: Service) -> list[Problem]:
     return _read_all(services)[1]
 
 
-def not_yet(found: Iterable[Declaration]) -> list[Problem]:
-    """Return everything declared that this version does not run, so that nothing is silently ignored."""
-    return [
-        Problem(
-            "CH079", f"{each.name} has a SqlStore, which this version does not run", each.place, "Leave store= out."
-        )
-        for each in found
-        if each.store is not None
-    ]
-
-
 def _read_all(services: Sequence[Service]) -> tuple[list[Declaration], list[Problem]]:
     found: list[Declaration] = []
     problems: list[Problem] = []
@@ -79,7 +68,7 @@ def _read_all(services: Sequence[Service]) -> tuple[list[Declaration], list[Prob
 def _read_one(service: Service) -> tuple[Declaration, list[Problem]]:
     written = service.written
     providers, problems = providers_of(service.name, written.providers)
-    reader = Reader(service.name, [each.type for each in providers], written.handlers, service.store)
+    reader = Reader(service.name, [each.type for each in providers], written.handlers)
     handlers = [handler for each in written.handlers if (handler := reader.read(each)) is not None]
     problems += reader.problems
     problems += problems_within(service, handlers, whole=reader.whole)
@@ -94,7 +83,6 @@ def _read_one(service: Service) -> tuple[Declaration, list[Problem]]:
         providers=providers,
         publishes=from_outside,
         state=states[0] if states else None,
-        store=service.store,
         place=written.place,
     )
     return found, problems

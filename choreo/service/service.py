@@ -22,17 +22,6 @@ Function = Callable[..., Any]  # Whatever a person decorates; its type comes bac
 Per = Literal["service", "step"]
 
 
-@dataclass(frozen=True, slots=True)
-class SqlStore:
-    """A service's own database: rows, memory, timers, inbox and outbox commit as one transaction.
-
-    Args:
-        url: As SQLAlchemy has it: `postgresql+psycopg://…` or `sqlite:///north.db`.
-    """
-
-    url: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenHandler:
     """One decorated function, unread."""
@@ -83,15 +72,13 @@ class Service:
     Args:
         name: Lower-case letters, digits, dots and hyphens; it names the consumer group and two topics.
         version: Of what it declares; a digest of it unless given.
-        store: The service's own database.
     """
 
-    __slots__ = ("name", "store", "version", "written")
+    __slots__ = ("name", "version", "written")
 
-    def __init__(self, name: str, *, version: str | None = None, store: SqlStore | None = None) -> None:
+    def __init__(self, name: str, *, version: str | None = None) -> None:
         self.name = name
         self.version = version
-        self.store = store
         self.written = Written(_place(_caller()))
 
     def __repr__(self) -> str:

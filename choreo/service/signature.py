@@ -20,7 +20,7 @@ from choreo.service import hints
 from choreo.service.context import Context, State
 from choreo.service.hints import Hint, Returned, is_event, shown
 from choreo.service.provision import find, suggestion
-from choreo.service.service import SqlStore, WrittenHandler
+from choreo.service.service import WrittenHandler
 
 # It stands in `/service/handler`, in `service.handler` and in comma-separated lists of steps.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -35,7 +35,6 @@ class Reader:
         service: Name of the service.
         provided: Types that its providers make.
         written: All its handlers, for what refers to one of them.
-        store: Its own database, whose connections handlers may ask for.
     """
 
     def __init__(
@@ -43,11 +42,9 @@ class Reader:
         service: str,
         provided: Collection[type[Any]],
         written: Sequence[WrittenHandler] = (),
-        store: SqlStore | None = None,
     ) -> None:
         self._service = service
         self._provided = provided
-        self._store = store
         self._names = {
             id(each.function): each.name
             for each in written
@@ -102,11 +99,7 @@ class Reader:
         )
 
     def resource(self, hint: Hint) -> type[Any] | None:
-        """Return the provided type that answers a hint, the store's connection included."""
-        plain = hints.bare(hint)
-        module = getattr(plain, "__module__", "")
-        if self._store is not None and module.partition(".")[0] == "sqlalchemy" and isinstance(plain, type):
-            return plain
+        """Return the provided type that answers a hint."""
         return find(self._provided, hint)
 
     def suggestion(self, hint: Hint) -> str:

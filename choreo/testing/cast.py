@@ -13,12 +13,11 @@ from functools import cached_property
 
 from choreo.clock import Clock, ManualClock
 from choreo.codec import Codec, Schemas
-from choreo.errors import DeclarationError
 from choreo.manifest import Manifest
 from choreo.publisher import Publisher
 from choreo.runtime.catalog import MANIFESTS, Catalog
 from choreo.runtime.topics import needed
-from choreo.service import Declaration, Service, declarations, not_yet
+from choreo.service import Declaration, Service, declarations
 from choreo.settings import Settings
 from choreo.testing.broker import MemoryBroker
 from choreo.testing.loop import PrivateLoop
@@ -45,8 +44,6 @@ class Cast:
     def __init__(self, services: Sequence[Service], settings: Settings) -> None:
         self.key = _key(services, settings)
         self.declarations = declarations(*services)
-        if waiting := not_yet(self.declarations):
-            raise DeclarationError(waiting)
         self.manifests = [Manifest.of(each) for each in self.declarations]
         self._clock = ManualClock()
         self._broker = MemoryBroker(self._clock)
@@ -120,7 +117,7 @@ def _key(services: Sequence[Service], settings: Settings) -> Key:
     """Return all that a cast follows from."""
     said = [each.written for each in services]
     told = [(tuple(each.handlers), tuple(each.providers), tuple(each.sagas), tuple(each.publishes)) for each in said]
-    return (*services, *((each.version, each.store) for each in services), *told, settings.event_bytes_max)
+    return (*services, *(each.version for each in services), *told, settings.event_bytes_max)
 
 
 def _codec(declaration: Declaration, schemas: Schemas, settings: Settings) -> Codec:

@@ -116,7 +116,7 @@ def _each(step: str, change: Callable[[WrittenHandler], list[WrittenHandler]]) -
 
 
 def _rebuilt(service: Service, handlers: Iterable[WrittenHandler]) -> Service:
-    copy = Service(service.name, version=service.version, store=service.store)
+    copy = Service(service.name, version=service.version)
     written = service.written
     copy.written = replace(
         written,
