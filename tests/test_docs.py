@@ -5,6 +5,8 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
+import types
 from pathlib import Path
 
 import jsonschema
@@ -13,6 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CODE_COLUMNS_MAX = 88
 CODE = re.compile(r"\bCH\d{3}\b")
 
 
@@ -170,15 +173,59 @@ def test_the_json_schemas_are_the_models_own(module: str, name: str) -> None:
     assert json.loads(path.read_text(encoding="utf-8")) == model.model_json_schema(), "run: make generated"
 
 
-def test_public_names_are_documented() -> None:
-    reference = "".join(path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md"))
-    errors = {"errors"} if "::: choreo.errors" in reference else set()
-    choreo = importlib.import_module("choreo")
-    undocumented = [
-        name
-        for name in choreo.__all__
-        if not re.search(rf"members: \[[^\]]*\b{name}\b|::: choreo\.[a-z.]*{name}$", reference, re.MULTILINE)
-        and getattr(choreo, name).__module__.rpartition(".")[2] not in errors
+DIRECTIVE = re.compile(r"^::: (\S+)\n((?: {4}.*\n)*)", re.MULTILINE)
+
+
+def resolved(path: str) -> object:
+    """Return what a dotted path names; a module counts before a function of its name, as for the reference's reader."""
+    parts = path.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(parts[:length]))
+        except ModuleNotFoundError:
+            continue
+        for name in parts[length:]:
+            found = getattr(found, name)
+        return found
+    raise AssertionError(f"there is no {path}")
+
+
+def documented() -> dict[str, object]:
+    """Return what docs/reference shows: each directive, and of a module each member that it names."""
+    shown: dict[str, object] = {}
+    for page in sorted((DOCS / "reference").glob("*.md")):
+        for path, options in DIRECTIVE.findall(page.read_text(encoding="utf-8") + "\n"):
+            found = resolved(path)
+            if isinstance(found, types.ModuleType):
+                members = re.search(r"members: \[(.*)\]", options)
+                names = members[1].split(", ") if members else [name for name in vars(found) if name[0] != "_"]
+                shown |= {f"{path}.{name}": getattr(found, name) for name in names}
+            else:
+                shown[path] = found
+    return shown
+
+
+@pytest.mark.parametrize("module", ["choreo", "choreo.testing", "choreo.tracker", "choreo.verify"])
+def test_the_reference_shows_every_public_name(module: str) -> None:
+    shown = {path.rpartition(".")[2] for path in documented() if path.startswith(f"{module}.")}
+
+    assert set(importlib.import_module(module).__all__) - shown == set()
+
+
+def test_the_reference_shows_nothing_private() -> None:
+    options = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]["plugins"]["mkdocstrings"]
+
+    assert options["handlers"]["python"]["options"]["filters"] == ["!^_"]
+    assert [path for path in documented() if "._" in path] == []
+
+
+def test_code_in_the_docs_is_not_cut() -> None:
+    wide = [
+        f"{path.relative_to(ROOT)}: {line}"
+        for path in sorted([*DOCS.rglob("*.md"), ROOT / "README.md"])
+        for block in python_blocks(path)
+        for line in block.splitlines()
+        if len(line) > CODE_COLUMNS_MAX
     ]
 
-    assert undocumented == []
+    assert wide == []

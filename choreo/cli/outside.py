@@ -10,10 +10,10 @@ from pathlib import Path
 from choreo.cli.revision import SUFFIX
 from choreo.cli.running import newest
 from choreo.manifest import Manifest
-from choreo.schema.evolution import Break, Known, Way
+from choreo.schema.evolution import BreakKind, KnownSchema, SchemaBreak
 
 
-def in_files(texts: Mapping[str, str], place: str) -> Iterator[Known]:
+def in_files(texts: Mapping[str, str], place: str) -> Iterator[KnownSchema]:
     """Yield the schemas of files.
 
     Args:
@@ -21,17 +21,17 @@ def in_files(texts: Mapping[str, str], place: str) -> Iterator[Known]:
         place: What stands before its name where it is told of: a folder, or a revision and a folder.
     """
     for name, text in texts.items():
-        yield Known(name.removesuffix(SUFFIX), text, place + name)
+        yield KnownSchema(name.removesuffix(SUFFIX), text, place + name)
 
 
-def in_folder(paths: Iterable[Path]) -> Iterator[Known]:
+def in_folder(paths: Iterable[Path]) -> Iterator[KnownSchema]:
     """Yield the schemas of those of these files that are there."""
     for path in paths:
         if path.is_file():
             yield from in_files({path.name: path.read_text(encoding="utf-8", errors="replace")}, f"{path.parent}/")
 
 
-def announced(manifests: list[Manifest]) -> Iterator[Known]:
+def announced(manifests: list[Manifest]) -> Iterator[KnownSchema]:
     """Yield the schemas that services announced, those of versions that have been replaced included.
 
     Nobody runs these any more, but what they wrote is in the topics.
@@ -41,10 +41,10 @@ def announced(manifests: list[Manifest]) -> Iterator[Known]:
         for name, event in manifest.events.items():
             schema = manifest.schemas.get(event.fingerprint)
             if schema is not None:
-                yield Known(name, schema, manifest.key, current=runs[manifest.service] is manifest)
+                yield KnownSchema(name, schema, manifest.key, current=runs[manifest.service] is manifest)
 
 
-def gone(manifests: list[Manifest], services: Collection[str], known: Collection[str]) -> Iterator[Break]:
+def gone(manifests: list[Manifest], services: Collection[str], known: Collection[str]) -> Iterator[SchemaBreak]:
     """Yield the events that a deploy takes away from services which go on with them.
 
     Args:
@@ -60,7 +60,7 @@ def gone(manifests: list[Manifest], services: Collection[str], known: Collection
         if uses:
             fix = "Keep it until no other service reads or emits it; or deploy those without it first."
             why = ", ".join(uses.values())
-            yield Break(event=name, path="", way=Way.GONE, why=why, fix=fix, out_there=tuple(uses))
+            yield SchemaBreak(event=name, path="", way=BreakKind.GONE, why=why, fix=fix, out_there=tuple(uses))
 
 
 def _use(manifest: Manifest, name: str) -> str:

@@ -20,8 +20,8 @@ from choreo.cli.running import running_manifests
 from choreo.cli.target import load
 from choreo.schema import stale
 from choreo.schema import write as write_files
-from choreo.schema.evolution import Break, Known, breaks
-from choreo.schema.files import file_name, schemas_of
+from choreo.schema.avsc import file_name, schemas_of
+from choreo.schema.evolution import KnownSchema, SchemaBreak, breaks
 
 if TYPE_CHECKING:
     from choreo.event import Event
@@ -105,8 +105,8 @@ def check(
     types, services = _declared(targets)
     asked = bool(brokers.arguments())
     files = {} if asked and revision is None else stale(types, out)
-    out_there: list[Known] = []
-    found: list[Break] = []
+    out_there: list[KnownSchema] = []
+    found: list[SchemaBreak] = []
     if revision is not None:
         out_there += _at_revision(revision, types, out)
     if asked:
@@ -131,7 +131,7 @@ def check(
     note(f"All {len(types)} events fit what is out there." if out_there else f"All {len(types)} files are fresh.")
 
 
-def _at_revision(revision: str, types: "Sequence[type[Event]]", out: Path) -> list[Known]:
+def _at_revision(revision: str, types: "Sequence[type[Event]]", out: Path) -> list[KnownSchema]:
     """Return what was there, and say what the change takes away: whether anybody goes on with it, only brokers know."""
     found = list(outside.in_files(files_at(revision, out), f"{revision}:{out.as_posix()}/"))
     if not found:
@@ -143,7 +143,7 @@ def _at_revision(revision: str, types: "Sequence[type[Event]]", out: Path) -> li
     return found
 
 
-def _print(found: Sequence[Break], *, err: bool = False) -> None:
+def _print(found: Sequence[SchemaBreak], *, err: bool = False) -> None:
     for each in found:
         word, code = click.style("error", fg="red", bold=True), click.style(each.code, bold=True)
         with_ = ", ".join(each.out_there)

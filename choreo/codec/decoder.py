@@ -17,9 +17,9 @@ from choreo.codec.source import INLINE_DEPTH_MAX, Source
 from choreo.codec.wire import EXACT, count_at, long_at, span_at, timestamp_at
 from choreo.errors import IncompatibleSchema, SchemaError, UndecodableRecord
 from choreo.schema import Schema, avro_schema, form_of, incompatibilities, tightened
+from choreo.schema.avro import SchemaNode, resolve
 from choreo.schema.compatibility import matching_branch
-from choreo.schema.form import EPOCH, EPOCH_ORDINAL, Form, members
-from choreo.schema.named import Node, resolve
+from choreo.schema.forms import EPOCH, EPOCH_ORDINAL, Form, members
 
 HEAD_BYTES = 10
 DAY_MICROSECONDS = 86_400_000_000
@@ -104,7 +104,7 @@ class _Target:
 
     __slots__ = ("construct", "form", "node")
 
-    def __init__(self, node: Node, form: Form, *, construct: bool = False) -> None:
+    def __init__(self, node: SchemaNode, form: Form, *, construct: bool = False) -> None:
         self.node = node
         self.form = form
         # In a union of several the dict alone would not say which model it is for.
@@ -113,7 +113,7 @@ class _Target:
     def inner(self) -> "_Target":
         return _Target(self.node.inner[0], self.form.inner)
 
-    def branch(self, written: Node) -> "_Target":
+    def branch(self, written: SchemaNode) -> "_Target":
         """Return the branch that a written value is read as."""
         if self.node.type != "union":
             return self
@@ -186,7 +186,7 @@ class _Decoding:
             HIDDEN=HIDDEN,
         )
 
-    def compiled(self, node: Node, target: _Target | None) -> Callable[[bytes], Any]:
+    def compiled(self, node: SchemaNode, target: _Target | None) -> Callable[[bytes], Any]:
         source = self.source
         with source.block("def read(b):"):
             source.line(f"i = {HEAD_BYTES}")
@@ -197,7 +197,7 @@ class _Decoding:
             source.line("return value")
         return source.compiled("read", f"decoder of {self.title}")
 
-    def _read(self, node: Node, target: _Target | None, into: str, *, want: bool) -> None:
+    def _read(self, node: SchemaNode, target: _Target | None, into: str, *, want: bool) -> None:
         """Write the reading of one value; without `want` it is only passed over."""
         if node.type == "union":
             self._union(node, target, into, want=want)
@@ -223,7 +223,7 @@ class _Decoding:
         with source.block("else:"):
             source.line(f"i += 1; {into} = ({into} >> 1) ^ -({into} & 1)")
 
-    def _number(self, node: Node, target: _Target | None, into: str) -> None:
+    def _number(self, node: SchemaNode, target: _Target | None, into: str) -> None:
         source = self.source
         match node.type:
             case "null":
@@ -242,7 +242,7 @@ class _Decoding:
         elif target is not None and target.form.kind == "double" and node.type in {"int", "long"}:
             source.line(f"{into} = float({into})")
 
-    def _enum(self, node: Node, target: _Target | None, into: str) -> None:
+    def _enum(self, node: SchemaNode, target: _Target | None, into: str) -> None:
         source = self.source
         values: tuple[object, ...] = node.symbols
         if target is not None:
@@ -253,7 +253,7 @@ class _Decoding:
             source.line("raise ValueError('a negative symbol')")
         source.line(f"{into} = {source.constant(values)}[{into}]")
 
-    def _bytes(self, node: Node, target: _Target | None, into: str, *, want: bool) -> None:
+    def _bytes(self, node: SchemaNode, target: _Target | None, into: str, *, want: bool) -> None:
         source = self.source
         end = source.name("j")
         if node.type == "fixed":
@@ -282,7 +282,7 @@ class _Decoding:
             value = f"b[i:{end}]"
         source.line(f"{into} = {value}; i = {end}")
 
-    def _union(self, node: Node, target: _Target | None, into: str, *, want: bool) -> None:
+    def _union(self, node: SchemaNode, target: _Target | None, into: str, *, want: bool) -> None:
         source = self.source
         chosen = source.name("k")
         self._long_into(chosen)
@@ -292,7 +292,7 @@ class _Decoding:
         with source.block("else:"):
             source.line(f"raise ValueError(f'branch {{{chosen}}} of a union of {len(node.inner)}')")
 
-    def _composite(self, node: Node, target: _Target | None, into: str, *, want: bool) -> None:
+    def _composite(self, node: SchemaNode, target: _Target | None, into: str, *, want: bool) -> None:
         source = self.source
         if source.depth < INLINE_DEPTH_MAX and node.type != "record":
             source.depth += 1
@@ -305,7 +305,7 @@ class _Decoding:
         else:
             source.line(f"{into}, i = {self._function(node, target, want=want)}(b, i)")
 
-    def _function(self, node: Node, target: _Target | None, *, want: bool) -> str:
+    def _function(self, node: SchemaNode, target: _Target | None, *, want: bool) -> str:
         source = self.source
         construct = target is not None and target.construct
         key = (id(node), id(target.form) if target else 0, want, construct)
@@ -320,7 +320,7 @@ class _Decoding:
             source.line("return value, i")
         return name
 
-    def _record(self, node: Node, target: _Target | None, into: str, *, want: bool) -> None:
+    def _record(self, node: SchemaNode, target: _Target | None, into: str, *, want: bool) -> None:
         source = self.source
         wanted = target.fields() if target is not None else {}
         pairs = []
@@ -338,7 +338,7 @@ class _Decoding:
             made = f"{source.constant(model.__pydantic_validator__.validate_python)}({made})"
         source.line(f"{into} = {made}")
 
-    def _blocks(self, node: Node, target: _Target | None, into: str, *, want: bool) -> None:
+    def _blocks(self, node: SchemaNode, target: _Target | None, into: str, *, want: bool) -> None:
         source = self.source
         held = node.inner[0]
         if node.type == "array" and not _takes_room(held, ()):
@@ -354,7 +354,7 @@ class _Decoding:
                 source.line(f"{count} >>= 1")
             with source.block(f"for _ in range({count}):"):
                 if node.type == "map":
-                    self._bytes(Node("string"), None, key, want=want)
+                    self._bytes(SchemaNode("string"), None, key, want=want)
                 self._read(held, inner, item, want=want)
                 if want:
                     source.line(f"{result}.append({item})" if node.type == "array" else f"{result}[{key}] = {item}")
@@ -362,7 +362,7 @@ class _Decoding:
         source.line(f"{into} = {result}")
 
 
-def _recurs(record: Node) -> bool:
+def _recurs(record: SchemaNode) -> bool:
     """Tell whether a record is within itself."""
     seen: set[int] = set()
     below = [each.node for each in record.fields]
@@ -377,7 +377,7 @@ def _recurs(record: Node) -> bool:
     return False
 
 
-def _takes_room(node: Node, above: tuple[Node, ...]) -> bool:
+def _takes_room(node: SchemaNode, above: tuple[SchemaNode, ...]) -> bool:
     """Tell whether every value takes at least one byte."""
     if any(node is each for each in above):
         return False

@@ -15,7 +15,7 @@ from choreo.codec.source import INLINE_DEPTH_MAX, Source
 from choreo.codec.wire import EXACT, SMALL, SMALL_LONGS, long_bytes, unscaled
 from choreo.errors import SchemaError
 from choreo.schema import avro_schema, fingerprint, form_of
-from choreo.schema.form import EPOCH, EPOCH_ORDINAL, Form, branch_of, members, time_micros
+from choreo.schema.forms import EPOCH, EPOCH_ORDINAL, Form, branch_of, members, time_micros
 
 MAGIC = b"\xc3\x01"
 """What Avro's single-object encoding begins with."""

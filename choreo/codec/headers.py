@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from choreo.errors import UndecodableRecord
 from choreo.event import Envelope
-from choreo.schema.form import EPOCH, MICROSECOND
+from choreo.schema.forms import EPOCH, MICROSECOND
 from choreo.transport import Headers, Record
 from choreo.tuples import maker
 

@@ -8,7 +8,7 @@ import threading
 
 from choreo.errors import IncompatibleSchema, SchemaError
 from choreo.schema import Schema, fingerprint, meaning
-from choreo.schema.named import resolve
+from choreo.schema.avro import resolve
 
 
 class Schemas:

@@ -8,7 +8,7 @@ import struct
 from decimal import Context, Decimal, Inexact, InvalidOperation
 
 from choreo.errors import SchemaError
-from choreo.schema.named import DIGITS_MAX
+from choreo.schema.avro import DIGITS_MAX
 
 LONG_BITS = 64
 SMALL = 1 << 13

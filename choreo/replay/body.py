@@ -17,8 +17,8 @@ import fastavro
 
 from choreo.errors import SchemaError
 from choreo.schema import Schema, sensitive_fields
-from choreo.schema.form import EPOCH
-from choreo.schema.named import Node, resolve
+from choreo.schema.avro import SchemaNode, resolve
+from choreo.schema.forms import EPOCH
 from choreo.tracker.decoding import MAGIC
 from choreo.tracker.view import MASK
 
@@ -85,7 +85,7 @@ class Body:
         return self._head + stream.getvalue()
 
 
-def _datum(node: Node, given: Value, *, sensitive: bool = False) -> Value:
+def _datum(node: SchemaNode, given: Value, *, sensitive: bool = False) -> Value:
     """Return what fastavro writes for a decoded value.
 
     Raises:
@@ -111,7 +111,7 @@ def _datum(node: Node, given: Value, *, sensitive: bool = False) -> Value:
     return _scalar(node, given)
 
 
-def _scalar(node: Node, given: Value) -> Value:
+def _scalar(node: SchemaNode, given: Value) -> Value:
     read = _READ.get(node.logical)
     if read is not None:
         return read(_of(str, given))
@@ -133,7 +133,7 @@ def _scalar(node: Node, given: Value) -> Value:
     return _of(str, given)
 
 
-def _chosen(node: Node, given: Value) -> Value:
+def _chosen(node: SchemaNode, given: Value) -> Value:
     """Return a value as the first branch of a union that it fits, tagged where names tell branches apart."""
     for each in sorted(node.inner, key=_plainness):
         try:
@@ -144,7 +144,7 @@ def _chosen(node: Node, given: Value) -> Value:
     raise ValueError("no branch of a union fits")
 
 
-def _plainness(node: Node) -> bool:
+def _plainness(node: SchemaNode) -> bool:
     """Sort plain text last: much else looks like it."""
     return node.type == "string" and not node.logical
 
@@ -155,7 +155,7 @@ def _of(kind: type, given: Value) -> Value:
     return given
 
 
-def _stand_in(node: Node) -> Value:
+def _stand_in(node: SchemaNode) -> Value:
     if node.type == "union":
         plain = [each for each in node.inner if each.type == "null"] or node.inner
         chosen = plain[0]

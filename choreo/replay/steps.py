@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from choreo.event import Envelope, Event, emitted_id
 from choreo.replay.recording import RecordedEvent
-from choreo.schema.form import EPOCH, MICROSECOND
+from choreo.schema.forms import EPOCH, MICROSECOND
 from choreo.scope import emitter, fork
 from choreo.tracker.seen import Noted, as_written, fold_notes, parents
 

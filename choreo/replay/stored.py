@@ -17,7 +17,7 @@ from choreo.manifest import Manifest
 from choreo.replay.body import Body
 from choreo.replay.recording import EVENTS_MAX, RecordedEvent, RecordedSaga, Recording, Wanted
 from choreo.saga import SagaState
-from choreo.schema.form import EPOCH
+from choreo.schema.forms import EPOCH
 from choreo.step.settle import PATH_STEPS_MAX
 from choreo.tracker.reading import Tracker
 from choreo.tracker.seen import Noted, Seen, fold_events, in_order, parents, place

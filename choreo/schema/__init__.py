@@ -4,10 +4,10 @@ What an event's fields may be, how they look in Avro, and whether two schemas fi
 are made of them does not. Event classes, manifests, the codec and the `schema` commands call what is named here.
 """
 
-from choreo.schema.canonical import canonical, fingerprint, meaning, parsed, text
+from choreo.schema.avro import canonical, fingerprint, meaning
+from choreo.schema.avsc import file_name, parsed, stale, text, write
 from choreo.schema.compatibility import incompatibilities
-from choreo.schema.files import file_name, stale, write
-from choreo.schema.form import Schema
+from choreo.schema.forms import Schema
 from choreo.schema.model import avro_schema, form_of
 from choreo.schema.sensitive import Sensitive, is_sensitive, sensitive_fields
 from choreo.schema.strictness import tightened

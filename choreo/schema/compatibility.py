@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
-from choreo.schema.form import Schema
-from choreo.schema.named import Node, NodeField, resolve
+from choreo.schema.avro import SchemaField, SchemaNode, resolve
+from choreo.schema.forms import Schema
 
 _PROMOTIONS = {
     "int": {"long", "float", "double"},
@@ -21,7 +21,7 @@ _PROMOTIONS = {
 }
 
 
-class Kind(StrEnum):
+class MismatchKind(StrEnum):
     """What keeps a value from being read."""
 
     TYPE = "type"
@@ -43,7 +43,7 @@ class Mismatch(NamedTuple):
         why: What was written, and what the reader wants.
     """
 
-    kind: Kind
+    kind: MismatchKind
     path: str
     why: str
 
@@ -81,7 +81,7 @@ def incompatibilities(writer: Schema, reader: Schema) -> list[str]:
     return [str(each) for each in _barring(mismatches(writer, reader))]
 
 
-def matching_branch(written: Node, read: Node) -> Node | None:
+def matching_branch(written: SchemaNode, read: SchemaNode) -> SchemaNode | None:
     """Return the branch of the reader's union that a written value is read as.
 
     The same type first, then a record or an enum of the same short name, then one that Avro promotes to.
@@ -94,10 +94,10 @@ def matching_branch(written: Node, read: Node) -> Node | None:
 
 
 def _barring(found: Iterable[Mismatch]) -> Iterator[Mismatch]:
-    return (each for each in found if each.kind is not Kind.TEXT)
+    return (each for each in found if each.kind is not MismatchKind.TEXT)
 
 
-def _compare(written: Node, read: Node, path: str, under_way: set[tuple[int, int]]) -> Iterator[Mismatch]:
+def _compare(written: SchemaNode, read: SchemaNode, path: str, under_way: set[tuple[int, int]]) -> Iterator[Mismatch]:
     if written.type == "union":
         for branch in written.inner:
             yield from _compare(branch, read, path, under_way)
@@ -121,7 +121,7 @@ def _compare(written: Node, read: Node, path: str, under_way: set[tuple[int, int
         yield from _decimal(written, read, path)
 
 
-def _union(written: Node, read: Node, path: str, under_way: set[tuple[int, int]]) -> Iterator[Mismatch]:
+def _union(written: SchemaNode, read: SchemaNode, path: str, under_way: set[tuple[int, int]]) -> Iterator[Mismatch]:
     for fits in (_is_same, _is_namesake, _is_promoted):
         branch = next((each for each in read.inner if fits(written, each)), None)
         if branch is not None:
@@ -131,46 +131,46 @@ def _union(written: Node, read: Node, path: str, under_way: set[tuple[int, int]]
     yield _other_type(written, read.inner, path)
 
 
-def _promotion(written: Node, read: Node, path: str) -> Iterator[Mismatch]:
+def _promotion(written: SchemaNode, read: SchemaNode, path: str) -> Iterator[Mismatch]:
     if not _is_promoted(written, read):
         yield _other_type(written, [read], path)
     elif read.type == "string":
-        yield Mismatch(Kind.TEXT, path, "written as bytes, read as string, and bytes need not be text")
+        yield Mismatch(MismatchKind.TEXT, path, "written as bytes, read as string, and bytes need not be text")
 
 
-def _other_type(written: Node, read: list[Node], path: str) -> Mismatch:
-    kind = Kind.NULL if written.type == "null" else Kind.TYPE
+def _other_type(written: SchemaNode, read: list[SchemaNode], path: str) -> Mismatch:
+    kind = MismatchKind.NULL if written.type == "null" else MismatchKind.TYPE
     return Mismatch(kind, path, f"written as {written}, read as {' or '.join(map(str, read)) or 'nothing'}")
 
 
-def _is_same(written: Node, branch: Node) -> bool:
+def _is_same(written: SchemaNode, branch: SchemaNode) -> bool:
     return (written.type, written.logical, written.name) == (branch.type, branch.logical, branch.name)
 
 
-def _is_namesake(written: Node, branch: Node) -> bool:
+def _is_namesake(written: SchemaNode, branch: SchemaNode) -> bool:
     return written.type == branch.type and written.logical == branch.logical and _same_name(written, branch)
 
 
-def _is_promoted(written: Node, branch: Node) -> bool:
+def _is_promoted(written: SchemaNode, branch: SchemaNode) -> bool:
     return not written.logical and not branch.logical and branch.type in _PROMOTIONS.get(written.type, ())
 
 
-def _same_name(written: Node, read: Node) -> bool:
+def _same_name(written: SchemaNode, read: SchemaNode) -> bool:
     if written.short_name == read.short_name:
         return True
     return any(alias.rpartition(".")[2] == written.short_name for alias in read.aliases)
 
 
-def _named(written: Node, read: Node, path: str, under_way: set[tuple[int, int]]) -> Iterator[Mismatch]:
+def _named(written: SchemaNode, read: SchemaNode, path: str, under_way: set[tuple[int, int]]) -> Iterator[Mismatch]:
     if not _same_name(written, read):
-        yield Mismatch(Kind.NAME, path, f"written as {written.name}, read as {read.name}")
+        yield Mismatch(MismatchKind.NAME, path, f"written as {written.name}, read as {read.name}")
     elif written.type == "enum":
         unknown = [symbol for symbol in written.symbols if symbol not in read.symbols]
         if unknown and read.default not in read.symbols:
-            yield Mismatch(Kind.SYMBOLS, path, f"the reader does not know {', '.join(unknown)}")
+            yield Mismatch(MismatchKind.SYMBOLS, path, f"the reader does not know {', '.join(unknown)}")
     elif written.type == "fixed":
         if written.size != read.size:
-            yield Mismatch(Kind.SIZE, path, f"written with {written.size} bytes, read with {read.size}")
+            yield Mismatch(MismatchKind.SIZE, path, f"written with {written.size} bytes, read with {read.size}")
     else:
         by_name = {each.name: each for each in written.fields}
         own = {each.name for each in read.fields}
@@ -181,18 +181,18 @@ def _named(written: Node, read: Node, path: str, under_way: set[tuple[int, int]]
                 yield from _compare(found.node, each.node, place, under_way)
             elif not each.has_default:
                 why = "the writer has no such field, and the reader has no default for it"
-                yield Mismatch(Kind.FIELD, place, why)
+                yield Mismatch(MismatchKind.FIELD, place, why)
 
 
-def _field(read: NodeField, written: dict[str, NodeField], own: set[str]) -> NodeField | None:
+def _field(read: SchemaField, written: dict[str, SchemaField], own: set[str]) -> SchemaField | None:
     """Return the written field that one is read from: of its name, or of an alias that no field has for a name."""
     names = (read.name, *(alias for alias in read.aliases if alias not in own))
     return next((written[name] for name in names if name in written), None)
 
 
-def _decimal(written: Node, read: Node, path: str) -> Iterator[Mismatch]:
+def _decimal(written: SchemaNode, read: SchemaNode, path: str) -> Iterator[Mismatch]:
     if written.scale != read.scale:
-        yield Mismatch(Kind.DIGITS, path, f"written with scale {written.scale}, read with scale {read.scale}")
+        yield Mismatch(MismatchKind.DIGITS, path, f"written with scale {written.scale}, read with scale {read.scale}")
     if written.precision > read.precision:
         why = f"written with up to {written.precision} digits, read with up to {read.precision}"
-        yield Mismatch(Kind.DIGITS, path, why)
+        yield Mismatch(MismatchKind.DIGITS, path, why)

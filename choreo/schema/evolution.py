@@ -10,14 +10,14 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from choreo.errors import SchemaError
-from choreo.schema.canonical import fingerprint, parsed
-from choreo.schema.compatibility import Kind, Mismatch, mismatches
-from choreo.schema.form import Schema
-from choreo.schema.named import Node, resolve
+from choreo.schema.avro import SchemaNode, fingerprint, resolve
+from choreo.schema.avsc import parsed
+from choreo.schema.compatibility import Mismatch, MismatchKind, mismatches
+from choreo.schema.forms import Schema
 from choreo.schema.sensitive import sensitive_fields
 
 
-class Way(StrEnum):
+class BreakKind(StrEnum):
     """Which way a change breaks."""
 
     NEW_READS_OLD = "new code cannot read old records"
@@ -28,7 +28,7 @@ class Way(StrEnum):
     GONE = "nobody here knows the event any more"
 
 
-class Known(NamedTuple):
+class KnownSchema(NamedTuple):
     """One schema of an event that is out there.
 
     Attributes:
@@ -45,7 +45,7 @@ class Known(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Break:
+class SchemaBreak:
     """One thing that a change breaks.
 
     Attributes:
@@ -59,7 +59,7 @@ class Break:
 
     event: str
     path: str
-    way: Way
+    way: BreakKind
     why: str
     fix: str
     out_there: tuple[str, ...]
@@ -67,65 +67,72 @@ class Break:
     @property
     def code(self) -> str:
         """Its error code."""
-        return "CH128" if self.way is Way.GONE else "CH127"
+        return "CH128" if self.way is BreakKind.GONE else "CH127"
 
     def __str__(self) -> str:
         return f"{self.event}: {self.way}: " + (f"{self.path}: {self.why}" if self.path else self.why)
 
 
 _KEEP = "Leave {field} as it is, and add a field of another name with a default for what is new; or make a new event."
+_OLD_NAME = "Give the class at {field} its old name: Avro knows models and enums by theirs."
 _MEND = {
-    (Kind.FIELD, Way.NEW_READS_OLD): "Give {field} a default.",
-    (Kind.FIELD, Way.OLD_READS_NEW): (
+    (MismatchKind.FIELD, BreakKind.NEW_READS_OLD): "Give {field} a default.",
+    (MismatchKind.FIELD, BreakKind.OLD_READS_NEW): (
         "Keep {field}, and fill it: old code has no default for it. To rename a field, add the new one with a default "
         "and fill both."
     ),
-    (Kind.NULL, Way.NEW_READS_OLD): "Let {field} be None still: there are records in which it is.",
-    (Kind.SYMBOLS, Way.NEW_READS_OLD): "Keep the members that are gone, and emit them no more.",
-    (Kind.SYMBOLS, Way.OLD_READS_NEW): (
+    (MismatchKind.NULL, BreakKind.NEW_READS_OLD): "Let {field} be None still: there are records in which it is.",
+    (MismatchKind.SYMBOLS, BreakKind.NEW_READS_OLD): "Keep the members that are gone, and emit them no more.",
+    (MismatchKind.SYMBOLS, BreakKind.OLD_READS_NEW): (
         "Leave the enum of {field} as it is, and say what is new in another field, with a default; or make a new event."
     ),
-    (Kind.NAME, Way.NEW_READS_OLD): "Give the class at {field} its old name: Avro knows models and enums by theirs.",
-    (Kind.NAME, Way.OLD_READS_NEW): "Give the class at {field} its old name: Avro knows models and enums by theirs.",
+    (
+        MismatchKind.NAME,
+        BreakKind.NEW_READS_OLD,
+    ): "Give the class at {field} its old name: Avro knows models and enums by theirs.",
+    (
+        MismatchKind.NAME,
+        BreakKind.OLD_READS_NEW,
+    ): "Give the class at {field} its old name: Avro knows models and enums by theirs.",
 }
 
 
-def breaks(out_there: Iterable[Known], new: Mapping[str, Schema]) -> list[Break]:
+def breaks(out_there: Iterable[KnownSchema], new: Mapping[str, Schema]) -> list[SchemaBreak]:
     """Return what new schemas break, each thing once, with everybody whom it breaks it for.
 
     Args:
         out_there: The schemas that are out there; those of other events are passed over.
         new: The schemas that are to join them, by the events' Avro full names.
     """
-    merged: dict[Break, list[str]] = {}
+    merged: dict[SchemaBreak, list[str]] = {}
     for known in out_there:
         for each in _between(known, new[known.event]) if known.event in new else ():
             merged.setdefault(each, []).append(known.who)
     return [replace(each, out_there=tuple(who)) for each, who in sorted(merged.items(), key=lambda item: item[0].event)]
 
 
-def _between(known: Known, new: Schema) -> list[Break]:
+def _between(known: KnownSchema, new: Schema) -> list[SchemaBreak]:
     event = known.event
     try:
         old = parsed(known.schema) if isinstance(known.schema, str) else known.schema
-        found = [_broken(event, Way.NEW_READS_OLD, each) for each in mismatches(old, new)]
+        found = [_broken(event, BreakKind.NEW_READS_OLD, each) for each in mismatches(old, new)]
         if known.current:
-            found += [_broken(event, Way.OLD_READS_NEW, each) for each in mismatches(new, old)]
+            found += [_broken(event, BreakKind.OLD_READS_NEW, each) for each in mismatches(new, old)]
             found += _shown(event, old, new)
             found += _alike(event, old, new)
     except SchemaError as error:
         fix = "Mend it; or write it anew, while no event of it is out there."
-        return [Break(event=event, path="", way=Way.UNREADABLE, why=str(error), fix=fix, out_there=())]
+        return [SchemaBreak(event=event, path="", way=BreakKind.UNREADABLE, why=str(error), fix=fix, out_there=())]
     return found
 
 
-def _broken(event: str, way: Way, mismatch: Mismatch) -> Break:
+def _broken(event: str, way: BreakKind, mismatch: Mismatch) -> SchemaBreak:
     field = mismatch.path.replace("[]", "").rpartition(".")[2]
     fix = _MEND.get((mismatch.kind, way), _KEEP).format(field=field)
-    return Break(event=event, path=mismatch.path, way=way, why=mismatch.why, fix=fix, out_there=())
+    return SchemaBreak(event=event, path=mismatch.path, way=way, why=mismatch.why, fix=fix, out_there=())
 
 
-def _shown(event: str, old: Schema, new: Schema) -> Iterator[Break]:
+def _shown(event: str, old: Schema, new: Schema) -> Iterator[SchemaBreak]:
     """Yield the fields that were nobody's business and are there for everybody now."""
     node, hidden = resolve(new), set(sensitive_fields(new))
     for path in sensitive_fields(old):
@@ -134,10 +141,10 @@ def _shown(event: str, old: Schema, new: Schema) -> Iterator[Break]:
             why = "it is Sensitive() out there, and is shown and stored from now on"
             fix = f"Annotate {names[-1]} with Sensitive() again."
             place = f"{node.short_name}.{path}"
-            yield Break(event=event, path=place, way=Way.SHOWN, why=why, fix=fix, out_there=())
+            yield SchemaBreak(event=event, path=place, way=BreakKind.SHOWN, why=why, fix=fix, out_there=())
 
 
-def _has(node: Node, names: list[str]) -> bool:
+def _has(node: SchemaNode, names: list[str]) -> bool:
     """Tell whether a value under these names, or what an alias makes of them, gets into this type, and not hidden."""
     if not names:
         return True
@@ -150,7 +157,7 @@ def _has(node: Node, names: list[str]) -> bool:
     )
 
 
-def _alike(event: str, old: Schema, new: Schema) -> Iterator[Break]:
+def _alike(event: str, old: Schema, new: Schema) -> Iterator[SchemaBreak]:
     """Yield the fields that became sensitive where no name or type changed: a fingerprint does not say so."""
     if fingerprint(old) != fingerprint(new):
         return
@@ -158,4 +165,4 @@ def _alike(event: str, old: Schema, new: Schema) -> Iterator[Break]:
         why = "it is Sensitive() now, which changes no fingerprint, so old code takes new records for its own"
         fix = f"Add the sensitive field under another name, with a default, in place of {path.rpartition('.')[2]}."
         place = f"{resolve(new).short_name}.{path}"
-        yield Break(event=event, path=place, way=Way.ALIKE, why=why, fix=fix, out_there=())
+        yield SchemaBreak(event=event, path=place, way=BreakKind.ALIKE, why=why, fix=fix, out_there=())

@@ -20,8 +20,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from choreo.errors import SchemaError
-from choreo.schema.form import NO_DEFAULT, FieldForm, Form, Schema, branch_of, default_json, json_schema
-from choreo.schema.named import DIGITS_MAX
+from choreo.schema.avro import DIGITS_MAX
+from choreo.schema.forms import NO_DEFAULT, FieldForm, Form, Schema, branch_of, default_json, json_schema
 from choreo.schema.sensitive import is_sensitive
 
 _SCALARS: dict[Any, str] = {

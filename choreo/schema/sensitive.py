@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from choreo.schema.form import Schema
-from choreo.schema.named import Node, resolve
+from choreo.schema.avro import SchemaNode, resolve
+from choreo.schema.forms import Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def sensitive_fields(schema: Schema) -> list[str]:
     return sorted(set(_found(resolve(schema), "", ())))
 
 
-def _found(node: Node, path: str, above: tuple[Node, ...]) -> Iterator[str]:
+def _found(node: SchemaNode, path: str, above: tuple[SchemaNode, ...]) -> Iterator[str]:
     if any(node is each for each in above):
         if _holds_any(node, set()):
             yield path
@@ -67,7 +67,7 @@ def _found(node: Node, path: str, above: tuple[Node, ...]) -> Iterator[str]:
             yield from _found(each.node, place, (*above, node))
 
 
-def _holds_any(node: Node, seen: set[int]) -> bool:
+def _holds_any(node: SchemaNode, seen: set[int]) -> bool:
     if id(node) in seen:
         return False
     seen.add(id(node))

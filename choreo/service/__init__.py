@@ -4,12 +4,12 @@ The decorators, what handlers meet besides events, and the resolved declaration 
 service does not. Users import from `choreo`; the runtime, the publisher and the manifest work from `declarations`.
 """
 
-from choreo.service.codes import CODES
 from choreo.service.context import Context, Later, State
 from choreo.service.declaration import Declaration
-from choreo.service.provision import Provider
-from choreo.service.reading import declaration, declarations, mistakes
-from choreo.service.service import Service
+from choreo.service.decorators import Service
+from choreo.service.providers import Provider
+from choreo.service.resolution import declaration, declarations, mistakes
+from choreo.service.validation import CODES
 
 __all__ = [
     "CODES",

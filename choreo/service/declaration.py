@@ -12,7 +12,7 @@ from choreo.event import Event
 from choreo.handler import Handler, Kind
 from choreo.saga import Saga
 from choreo.service.context import State
-from choreo.service.provision import Provider
+from choreo.service.providers import Provider
 
 EventTypes = frozenset[type[Event]]
 

@@ -18,9 +18,9 @@ from choreo.handler import Handler, Kind, Parameter, Role
 from choreo.saga import alternatives
 from choreo.service import hints
 from choreo.service.context import Context, State
+from choreo.service.decorators import WrittenHandler
 from choreo.service.hints import Hint, Returned, is_event, shown
-from choreo.service.provision import find, suggestion
-from choreo.service.service import WrittenHandler
+from choreo.service.providers import find, suggestion
 
 # It stands in `/service/handler`, in `service.handler` and in comma-separated lists of steps.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")

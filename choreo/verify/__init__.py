@@ -5,8 +5,7 @@ in every order that Kafka allows, with duplicates and crashes, and asks in every
 moves is the real core (`runtime.Course`, `step`); what lies between is a model. No I/O, no clock but to time itself.
 """
 
-from choreo.errors import DeclarationError
-from choreo.service import Service, declarations, not_yet
+from choreo.service import Service, declarations
 from choreo.verify.proof import Proof, proof
 from choreo.verify.state import Bounds
 
@@ -24,7 +23,5 @@ def verify(*services: Service, bounds: Bounds | None = None) -> list[Proof]:
         DeclarationError: If the services cannot run as declared, all mistakes at once.
     """
     declared = declarations(*services)
-    if waiting := not_yet(declared):
-        raise DeclarationError(waiting)
     chosen = bounds if bounds is not None else Bounds()
     return [proof(declared, saga, chosen) for each in declared for saga in each.sagas]

@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin
 from choreo import Event, Saga, Service
 from choreo.manifest import Manifest
 from choreo.service import declarations
-from choreo.service.service import WrittenHandler
+from choreo.service.decorators import WrittenHandler
 
 Services = tuple[Service, ...]
 Change = Callable[[Services], Services]

@@ -4,7 +4,7 @@ import pytest
 
 from choreo.cli.outside import gone
 from choreo.manifest import EventManifest, HandlerManifest, Manifest, SagaManifest
-from choreo.schema.evolution import Way
+from choreo.schema.evolution import BreakKind
 
 MOVED = "flights.FlightMoved"
 EVENTS = {name: EventManifest(topic="flights") for name in (MOVED, "flights.FlightBooked")}
@@ -33,7 +33,7 @@ def mail(version: str = "1", **fields: object) -> Manifest:
 )
 def test_whoever_reads_or_emits_it_goes_on_with_it(manifest: Manifest, use: str):
     (one,) = gone([FLIGHTS, manifest], {"flights"}, KNOWN)
-    assert (one.event, one.way, one.why, one.out_there) == (MOVED, Way.GONE, f"mail {use}", ("mail@1",))
+    assert (one.event, one.way, one.why, one.out_there) == (MOVED, BreakKind.GONE, f"mail {use}", ("mail@1",))
 
 
 def test_who_only_knows_it_does_not():

@@ -13,7 +13,7 @@ from choreo.cli.target import load
 from choreo.kafka.embedded import EmbeddedTransport
 from choreo.manifest import EventManifest, HandlerManifest, Manifest
 from choreo.runtime.catalog import MANIFESTS
-from choreo.schema.evolution import Way
+from choreo.schema.evolution import BreakKind
 from choreo.service import declarations
 from choreo.testing.broker import MemoryBroker
 from choreo.transport import Outgoing, TopicSpec, Transport
@@ -94,7 +94,7 @@ def test_everything_about_a_change_is_told(trip: str, choreo: Choreo):
     assert checked.exit_code == 1
     assert checked.stdout.splitlines() == [
         "avro/flights.FlightBooked.avsc: stale",
-        f"error  CH127  flights.FlightBooked: {Way.OLD_READS_NEW}: FlightBooked.seat: {MISSING}",
+        f"error  CH127  flights.FlightBooked: {BreakKind.OLD_READS_NEW}: FlightBooked.seat: {MISSING}",
         "    with avro/flights.FlightBooked.avsc",
         f"    fix  {KEEP}",
         "",

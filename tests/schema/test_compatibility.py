@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, create_model
 
 from choreo.errors import SchemaError
 from choreo.schema import avro_schema, canonical, fingerprint, incompatibilities, meaning, text
-from choreo.schema.named import resolve
+from choreo.schema.avro import resolve
 
 
 def decimal(digits, places):

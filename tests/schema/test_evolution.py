@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, create_model
 
 from choreo.schema import Sensitive, avro_schema
-from choreo.schema.evolution import Known, Way, breaks
+from choreo.schema.evolution import BreakKind, KnownSchema, breaks
 
 EVENT = "shop.E"
-NEW_READS_OLD, OLD_READS_NEW = Way.NEW_READS_OLD, Way.OLD_READS_NEW
+NEW_READS_OLD, OLD_READS_NEW = BreakKind.NEW_READS_OLD, BreakKind.OLD_READS_NEW
 
 
 def event(**fields):
@@ -32,7 +32,7 @@ def of(annotation, default=...):
 
 def told(old, new, *, current=True):
     """Return which way each field breaks between two versions of the event."""
-    found = breaks([Known(EVENT, old, "v1", current)], {EVENT: new})
+    found = breaks([KnownSchema(EVENT, old, "v1", current)], {EVENT: new})
     assert all(each.fix and each.why for each in found)
     return {(each.way, each.path) for each in found}
 
@@ -165,16 +165,16 @@ class TestSensitive:
     HIDDEN = Annotated[str, Sensitive()]
 
     def test_what_was_hidden_stays_hidden(self):
-        found = breaks([Known(EVENT, event(card=(self.HIDDEN, ...)), "v1")], {EVENT: event(card=(str, ...))})
+        found = breaks([KnownSchema(EVENT, event(card=(self.HIDDEN, ...)), "v1")], {EVENT: event(card=(str, ...))})
         (one,) = found
-        assert (one.way, one.path) == (Way.SHOWN, "E.card")
+        assert (one.way, one.path) == (BreakKind.SHOWN, "E.card")
         assert "Sensitive()" in one.fix
 
     def test_it_stays_hidden_within_lists_and_unions(self):
         def lines(number):
             return event(lines=(list[create_model("Line", number=number) | str], ...), n=(int, 0))
 
-        assert told(lines((self.HIDDEN, ...)), lines((str, ...))) == {(Way.SHOWN, "E.lines.number")}
+        assert told(lines((self.HIDDEN, ...)), lines((str, ...))) == {(BreakKind.SHOWN, "E.lines.number")}
 
     def test_a_field_that_is_gone_shows_nothing(self):
         assert told(event(n=(int, ...), card=(self.HIDDEN, "")), event(n=(int, ...))) == set()
@@ -185,7 +185,7 @@ class TestSensitive:
             card=(Annotated[create_model("Card", number=(str, ...), bank=(str, ...)), Sensitive()], ...), m=(int, 0)
         )
         assert told(inner, outer) == set()
-        assert told(outer, inner) == {(Way.SHOWN, "E.card")}
+        assert told(outer, inner) == {(BreakKind.SHOWN, "E.card")}
 
     def test_a_model_that_nests_itself_is_followed(self):
         class Tree(BaseModel):
@@ -199,28 +199,28 @@ class TestSensitive:
     def test_a_rename_by_alias_shows_it_too(self):
         old = record({"name": "card", "type": "string", "default": "", "choreo.sensitive": True})
         new = record({"name": "number", "type": "string", "aliases": ["card"]})
-        assert told(old, new) == {(Way.SHOWN, "E.card")}
+        assert told(old, new) == {(BreakKind.SHOWN, "E.card")}
 
     def test_the_mark_alone_changes_no_fingerprint(self):
         shown, hidden = event(card=(str, ...)), event(card=(self.HIDDEN, ...))
-        assert told(shown, hidden) == {(Way.ALIKE, "E.card")}
+        assert told(shown, hidden) == {(BreakKind.ALIKE, "E.card")}
         assert told(shown, event(card=(self.HIDDEN, ...), n=(int, 0))) == set()
 
 
 def test_one_thing_that_breaks_several_is_told_once_with_all_of_them():
     old, older, new = of(int), event(f=(int, ...), g=(int, 0)), of(str)
-    found = breaks([Known(EVENT, old, "v2"), Known(EVENT, older, "v1", current=False)], {EVENT: new})
+    found = breaks([KnownSchema(EVENT, old, "v2"), KnownSchema(EVENT, older, "v1", current=False)], {EVENT: new})
     assert {each.way: each.out_there for each in found} == {NEW_READS_OLD: ("v2", "v1"), OLD_READS_NEW: ("v2",)}
 
 
 def test_what_is_out_there_may_be_no_schema():
-    found = breaks([Known(EVENT, "{", "a.avsc"), Known(EVENT, {"type": "record"}, "v1")], {EVENT: of(int)})
-    assert [each.way for each in found] == [Way.UNREADABLE, Way.UNREADABLE]
+    found = breaks([KnownSchema(EVENT, "{", "a.avsc"), KnownSchema(EVENT, {"type": "record"}, "v1")], {EVENT: of(int)})
+    assert [each.way for each in found] == [BreakKind.UNREADABLE, BreakKind.UNREADABLE]
     assert "not JSON" in found[0].why
 
 
 def test_of_other_events_nothing_is_told():
-    assert breaks([Known("shop.Other", of(int), "v1")], {EVENT: of(str)}) == []
+    assert breaks([KnownSchema("shop.Other", of(int), "v1")], {EVENT: of(str)}) == []
 
 
 # What we call compatible, fastavro reads, both ways.
@@ -441,7 +441,7 @@ def test_r37_what_is_called_compatible_fastavro_reads_both_ways(data):
     draw = Schemas(data.draw)
     old = draw.event()
     new = draw.version(old)
-    found = {each.way for each in breaks([Known(EVENT, old, "v1")], {EVENT: new})}
+    found = {each.way for each in breaks([KnownSchema(EVENT, old, "v1")], {EVENT: new})}
     for way, writer, reader in ((NEW_READS_OLD, old, new), (OLD_READS_NEW, new, old)):
         if way not in found:
             value = data.draw(values(writer))

@@ -9,7 +9,7 @@ import fastavro
 
 from choreo.event import emitted_id, saga_id_for
 from choreo.manifest import Manifest
-from choreo.schema.canonical import fingerprint
+from choreo.schema.avro import fingerprint
 from choreo.tracker.decoding import Decoder, end, note
 from choreo.tracker.graph import Graph
 from choreo.tracker.projection import project

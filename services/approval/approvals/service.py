@@ -29,7 +29,13 @@ EXPIRE_AFTER = timedelta(days=7)
 
 approvals = Service("approvals")
 approvals.owns(
-    Saga("approval", starts=ApprovalRequested, completes=RequestGranted, fails=RequestDenied, key="request_id")
+    Saga(
+        "approval",
+        starts=ApprovalRequested,
+        completes=RequestGranted,
+        fails=RequestDenied,
+        key="request_id",
+    ),
 )
 approvals.publishes(ManagerApproved, ManagerRejected, by="a manager")
 approvals.publishes(DirectorApproved, DirectorRejected, by="a director")
@@ -43,32 +49,51 @@ def remind(asked: ApprovalRequested) -> Later[ManagerReminded]:
 
 @approvals.deadline(ManagerApproved | ManagerRejected, within=ESCALATE_AFTER)
 def escalate(asked: ApprovalRequested) -> Escalated:
-    return Escalated(request_id=asked.request_id, title=asked.title, amount=asked.amount)
+    return Escalated(
+        request_id=asked.request_id,
+        title=asked.title,
+        amount=asked.amount,
+    )
 
 
-@approvals.deadline(ManagerApproved | ManagerRejected | DirectorApproved | DirectorRejected, within=EXPIRE_AFTER)
+@approvals.deadline(
+    ManagerApproved | ManagerRejected | DirectorApproved | DirectorRejected,
+    within=EXPIRE_AFTER,
+)
 def expire(escalated: Escalated) -> RequestExpired:
     return RequestExpired(
-        request_id=escalated.request_id, reason=f"nobody decided within {EXPIRE_AFTER.days} days of escalation"
+        request_id=escalated.request_id,
+        reason=f"nobody decided within {EXPIRE_AFTER.days} days of escalation",
     )
 
 
 @approvals.handles
 def hear_manager(
-    asked: ApprovalRequested, answer: ManagerApproved | ManagerRejected
+    asked: ApprovalRequested,
+    answer: ManagerApproved | ManagerRejected,
 ) -> RequestGranted | RequestRejected:
     if isinstance(answer, ManagerApproved):
         return RequestGranted(request_id=asked.request_id, decided_by=answer.manager)
-    return RequestRejected(request_id=asked.request_id, reason=f"{answer.manager}: {answer.why}")
+    return RequestRejected(
+        request_id=asked.request_id,
+        reason=f"{answer.manager}: {answer.why}",
+    )
 
 
 @approvals.handles
 def hear_director(
-    escalated: Escalated, answer: DirectorApproved | DirectorRejected
+    escalated: Escalated,
+    answer: DirectorApproved | DirectorRejected,
 ) -> RequestGranted | RequestRejected:
     if isinstance(answer, DirectorApproved):
-        return RequestGranted(request_id=escalated.request_id, decided_by=answer.director)
-    return RequestRejected(request_id=escalated.request_id, reason=f"{answer.director}: {answer.why}")
+        return RequestGranted(
+            request_id=escalated.request_id,
+            decided_by=answer.director,
+        )
+    return RequestRejected(
+        request_id=escalated.request_id,
+        reason=f"{answer.director}: {answer.why}",
+    )
 
 
 @approvals.handles

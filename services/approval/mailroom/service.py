@@ -28,7 +28,11 @@ def outbox() -> Iterator[Outbox]:
 
 @mailroom.handles
 def send_reminder(reminded: ManagerReminded, ctx: Context, outbox: Outbox) -> MailSent:
-    mail = MailSent(request_id=reminded.request_id, to=MANAGER, subject=f"Still to decide: {reminded.title}")
+    mail = MailSent(
+        request_id=reminded.request_id,
+        to=MANAGER,
+        subject=f"Still to decide: {reminded.title}",
+    )
     outbox.send(ctx.idempotency_key, mail.request_id, mail.to, mail.subject)
     return mail
 

@@ -37,7 +37,14 @@ def authorise(placed: CheckoutPlaced, ctx: Context, ledger: Ledger) -> PaymentAu
 
 @billing.compensates
 def void(
-    cause: CheckoutAbandoned, _authorised: PaymentAuthorised | None, ctx: Context, ledger: Ledger
+    cause: CheckoutAbandoned,
+    _authorised: PaymentAuthorised | None,
+    ctx: Context,
+    ledger: Ledger,
 ) -> PaymentVoided:
     amount = ledger.void(ctx.undoes_key, cause.checkout_id)
-    return PaymentVoided(checkout_id=cause.checkout_id, amount=amount, reason=cause.reason)
+    return PaymentVoided(
+        checkout_id=cause.checkout_id,
+        amount=amount,
+        reason=cause.reason,
+    )

@@ -52,7 +52,11 @@ def split(placed: CheckoutPlaced, _paid: PaymentAuthorised) -> list[SellerOrderP
 
 
 @checkout.handles
-def complete(delivered: list[PackageDelivered], ctx: Context, book: CheckoutBook) -> CheckoutCompleted:
+def complete(
+    delivered: list[PackageDelivered],
+    ctx: Context,
+    book: CheckoutBook,
+) -> CheckoutCompleted:
     checkout_id = delivered[0].checkout_id
     book.end(ctx.idempotency_key, checkout_id, "completed")
     return CheckoutCompleted(checkout_id=checkout_id, packages=len(delivered))
@@ -61,10 +65,17 @@ def complete(delivered: list[PackageDelivered], ctx: Context, book: CheckoutBook
 @checkout.handles
 def abandon(undone: list[PackageCancelled | PackageRefused]) -> CheckoutAbandoned:
     reasons = dict.fromkeys(each.reason for each in undone)
-    return CheckoutAbandoned(checkout_id=undone[0].checkout_id, reason="; ".join(reasons))
+    return CheckoutAbandoned(
+        checkout_id=undone[0].checkout_id,
+        reason="; ".join(reasons),
+    )
 
 
 @checkout.handles
-def fail(cause: PaymentRefused | PaymentVoided, ctx: Context, book: CheckoutBook) -> CheckoutFailed:
+def fail(
+    cause: PaymentRefused | PaymentVoided,
+    ctx: Context,
+    book: CheckoutBook,
+) -> CheckoutFailed:
     book.end(ctx.idempotency_key, cause.checkout_id, "failed")
     return CheckoutFailed(checkout_id=cause.checkout_id, reason=cause.reason)

@@ -36,18 +36,30 @@ def depot() -> Iterator[Depot]:
 
 @delivery.handles
 def carry(
-    package: PackageAccepted, ctx: Context, depot: Depot
+    package: PackageAccepted,
+    ctx: Context,
+    depot: Depot,
 ) -> tuple[PackagePickedUp, PackageDelivered | PackageLost]:
-    checkout_id, seller, quantity = package.checkout_id, package.seller, package.quantity
-    picked_up = PackagePickedUp(checkout_id=checkout_id, seller=seller, quantity=quantity)
+    checkout_id, seller = package.checkout_id, package.seller
+    quantity = package.quantity
+    picked_up = PackagePickedUp(
+        checkout_id=checkout_id,
+        seller=seller,
+        quantity=quantity,
+    )
     lost = package.fragile > FRAGILE_MAX
-    reason = f"{package.fragile} fragile articles from {seller} broke on the way" if lost else ""
+    broken = f"{package.fragile} fragile articles from {seller} broke on the way"
+    reason = broken if lost else ""
     if not depot.carry(ctx.idempotency_key, checkout_id, seller, quantity, lost=lost):
-        # Its undoing has run, and the process died before that was committed. It will run again, if only it finds that
-        # there is something to undo.
+        # Its compensation has run, and the process died before that was committed. It
+        # will run again, if it finds that there is something to undo.
         reason = "this package was taken back before"
     if reason:
-        return picked_up, PackageLost(checkout_id=checkout_id, seller=seller, reason=reason)
+        return picked_up, PackageLost(
+            checkout_id=checkout_id,
+            seller=seller,
+            reason=reason,
+        )
     return picked_up, PackageDelivered(checkout_id=checkout_id, seller=seller)
 
 
@@ -59,7 +71,12 @@ def take_back(
     ctx: Context,
     depot: Depot,
 ) -> PackageReturned:
-    # What became of the package is asked of the depot, not of the event: a crash between picking up and its commit
-    # leaves a package without an event, and that has to come back, too.
+    # The depot knows what became of the package; the event may not. A crash between
+    # picking up and its commit leaves a package without an event.
     back = depot.bring_back(ctx.undoes_key, package.checkout_id, package.quantity)
-    return PackageReturned(checkout_id=package.checkout_id, seller=package.seller, quantity=back, reason=cause.reason)
+    return PackageReturned(
+        checkout_id=package.checkout_id,
+        seller=package.seller,
+        quantity=back,
+        reason=cause.reason,
+    )

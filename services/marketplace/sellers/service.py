@@ -27,23 +27,45 @@ def shelves() -> Iterator[Shelves]:
 
 
 @sellers.handles
-def accept(order: SellerOrderPlaced, ctx: Context, shelves: Shelves) -> PackageAccepted | PackageRefused:
+def accept(
+    order: SellerOrderPlaced,
+    ctx: Context,
+    shelves: Shelves,
+) -> PackageAccepted | PackageRefused:
     checkout_id, seller = order.checkout_id, order.seller
     for line in order.lines:
         if line.quantity > LINE_QUANTITY_MAX:
-            reason = f"{seller} has {LINE_QUANTITY_MAX} of {line.article}, not {line.quantity}"
+            has = f"{seller} has {LINE_QUANTITY_MAX} of {line.article}"
+            reason = f"{has}, not {line.quantity}"
             return PackageRefused(checkout_id=checkout_id, seller=seller, reason=reason)
     quantity = sum(line.quantity for line in order.lines)
     if not shelves.take(ctx.idempotency_key, checkout_id, seller, quantity):
-        return PackageRefused(checkout_id=checkout_id, seller=seller, reason="this package was cancelled before")
+        return PackageRefused(
+            checkout_id=checkout_id,
+            seller=seller,
+            reason="this package was cancelled before",
+        )
     fragile = sum(line.quantity for line in order.lines if line.fragile)
-    return PackageAccepted(checkout_id=checkout_id, seller=seller, quantity=quantity, fragile=fragile)
+    return PackageAccepted(
+        checkout_id=checkout_id,
+        seller=seller,
+        quantity=quantity,
+        fragile=fragile,
+    )
 
 
 @sellers.compensates
 def cancel(
-    returned: PackageReturned, _accepted: PackageAccepted | None, ctx: Context, shelves: Shelves
+    returned: PackageReturned,
+    _accepted: PackageAccepted | None,
+    ctx: Context,
+    shelves: Shelves,
 ) -> PackageCancelled:
     checkout_id, seller = returned.checkout_id, returned.seller
     back = shelves.put_back(ctx.undoes_key, checkout_id, seller, returned.quantity)
-    return PackageCancelled(checkout_id=checkout_id, seller=seller, quantity=back, reason=returned.reason)
+    return PackageCancelled(
+        checkout_id=checkout_id,
+        seller=seller,
+        quantity=back,
+        reason=returned.reason,
+    )

@@ -13,8 +13,8 @@ from typing import Any
 
 from choreo.errors import Problem
 from choreo.service.context import Context, State
+from choreo.service.decorators import WrittenProvider
 from choreo.service.hints import Hint, bare, hints_of, inner, is_event, provided, shown
-from choreo.service.service import WrittenProvider
 
 Kind = type[Any]  # A resource may be of any type.
 _PER = ("service", "step")

@@ -7,18 +7,83 @@ those of one function are in `signature`. `reading` calls `problems_within`.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from types import MappingProxyType
 
 from choreo.errors import Problem
 from choreo.event import Event, Failure
 from choreo.handler import Handler, Kind, Role
 from choreo.saga import Saga, alternatives
+from choreo.service.declaration import Declaration
+from choreo.service.decorators import Service
 from choreo.service.hints import is_event, shown
-from choreo.service.service import Service
 
 NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 SAGA_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NAME_CHARS_MAX = 200
 _OWN_TOPICS = re.compile(r"choreo\..*|.*\.(memory|dlq)")
+
+
+CODES = MappingProxyType(
+    {
+        # One function.
+        "CH001": "A handler has no return hint",
+        "CH002": "A parameter has no type hint",
+        "CH003": "A type hint cannot be resolved",
+        "CH004": "A parameter asks for something that nobody provides",
+        "CH005": "A handler takes no event",
+        "CH006": "A handler returns something that is no event",
+        "CH007": "An event class has no topic",
+        "CH008": "A parameter cannot be passed by position",
+        "CH009": "A parameter mixes events with something else",
+        "CH010": "An event parameter may be None where it never is",
+        "CH011": "Two parameters of a join take the same event",
+        "CH013": "What is decorated is not a function",
+        "CH014": "A generator and its return hint do not fit",
+        "CH015": "A handler's name cannot be used",
+        "CH016": "unless names something that is no event",
+        "CH017": "timeout_s is not a time",
+        "CH018": "thread=True on an asynchronous handler",
+        # One service.
+        "CH020": "A service's name cannot be used",
+        "CH021": "Two handlers have one name",
+        "CH022": "A service has two State classes",
+        "CH023": "A State field has no default",
+        "CH024": "An event's topic is one of choreo's own",
+        "CH025": "A service publishes something that is no event",
+        "CH026": "An event that ends a saga is published from outside",
+        # Compensations and what stands in for a step.
+        "CH030": "A compensation takes no cause or no original",
+        "CH031": "A compensation takes several originals",
+        "CH032": "An original is not an event of its service",
+        "CH033": "An original is a compensation's own event",
+        "CH034": "An optional original has not exactly one handler that emits it",
+        "CH035": "A compensation is caused by what it undoes or emits",
+        "CH036": "unless stands on a handler with a compensation",
+        "CH037": "otherwise names no handler of its service",
+        "CH038": "An otherwise takes something that its handler does not",
+        "CH039": "A deadline cannot be understood",
+        # Sagas.
+        "CH040": "A saga starts, completes or fails with something that is no event",
+        "CH041": "A saga has no completes",
+        "CH042": "A saga's key is no field of its start",
+        "CH043": "An event starts two saga types",
+        "CH044": "A saga type is declared twice",
+        "CH045": "An event that ends a saga is emitted by a service that does not own it",
+        "CH046": "A saga's name cannot be used",
+        "CH047": "An event means two things to one saga",
+        # Resources.
+        "CH050": "A provider does not say what it provides",
+        "CH051": "Two providers provide one type",
+        "CH052": "Providers ask for each other in a circle",
+        "CH053": "A provider asks for something that nobody provides",
+        "CH054": "A resource of the service asks for one of a step",
+        "CH055": "per= is neither service nor step",
+        # Several services.
+        "CH060": "Two services have one name",
+        "CH061": "Two event classes have one type name",
+    }
+)
+"""Code → title."""
 
 
 def problems_within(service: Service, handlers: Sequence[Handler], *, whole: bool) -> list[Problem]:
@@ -217,5 +282,62 @@ def _unless(handlers: Sequence[Handler]) -> Iterator[Problem]:
             yield Problem("CH036", message, each.place, fix)
 
 
-def _alternatives(named: object) -> tuple[type[Event], ...]:
-    return Saga("", starts=Event, completes=named).completes  # type: ignore[arg-type]  # Judged by the callers.
+def problems_between(found: Sequence[Declaration]) -> list[Problem]:
+    """Return what no two services may declare."""
+    return [*_same_service(found), *_same_event(found), *_same_saga(found), *_foreign_ends(found)]
+
+
+def _same_service(found: Sequence[Declaration]) -> Iterator[Problem]:
+    seen: dict[str, Declaration] = {}
+    for each in found:
+        first = seen.setdefault(each.name, each)
+        if first is not each:
+            message = f"two services are called {each.name}, the other one at {first.place}"
+            yield Problem("CH060", message, each.place, "Rename one: the name is the consumer group.")
+
+
+def _same_event(found: Sequence[Declaration]) -> Iterator[Problem]:
+    seen: dict[str, type[Event]] = {}
+    told: set[type[Event]] = set()
+    for each in found:
+        for kind in each.event_types:
+            first = seen.setdefault(kind.__choreo_type__, kind)
+            # One without a topic has no type name, and has been told of where it is used.
+            if first is not kind and kind not in told and kind.__choreo_type__:
+                told.add(kind)
+                message = f"{kind.__choreo_type__} is {_where(first)} and {_where(kind)}"
+                yield Problem("CH061", message, each.place, "Share one class, or give one of them another name=.")
+
+
+def _where(kind: type[Event]) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _same_saga(found: Sequence[Declaration]) -> Iterator[Problem]:
+    names: dict[str, str] = {}
+    starts: dict[type[Event], Saga] = {}
+    for each in found:
+        for saga in each.sagas:
+            if saga.name in names:
+                message = f"saga type {saga.name} is owned by {names[saga.name]} and again by {each.name}"
+                yield Problem("CH044", message, each.place, "Keep one of them: a saga type has one owner.")
+            elif saga.starts in starts:
+                message = f"{saga.starts.__name__} starts {starts[saga.starts].name} and {saga.name}"
+                yield Problem("CH043", message, each.place, "Give each saga type a starting event of its own.")
+            names.setdefault(saga.name, each.name)
+            starts.setdefault(saga.starts, saga)
+
+
+def _foreign_ends(found: Sequence[Declaration]) -> Iterator[Problem]:
+    ends: dict[type[Event], tuple[Declaration, Saga]] = {}
+    for each in found:
+        for saga in each.sagas:
+            ends |= dict.fromkeys((*saga.completes, *saga.fails), (each, saga))
+    for each in found:
+        for one in each.handlers:
+            for kind in one.emits:
+                if kind in ends and ends[kind][0].name != each.name:
+                    owner, saga = ends[kind]
+                    message = f"{one.step} emits {kind.__name__}, which ends {saga.name}, owned by {owner.name}"
+                    fix = f"Emit an event of {each.name}'s own, and let {owner.name} turn it into {kind.__name__}."
+                    yield Problem("CH045", message, one.place, fix)

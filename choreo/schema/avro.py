@@ -1,15 +1,17 @@
-"""Avro schemas with their names resolved.
+"""Avro schemas as the specification has them: resolved, canonical, fingerprinted.
 
-Schemas refer to named types by name, relative to the namespace around them; here a schema becomes a graph of nodes
-in which every reference is the node itself. The resolver of compatibility and the codec's generators walk that
-graph.
+Here a schema becomes a graph in which every reference by name is the node itself, and its canonical form and
+fingerprint are computed. Compatibility, sensitive fields and the codec's generators walk the graph.
 """
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import fastavro
+
 from choreo.errors import SchemaError
-from choreo.schema.form import SENSITIVE
+from choreo.schema.forms import SENSITIVE, Schema
 
 _PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 NESTING_MAX = 100
@@ -17,7 +19,7 @@ DIGITS_MAX = 1000
 
 
 @dataclass(slots=True, eq=False)
-class Node:
+class SchemaNode:
     """One type of a schema.
 
     Attributes:
@@ -38,8 +40,8 @@ class Node:
     logical: str = ""
     name: str = ""
     aliases: tuple[str, ...] = ()
-    inner: "list[Node]" = field(default_factory=list)
-    fields: "list[NodeField]" = field(default_factory=list)
+    inner: "list[SchemaNode]" = field(default_factory=list)
+    fields: "list[SchemaField]" = field(default_factory=list)
     symbols: tuple[str, ...] = ()
     default: str | None = None
     precision: int = 0
@@ -59,18 +61,18 @@ class Node:
 
 
 @dataclass(slots=True, eq=False)
-class NodeField:
+class SchemaField:
     """One field of a record node."""
 
     name: str
-    node: Node
+    node: SchemaNode
     has_default: bool
     sensitive: bool
     aliases: tuple[str, ...] = ()
 
 
 # A schema is JSON of any shape, and one that came over the wire may be wrong in any way.
-def resolve(schema: Any) -> Node:
+def resolve(schema: Any) -> SchemaNode:
     """Return a schema as a graph of nodes.
 
     Raises:
@@ -82,42 +84,42 @@ def resolve(schema: Any) -> Node:
         raise SchemaError(f"not an Avro schema: {error!r}") from error
 
 
-def _node(schema: Any, namespace: str, named: dict[str, Node], depth: int) -> Node:
+def _node(schema: Any, namespace: str, named: dict[str, SchemaNode], depth: int) -> SchemaNode:
     if depth > NESTING_MAX:
         raise SchemaError(f"the schema nests more than {NESTING_MAX} deep")
     if isinstance(schema, str):
         return _by_name(schema, namespace, named)
     if isinstance(schema, list):
-        return Node("union", inner=[_node(branch, namespace, named, depth + 1) for branch in schema])
+        return SchemaNode("union", inner=[_node(branch, namespace, named, depth + 1) for branch in schema])
     kind = schema["type"]
     if not isinstance(kind, str):
         return _node(kind, namespace, named, depth + 1)
     if kind in {"array", "map"}:
         held = schema["items" if kind == "array" else "values"]
-        return Node(kind, inner=[_node(held, namespace, named, depth + 1)])
+        return SchemaNode(kind, inner=[_node(held, namespace, named, depth + 1)])
     if kind in {"record", "error", "enum", "fixed"}:
         return _named(schema, namespace, named, depth)
     node = _by_name(kind, namespace, named)
-    return _logical(Node(kind), schema) if kind in _PRIMITIVES else node
+    return _logical(SchemaNode(kind), schema) if kind in _PRIMITIVES else node
 
 
-def _by_name(name: str, namespace: str, named: dict[str, Node]) -> Node:
+def _by_name(name: str, namespace: str, named: dict[str, SchemaNode]) -> SchemaNode:
     if name in _PRIMITIVES:
-        return Node(name)
+        return SchemaNode(name)
     full_name = name if "." in name or not namespace else f"{namespace}.{name}"
     if full_name not in named:
         raise SchemaError(f"the schema refers to {full_name}, which it does not define before")
     return named[full_name]
 
 
-def _named(schema: dict[str, Any], namespace: str, named: dict[str, Node], depth: int) -> Node:
+def _named(schema: dict[str, Any], namespace: str, named: dict[str, SchemaNode], depth: int) -> SchemaNode:
     own_namespace, _, short = str(schema["name"]).rpartition(".")
     own_namespace = own_namespace or str(schema.get("namespace", namespace))
     full_name = f"{own_namespace}.{short}" if own_namespace else short
     if full_name in named:
         raise SchemaError(f"the schema defines {full_name} twice")
     kind = "record" if schema["type"] == "error" else str(schema["type"])
-    node = named[full_name] = Node(kind, name=full_name, aliases=tuple(map(str, schema.get("aliases", ()))))
+    node = named[full_name] = SchemaNode(kind, name=full_name, aliases=tuple(map(str, schema.get("aliases", ()))))
     if kind == "enum":
         node.symbols = tuple(map(str, schema["symbols"]))
         node.default = schema.get("default")
@@ -129,11 +131,11 @@ def _named(schema: dict[str, Any], namespace: str, named: dict[str, Node], depth
             inner = _node(each["type"], own_namespace, named, depth + 1)
             aliases = tuple(map(str, each.get("aliases", ())))
             name = str(each["name"])
-            node.fields.append(NodeField(name, inner, "default" in each, bool(each.get(SENSITIVE)), aliases))
+            node.fields.append(SchemaField(name, inner, "default" in each, bool(each.get(SENSITIVE)), aliases))
     return node
 
 
-def _logical(node: Node, schema: dict[str, Any]) -> Node:
+def _logical(node: SchemaNode, schema: dict[str, Any]) -> SchemaNode:
     node.logical = str(schema.get("logicalType", ""))
     if node.logical == "decimal":
         node.precision = int(schema["precision"])
@@ -142,3 +144,44 @@ def _logical(node: Node, schema: dict[str, Any]) -> Node:
             # The specification wants such a logical type ignored.
             node.logical, node.precision, node.scale = "", 0, 0
     return node
+
+
+def canonical(schema: Schema) -> str:
+    """Return Avro's parsing canonical form, which leaves out logical types, defaults and everything else of choreo's.
+
+    Raises:
+        SchemaError: If it is no Avro schema.
+    """
+    try:
+        return str(fastavro.schema.to_parsing_canonical_form(schema))
+    except (Exception, RecursionError) as error:
+        # Whatever fastavro makes of something that is no schema, it is not one.
+        raise SchemaError(f"not an Avro schema: {error}") from error
+
+
+def fingerprint(schema: Schema) -> bytes:
+    """Return CRC-64-AVRO of the canonical form: 8 bytes, little-endian, as they stand in a framed record."""
+    # fastavro returns the 8 bytes in hexadecimal, in the order they are written.
+    return bytes.fromhex(fastavro.schema.fingerprint(canonical(schema), "CRC-64-AVRO"))
+
+
+def meaning(schema: Schema) -> str:
+    """Return all that matters to whoever reads what a schema wrote: its form, its logical types and sensitive marks.
+
+    Two schemas of one fingerprint may differ in this, and then their records cannot be told apart.
+
+    Raises:
+        SchemaError: If it is no Avro schema.
+    """
+    return json.dumps(_meaning(resolve(schema), set()))
+
+
+def _meaning(node: SchemaNode, said: set[str]) -> list[Any]:
+    if node.name and node.name in said:
+        return [node.name]
+    said.add(node.name)
+    # Canonical form ignores logical types that Avro does not know, and so does every reader.
+    logical = [node.logical, node.precision, node.scale] if node.logical else []
+    fields = [[each.name, each.sensitive, _meaning(each.node, said)] for each in node.fields]
+    inner = [_meaning(each, said) for each in node.inner]
+    return [node.type, node.name, node.size, logical, list(node.symbols), fields, inner]

@@ -4,14 +4,15 @@ Only comparing and writing files lives here; what stands in them comes from the 
 tests of a project that uses choreo call it.
 """
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
 from choreo.errors import SchemaError
-from choreo.schema.canonical import text
-from choreo.schema.form import Schema
+from choreo.schema.forms import Schema
 from choreo.schema.model import avro_schema
 
 
@@ -59,3 +60,23 @@ def write(types: Iterable[type[BaseModel]], folder: Path) -> dict[Path, str]:
 
 def _content(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def text(schema: Schema) -> str:
+    """Return a schema as it is checked in: two spaces, keys as they are, one newline at the end."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def parsed(source: str) -> dict[str, Any]:
+    """Return the schema of an event that a file's text says.
+
+    Raises:
+        SchemaError: If it says something else.
+    """
+    try:
+        schema = json.loads(source)
+    except ValueError as error:
+        raise SchemaError(f"not JSON: {error}") from error
+    if not isinstance(schema, dict) or schema.get("type") != "record":
+        raise SchemaError("an event's schema is a record")
+    return schema

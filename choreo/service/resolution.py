@@ -14,12 +14,11 @@ from choreo.event import Event
 from choreo.handler import Handler, Role
 from choreo.saga import Saga
 from choreo.schema import avro_schema
-from choreo.service.between import problems_between
 from choreo.service.declaration import Declaration
-from choreo.service.provision import providers_of
-from choreo.service.service import Service
+from choreo.service.decorators import Service
+from choreo.service.providers import providers_of
 from choreo.service.signature import Reader
-from choreo.service.wiring import owned, problems_within, published
+from choreo.service.validation import owned, problems_between, problems_within, published
 
 VERSION_CHARS = 12
 _SIGNATURE_CODES = frozenset(f"CH0{number:02d}" for number in range(1, 19))
