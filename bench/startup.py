@@ -16,7 +16,7 @@ from choreo.runtime.topics import apply_topics
 from choreo.service import declarations
 from tests.brokers import free_port
 
-CLI = [sys.executable, "-m", "choreo.cli"]
+CLI = [sys.executable, "-m", "choreo"]
 READY_TIMEOUT_S = 60.0
 
 

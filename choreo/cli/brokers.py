@@ -4,22 +4,18 @@ The shared flags, the command file and making `Settings` and a transport of them
 does not. Every command that talks to Kafka is decorated with `broker_options`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from choreo.cli.group import EXIT_USAGE, Told
-from choreo.cli.properties import parse, translated
+from choreo.cli import client_properties
+from choreo.cli.command_group import EXIT_USAGE, CommandFailed, bundle
 
 if TYPE_CHECKING:
     from choreo.settings import Settings
     from choreo.transport import Transport
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +28,9 @@ class Brokers:
         properties: `name=value`, each a client property.
     """
 
-    bootstrap_server: str | None
-    command_config: str | None
-    properties: tuple[str, ...]
+    bootstrap_server: str | None = None
+    command_config: str | None = None
+    properties: tuple[str, ...] = ()
 
     def arguments(self) -> list[str]:
         """Return the same as arguments, for worker processes."""
@@ -50,21 +46,16 @@ class Brokers:
                 checks them.
 
         Raises:
-            Told: With exit code 2, if a value cannot be.
+            CommandFailed: With exit code 2, if a value cannot be.
         """
         kafka: dict[str, str] = {}
         if self.command_config is not None:
-            path = Path(self.command_config)
-            try:
-                text = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise click.UsageError(f"--command-config {path} cannot be read: {error}") from None
-            kafka |= translated(parse(text), str(path))
+            kafka |= client_properties.read(Path(self.command_config))
         for each in self.properties:
             name, equals, value = each.partition("=")
             if not equals or not name.strip():
                 raise click.UsageError(f"-X {each} is not name=value")
-            kafka |= translated({name.strip(): value}, f"-X {name}")
+            kafka |= client_properties.translated({name.strip(): value}, f"-X {name}")
         given = {name: value for name, value in named.items() if value is not None}
         if self.bootstrap_server is not None:
             given["bootstrap_servers"] = self.bootstrap_server
@@ -73,7 +64,11 @@ class Brokers:
 
 
 def read_settings(**given: Any) -> "Settings":
-    """Return the settings, saying for people what cannot be. Untyped because pydantic checks them."""
+    """Return the settings. `given` is untyped because pydantic checks it.
+
+    Raises:
+        CommandFailed: With exit code 2, if a value cannot be.
+    """
     # Reading settings takes longer to import than help may take to appear.
     from pydantic import ValidationError
 
@@ -82,7 +77,7 @@ def read_settings(**given: Any) -> "Settings":
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise Told([str(problem) for problem in setting_problems(error)], EXIT_USAGE) from None
+        raise CommandFailed([str(problem) for problem in setting_problems(error)], EXIT_USAGE) from None
 
 
 def connect(settings: "Settings") -> "Transport":
@@ -92,36 +87,23 @@ def connect(settings: "Settings") -> "Transport":
     return KafkaTransport(settings.kafka_config())
 
 
-def broker_options(command: F) -> F:
-    """Give a command the flags of Kafka's own tools; it gets them as `brokers`, a `Brokers`."""
-
-    @wraps(command)
-    def with_brokers(
-        *args: Any,
-        bootstrap_server: str | None,
-        command_config: str | None,
-        command_property: tuple[str, ...],
-        **kwargs: Any,
-    ) -> Any:
-        return command(*args, brokers=Brokers(bootstrap_server, command_config, command_property), **kwargs)
-
-    decorated: Any = with_brokers
-    for option in (
-        click.option(
-            "-X",
-            "--command-property",
-            multiple=True,
-            metavar="NAME=VALUE",
-            help="A client property; may be given several times.",
-        ),
-        click.option(
-            "--command-config",
-            metavar="FILE",
-            type=click.Path(exists=True, dir_okay=False),
-            help="A client.properties file, as Kafka's own tools take it.",
-        ),
-        click.option("--bootstrap-server", metavar="HOST:PORT", help="Brokers to ask first, joined by commas."),
-    ):
-        decorated = option(decorated)
-    result: F = decorated
-    return result
+broker_options = bundle(
+    "brokers",
+    Brokers,
+    click.option("--bootstrap-server", metavar="HOST:PORT", help="Brokers to ask first, joined by commas."),
+    click.option(
+        "--command-config",
+        metavar="FILE",
+        type=click.Path(exists=True, dir_okay=False),
+        help="A client.properties file, as Kafka's own tools take it.",
+    ),
+    click.option(
+        "-X",
+        "--command-property",
+        "properties",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A client property; may be given several times.",
+    ),
+)
+"""Gives a command the flags of Kafka's own tools; it gets them as `brokers`, a `Brokers`."""

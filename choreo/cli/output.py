@@ -1,4 +1,4 @@
-"""Printing: tables and JSON on standard output, logs on standard error.
+"""Printing: tables and JSON on standard output; logs, notes and progress on standard error.
 
 How things look in a terminal lives here, states with their icons and colours among it; what is printed does not.
 Every command prints through this.
@@ -8,7 +8,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 PLAIN_COLUMNS = 200
+QUICK_S = 1.0
+"""Work that is done by then shows no progress."""
 
 # Icon and colour; the word always stands beside them, for those who see neither.
 LOOKS = {
@@ -99,8 +103,59 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, numb
     console().print(table)
 
 
+@contextmanager
+def progress(
+    title: str, total: int | None, *, hidden: bool = False, on: "Console | None" = None
+) -> Iterator[Callable[[int], None]]:
+    """Show how far work has come, on a terminal's standard error, once it has taken longer than `QUICK_S`.
+
+    Args:
+        title: What is done, such as "reading".
+        total: How much there is; None where that is not known.
+        hidden: Show nothing where standard output is a terminal, too: the data printed there would run into it.
+        on: Where it appears; standard error unless given.
+
+    Yields:
+        What counts so many more as done.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=on or Console(stderr=True),
+        transient=True,
+        # What is printed meanwhile is data, and stays on standard output.
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    task = bar.add_task(title, total=total)
+    wanted = bar.console.is_terminal and not (hidden and sys.stdout.isatty())
+    quick_until = time.monotonic() + QUICK_S
+
+    def advance(count: int) -> None:
+        bar.advance(task, count)
+        if wanted and not bar.live.is_started and time.monotonic() >= quick_until:
+            bar.start()
+
+    try:
+        yield advance
+    finally:
+        if bar.live.is_started:
+            bar.stop()
+
+
+def counted(number: int, thing: str) -> str:
+    """Return how many there are of a thing, such as `1 crash` or `1,200 crashes`."""
+    plural = f"{thing}es" if thing.endswith(("h", "s")) else f"{thing}s"
+    return f"{number:,} {thing if number == 1 else plural}"
+
+
 def printable(text: str) -> str:
-    """Return a text from elsewhere with what a terminal would obey made visible."""
+    """Return a text from elsewhere with its control characters escaped, which a terminal would obey."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 

@@ -1,7 +1,7 @@
-"""From a TARGET on the command line to services.
+"""From a TARGET on the command line to services, or to manifests.
 
-Importing `module:attribute`, modules and folders, and saying what is wrong with a target, lives here; what is done
-with the services does not. Every command that takes a TARGET calls `load`.
+Importing `module:attribute`, modules and folders, reading files of manifests, and saying what is wrong with a target,
+live here; what is done with the services does not. Every command that takes a TARGET calls `load`.
 """
 
 import re
@@ -12,14 +12,19 @@ from importlib import import_module
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import click
 
-from choreo.cli.group import Told
-from choreo.errors import ChoreoError
+from choreo.cli.command_group import CommandFailed
+from choreo.errors import ChoreoError, SchemaError
 from choreo.service import Service
 
+if TYPE_CHECKING:
+    from choreo.manifest import Manifest
+
 MODULES_MAX = 5000
+_STDIN = "-"
 _SKIPPED = re.compile(r"(test_.*|.*_test|conftest|setup|__main__)\.py")
 _MENTIONS_SERVICE = re.compile(rb"\bService\b")
 
@@ -41,6 +46,36 @@ def load(targets: Sequence[str]) -> list[Service]:
         for service in _services(target):
             found[id(service)] = service
     return list(found.values())
+
+
+def load_with_manifests(targets: Sequence[str]) -> "tuple[list[Service], list[Manifest]]":
+    """Return the services that targets name, and the manifests in those that are files of them.
+
+    Args:
+        targets: As for `load`; or a name that ends in .json, or - for standard input: what `choreo describe --json`
+            prints.
+
+    Raises:
+        SchemaError: If such a file holds something else; names it.
+        click.FileError: If one cannot be read.
+    """
+    files = [each for each in targets if each == _STDIN or each.endswith(".json")]
+    services = load([each for each in targets if each not in files])
+    return services, [manifest for file in files for manifest in _manifests(file)]
+
+
+def _manifests(file: str) -> "list[Manifest]":
+    from pydantic import TypeAdapter, ValidationError
+
+    from choreo.manifest import Manifest
+
+    with click.open_file(file, "rb") as opened:
+        body = opened.read()
+    try:
+        return TypeAdapter(list[Manifest]).validate_json(body)
+    except ValidationError as error:
+        message = f"{file} holds no manifests, as choreo describe --json prints them: {error}"
+        raise SchemaError(message) from error
 
 
 def _services(target: str) -> list[Service]:
@@ -146,7 +181,7 @@ def _importable(path: Path) -> bool:
     return path.suffix == ".py" or (path.is_dir() and path.name.isidentifier())
 
 
-def _broken(name: str, target: str, error: Exception) -> Told:
+def _broken(name: str, target: str, error: Exception) -> CommandFailed:
     """Return the error for a module that raised while it was imported, with the line of the user's that did."""
     if isinstance(error, SyntaxError):
         place = f"{error.filename}:{error.lineno}"
@@ -154,4 +189,4 @@ def _broken(name: str, target: str, error: Exception) -> Told:
         frames = [frame for frame in extract_tb(error.__traceback__) if "importlib" not in frame.filename]
         place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else name
     text = f"{target}: importing {name} failed: {type(error).__name__}: {error}".splitlines()
-    return Told([*text, place])
+    return CommandFailed([*text, place])

@@ -239,7 +239,7 @@ class Chaos:
 
     def redrive(self, patience_s: float) -> list[str]:
         """Send what could not be read to its topic again: it is set aside again, and does no harm."""
-        command = [sys.executable, "-m", "choreo.cli", "dlq", "redrive", "errands", "--all", "--yes"]
+        command = [sys.executable, "-m", "choreo", "dlq", "redrive", "errands", "--all", "--yes"]
         command += ["--actor", "chaos", "--reason", "chaos", "--bootstrap-server", self.cluster.bootstrap_servers]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -82,8 +82,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
 
         def open_desk(*broken: str) -> Desk:
             opened = stack.enter_context(Desk(tmp_path / "tracker.db", *broken))
-            for module in ("asking", "dlq"):
-                monkeypatch.setattr(f"choreo.cli.{module}.connect", lambda _: Kept(opened.broker))
+            for module in ("parked", "dlq"):
+                monkeypatch.setattr(f"choreo.cli.commands.{module}.connect", lambda _: Kept(opened.broker))
             return opened
 
         yield open_desk
@@ -110,7 +110,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def begin(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "choreo.cli", *arguments]
+        command = [sys.executable, "-m", "choreo", *arguments]
         started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ))
         return started[-1]
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from choreo.cli import main
-from choreo.cli.letters import Letter, Place, dump, read
+from choreo.cli.dead_letters import DeadLetter, LetterPosition, dump, read
 from choreo.errors import UndecodableRecord
 from choreo.event import saga_id_for
 from choreo.runtime.notes import dead_letter
@@ -239,17 +239,17 @@ def test_places_are_read_where_they_are_and_nothing_else(desk: OpenDesk):
     broker.create([TopicSpec("old.dlq", 2)])
     broker.write([Outgoing("old.dlq", None, str(number).encode(), [], number % 2) for number in range(10)])
 
-    def values(*places: Place) -> list[bytes | None]:
+    def values(*places: LetterPosition) -> list[bytes | None]:
         return sorted((each.value for each in read(broker, "old.dlq", places)), key=str)
 
-    assert values(Place(0, 1)) == [b"2"]
-    assert values(Place(0, 4), Place(1, 0), Place(0, 0)) == [b"0", b"1", b"8"]
-    assert values(Place(0, 5), Place(2, 0)) == []
+    assert values(LetterPosition(0, 1)) == [b"2"]
+    assert values(LetterPosition(0, 4), LetterPosition(1, 0), LetterPosition(0, 0)) == [b"0", b"1", b"8"]
+    assert values(LetterPosition(0, 5), LetterPosition(2, 0)) == []
     assert len(list(read(broker, "old.dlq"))) == 10
 
 
 def test_a_letter_is_read_as_far_as_it_says_anything():
-    letter = Letter.of(
+    letter = DeadLetter.of(
         Record("x.dlq", 1, 2, None, None, [("choreo_dlq_offset", b"many"), ("choreo_dlq_topic", None)], 5)
     )
     assert letter.plain() | {"position": "1:2", "offset": None, "topic": "", "key": None} == letter.plain()

@@ -1,4 +1,4 @@
-from choreo.cli.events import Tail
+from choreo.cli.commands.events import Tail
 from choreo.tracker.decoding import Decoder
 from choreo.tracker.view import EventView
 from tests.tracker.orders import MANIFESTS, Topics, completed, placed

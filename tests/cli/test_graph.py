@@ -110,7 +110,7 @@ class Terminal:
 def test_text_is_coloured_for_people_unless_they_say_no(
     no_colour: str, coloured: bool, trip: str, choreo: Choreo, monkeypatch: pytest.MonkeyPatch
 ):
-    from choreo.cli.graph import graph
+    from choreo.cli.commands.graph import graph
 
     plain = choreo("graph", trip, "--format", "text").stdout
     terminal = Terminal()

@@ -61,7 +61,7 @@ def test_list_filters(desk: OpenDesk, choreo: Choreo, flags: tuple[str, ...], st
 
 
 def test_list_goes_through_all_pages(desk: OpenDesk, choreo: Choreo, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("choreo.cli.waiting.PAGE_SAGAS", 2)
+    monkeypatch.setattr("choreo.cli.parked_steps.PAGE_SAGAS", 2)
     sagas = desk("answer").ask(*(f"a-{number}" for number in range(5)))
     assert {each["saga_id"] for each in items(choreo("parked", "list", "--json"))} == set(sagas)
 
@@ -313,7 +313,7 @@ def test_a_topic_that_is_missing_is_told_with_what_to_type(
     from choreo.testing.broker import MemoryBroker
 
     desk("answer").ask("a-1")
-    monkeypatch.setattr("choreo.cli.asking.connect", lambda _: MemoryBroker())
+    monkeypatch.setattr("choreo.cli.commands.parked.connect", lambda _: MemoryBroker())
     result = choreo("parked", "retry", "--all", *WHO, "--yes")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "CH080 topic choreo.commands does not exist" in result.stderr

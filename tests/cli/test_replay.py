@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from choreo.cli import replay as command
 from choreo.cli.brokers import connect
+from choreo.cli.commands import replay as command
 from choreo.cli.target import load
 from choreo.kafka.embedded import EmbeddedTransport
 from choreo.replay import SAGAS_MAX

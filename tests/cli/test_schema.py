@@ -206,7 +206,7 @@ class TestAgainstGit:
         slow.write_text("#!/bin/sh\nexec sleep 60\n")
         slow.chmod(0o755)
         monkeypatch.setenv("PATH", f"{slow.parent.resolve()}:{os.environ['PATH']}")
-        monkeypatch.setattr("choreo.cli.revision.GIT_TIMEOUT_S", 0.05)
+        monkeypatch.setattr("choreo.cli.known_schemas.GIT_TIMEOUT_S", 0.05)
         stopped = choreo("schema", "check", trip, "--against-git", "main")
         assert (stopped.exit_code, "took longer than 0.05 s" in stopped.stderr) == (1, True)
 
@@ -223,7 +223,7 @@ class TestAgainstRunningServices:
     def broker(self, monkeypatch: pytest.MonkeyPatch) -> MemoryBroker:
         broker = MemoryBroker()
         broker.create([TopicSpec(MANIFESTS, 1)])
-        monkeypatch.setattr("choreo.cli.running.connect", lambda _: Kept(broker))
+        monkeypatch.setattr("choreo.cli.live_system.connect", lambda _: Kept(broker))
         return broker
 
     @pytest.fixture
@@ -303,7 +303,7 @@ class TestAgainstRunningServices:
     ):
         announce(broker, self.running(trip))
         monkeypatch.setattr("choreo.testing.clients.MemoryReader.poll", lambda *_: [])
-        monkeypatch.setattr("choreo.cli.running.READING_S_MAX", 0.0)
+        monkeypatch.setattr("choreo.cli.live_system.READING_S_MAX", 0.0)
         silent = check()
         assert (silent.exit_code, "choreo.manifests could not be read to its end" in silent.stderr) == (1, True)
 

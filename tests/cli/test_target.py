@@ -3,7 +3,7 @@ from pathlib import Path
 import click
 import pytest
 
-from choreo.cli.group import Told
+from choreo.cli.command_group import CommandFailed
 from choreo.cli.target import load
 from choreo.errors import ChoreoError
 
@@ -70,7 +70,7 @@ def test_a_wrong_target_is_told_with_what_it_could_have_meant(trip: str, target:
 )
 def test_a_module_that_does_not_import_is_told_with_its_line(trip: str, body: str, said: str):
     (Path(trip) / "broken.py").write_text(body)
-    with pytest.raises(Told) as caught:
+    with pytest.raises(CommandFailed) as caught:
         load([f"{trip}.broken"])
     assert said in caught.value.message
 

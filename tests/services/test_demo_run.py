@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def demo(*arguments):
-    command = [sys.executable, "-m", "choreo.cli", "demo", *arguments]
+    command = [sys.executable, "-m", "choreo", "demo", *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

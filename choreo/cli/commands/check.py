@@ -1,0 +1,131 @@
+"""`choreo check`: what is wrong with services, each and together.
+
+Arguments and the forms of the report live here, one for people and those that machines read; finding what is wrong
+does not (`lints`). It needs no broker, unless it is to look at a system that runs (`against`), and belongs in a build.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from choreo.cli.command_group import EXIT_PROBLEMS
+from choreo.cli.live_system import LiveSystem, against_options
+from choreo.cli.output import counted, note, print_json
+from choreo.cli.target import load_with_manifests
+from choreo.errors import Problem
+
+_PLACE = re.compile(r"(?P<file>.+):(?P<line>\d+)")
+
+
+@click.command()
+@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "github", "sarif"]),
+    default="text",
+    show_default=True,
+    help="text for people, github for annotations in a workflow, sarif for code scanning.",
+)
+@click.option("--strict", is_flag=True, help="Warnings count as problems.")
+@against_options
+def check(targets: tuple[str, ...], form: str, strict: bool, against: LiveSystem | None) -> None:  # noqa: FBT001 - click's form
+    """Check every TARGET and how they work together. Exit code 1 if something is wrong; warnings alone are fine.
+
+    Name all services that work together: what one emits is looked for in the others. A TARGET may also be a file of
+    manifests, as `choreo describe --json` prints them: a name that ends in .json, or - for standard input.
+    """
+    from choreo.lints import WARNINGS, check
+
+    services, beside = load_with_manifests(targets)
+    if against is None:
+        problems, warnings = check(*services, beside=beside), WARNINGS
+    else:
+        problems, warnings = against.check(*services, beside=beside)
+    _FORMS[form](problems, warnings)
+    wrong = sum(problem.code not in warnings for problem in problems)
+    warned = len(problems) - wrong
+    if form == "text":
+        totals = [counted(number, what) for number, what in ((wrong, "problem"), (warned, "warning")) if number]
+        note(", ".join(totals) or "Nothing is wrong.")
+    if wrong or (strict and warned):
+        raise click.exceptions.Exit(EXIT_PROBLEMS)
+
+
+def _text(problems: Sequence[Problem], warnings: frozenset[str]) -> None:
+    for problem in problems:
+        warned = problem.code in warnings
+        word = click.style("warning" if warned else "error", fg="yellow" if warned else "red", bold=True)
+        click.echo(f"{word}  {click.style(problem.code, bold=True)}  {problem.message}")
+        if problem.place:
+            click.echo(f"    at   {_near(problem.place)}")
+        click.echo(f"    fix  {problem.fix}")
+        click.echo()
+
+
+def _json(problems: Sequence[Problem], warnings: frozenset[str]) -> None:
+    print_json(
+        [{"level": _level(problem, warnings), **asdict(problem), "place": _near(problem.place)} for problem in problems]
+    )
+
+
+def _github(problems: Sequence[Problem], warnings: frozenset[str]) -> None:
+    """Print workflow commands: https://docs.github.com/actions/reference/workflow-commands-for-github-actions."""
+    for problem in problems:
+        file, line = _parts(problem.place)
+        where = f"file={_property(file)},line={line}," if file else ""
+        text = f"{problem.message}. {problem.fix}".replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+        click.echo(f"::{_level(problem, warnings)} {where}title={problem.code}::{text}")
+
+
+def _sarif(problems: Sequence[Problem], warnings: frozenset[str]) -> None:
+    """Print SARIF 2.1.0 (OASIS): one run, a rule for each code that was met."""
+    from choreo.lints import CODES
+
+    rules = [
+        {"id": code, "shortDescription": {"text": CODES[code]}}
+        for code in sorted({problem.code for problem in problems})
+    ]
+    results: list[dict[str, Any]] = []
+    for problem in problems:
+        text = f"{problem.message}. {problem.fix}"
+        result: dict[str, Any] = {"ruleId": problem.code, "level": _level(problem, warnings), "message": {"text": text}}
+        file, line = _parts(problem.place)
+        if file:
+            artifact = {"uri": quote(file)}
+            result["locations"] = [{"physicalLocation": {"artifactLocation": artifact, "region": {"startLine": line}}}]
+        results.append(result)
+    print_json(
+        {
+            "version": "2.1.0",
+            "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+            "runs": [{"tool": {"driver": {"name": "choreo", "rules": rules}}, "results": results}],
+        }
+    )
+
+
+_FORMS = {"text": _text, "json": _json, "github": _github, "sarif": _sarif}
+
+
+def _level(problem: Problem, warnings: frozenset[str]) -> str:
+    return "warning" if problem.code in warnings else "error"
+
+
+def _parts(place: str) -> tuple[str, int]:
+    found = _PLACE.fullmatch(_near(place))
+    return (found["file"], int(found["line"])) if found else ("", 1)
+
+
+def _near(place: str) -> str:
+    """Return a place as seen from here, where it lies below."""
+    here = f"{Path.cwd()}/"
+    return place.removeprefix(here)
+
+
+def _property(text: str) -> str:
+    return text.replace("%", "%25").replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,314 @@
+"""`choreo dlq list|show|redrive`: records that a service could not read.
+
+Arguments and printing live here; reading dead letters is `dead_letters`', and sending records back `paced_sender`'s.
+Nothing is taken out of a service's dead letters: Kafka removes them as the topic's retention says.
+"""
+
+import base64
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from heapq import heappush, heappushpop
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from choreo.cli.brokers import Brokers, broker_options, connect
+from choreo.cli.command_group import CommandFailed
+from choreo.cli.confirmation import SAMPLE_MAX, Confirmation, Preview, confirmation_options, rate_option
+from choreo.cli.dead_letters import DeadLetter, LetterPosition, again, dump, read, text
+from choreo.cli.output import counted, json_option, note, print_json, print_table, progress, span
+
+if TYPE_CHECKING:
+    from choreo.settings import Settings
+    from choreo.transport import Outgoing, Record, Transport
+
+DUMP_BYTES_MAX = 512
+LIMIT_DEFAULT = 50
+LIMIT_MAX = 10_000
+
+
+class _PositionType(click.ParamType[LetterPosition]):
+    name = "position"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> LetterPosition:
+        if isinstance(value, LetterPosition):
+            return value
+        try:
+            return LetterPosition.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+_why = click.option("--why", metavar="REASON", help="Those with this reason only, such as unknown-type.")
+
+
+@click.group()
+def dlq() -> None:
+    """See the records that a service could not read, and give them another chance."""
+
+
+def _topic(transport: "Transport", service: str) -> str:
+    name = f"{service}.dlq"
+    if name not in transport.describe([name]):
+        raise CommandFailed([f"There is no topic {name}, so there are no dead letters of a service {service}."])
+    return name
+
+
+def _letters(records: Iterable["Record"], why: str | None) -> Iterator[tuple["Record", DeadLetter]]:
+    with progress("reading", None) as advance:
+        for record in records:
+            advance(1)
+            letter = DeadLetter.of(record)
+            if why is None or letter.reason == why:
+                yield record, letter
+
+
+@dlq.command("list")
+@click.argument("service")
+@_why
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(1, LIMIT_MAX),
+    default=LIMIT_DEFAULT,
+    show_default=True,
+    help="At most so many, the newest.",
+)
+@broker_options
+@json_option
+def list_letters(
+    service: str,
+    why: str | None,
+    limit: int,
+    brokers: Brokers,
+    as_json: bool,  # noqa: FBT001 - click's form
+) -> None:
+    """List the dead letters of SERVICE, the newest first."""
+    newest: list[tuple[int, int, DeadLetter]] = []
+    total = 0
+    with closing(connect(brokers.settings())) as transport:
+        for _, letter in _letters(read(transport, _topic(transport, service)), why):
+            total += 1
+            entry = (letter.timestamp_ms, total, letter)
+            if len(newest) < limit:
+                heappush(newest, entry)
+            else:
+                heappushpop(newest, entry)
+    letters = [letter for _, _, letter in sorted(newest, reverse=True)]
+    if as_json:
+        print_json({"items": [letter.plain() for letter in letters], "count": total})
+        return
+    if letters:
+        print_table(
+            ["position", "was at", "reason", "failed at", "key", "error"],
+            [(each.position, each.was_at, each.reason, each.failed_at, each.key, each.error) for each in letters],
+        )
+    note(f"{len(letters):,} of {total:,} dead letters" if total > len(letters) else f"{total:,} dead letters")
+
+
+@dlq.command()
+@click.argument("service")
+@click.argument("position", type=_PositionType())
+@click.option("--raw", is_flag=True, help="Write the value's bytes to standard output, and nothing else.")
+@broker_options
+@json_option
+def show(
+    service: str,
+    position: LetterPosition,
+    raw: bool,  # noqa: FBT001 - click's form
+    brokers: Brokers,
+    as_json: bool,  # noqa: FBT001 - click's form
+) -> None:
+    """Show the dead letter of SERVICE at POSITION (partition:offset), with all headers. Nothing in it is masked."""
+    if raw and as_json:
+        raise click.UsageError("--raw and --json are two ways of printing: say one.")
+    with closing(connect(brokers.settings())) as transport:
+        topic = _topic(transport, service)
+        record = next(read(transport, topic, [position]), None)
+    if record is None:
+        raise CommandFailed([f"{topic} holds no record at {position}."])
+    if raw:
+        click.echo(record.value or b"", nl=False)
+    elif as_json:
+        headers = [[name, text(value)] for name, value in record.headers]
+        value = None if record.value is None else base64.b64encode(record.value).decode("ascii")
+        print_json(DeadLetter.of(record).plain() | {"headers": headers, "value_base64": value})
+    else:
+        _print(record)
+
+
+def _print(record: "Record") -> None:
+    letter = DeadLetter.of(record)
+    click.echo(click.style(f"{record.topic} {letter.position}", bold=True) + f"  {letter.reason}")
+    for title, told in (
+        ("error", letter.error),
+        ("was at", letter.was_at),
+        ("failed at", letter.failed_at),
+        ("key", letter.key if letter.key is not None else "(none)"),
+    ):
+        click.echo(f"  {title:<11}{told}")
+    click.echo("headers")
+    for name, value in record.headers:
+        click.echo(f"  {name}: {text(value)}")
+    if record.value is None:
+        click.echo("no value")
+        return
+    more = f", the first {DUMP_BYTES_MAX} here; --raw writes all" if len(record.value) > DUMP_BYTES_MAX else ""
+    click.echo(f"value of {len(record.value):,} bytes{more}")
+    for line in dump(record.value, DUMP_BYTES_MAX):
+        click.echo(f"  {line}")
+
+
+@dlq.command()
+@click.argument("service")
+@click.argument("positions", metavar="[POSITION...]", type=_PositionType(), nargs=-1)
+@_why
+@click.option("--all", "everything", is_flag=True, help="Every dead letter.")
+@rate_option
+@confirmation_options
+@broker_options
+@json_option
+def redrive(  # noqa: PLR0913, PLR0917 - one parameter a flag
+    service: str,
+    positions: tuple[LetterPosition, ...],
+    why: str | None,
+    everything: bool,  # noqa: FBT001 - click's form
+    rate: float,
+    confirmation: Confirmation,
+    brokers: Brokers,
+    as_json: bool,  # noqa: FBT001 - click's form
+) -> None:
+    """Send dead letters of SERVICE to the topic they were in, with their own bytes, key and headers.
+
+    Choose them by POSITION (partition:offset), by --why, or take --all. It is safe to do twice: event ids stay the
+    same, and who has read an event already drops it.
+    """
+    if bool(positions) + (why is not None) + everything != 1:
+        raise click.UsageError("Say which dead letters: POSITION..., or --why REASON, or --all.")
+    settings = brokers.settings()
+    with closing(connect(settings)) as transport:
+        topic = _topic(transport, service)
+        chosen = Chosen()
+        for _, letter in _letters(read(transport, topic, positions or None), why):
+            chosen.add(letter, settings)
+        _check(chosen, positions, topic, transport)
+        preview = Preview(
+            count=len(chosen.positions),
+            words=f"redrive {counted(len(chosen.positions), 'dead letter')} of {service}",
+            sample=[f"{each.position} to {each.topic}: {each.told}" for each in chosen.sample],
+            items=[each.plain() for each in chosen.sample],
+            warnings=chosen.warnings(settings),
+        )
+        if confirmation.given(preview, as_json=as_json):
+            _redrive(transport, service, chosen.positions, confirmation, rate, as_json=as_json)
+
+
+@dataclass(slots=True)
+class Chosen:
+    """The dead letters that are meant: where they are, and what a person should see of them.
+
+    Attributes:
+        positions: Of those that can go back.
+        sample: Some of them.
+        topics: Where they go.
+        lost: How many do not say where they were.
+        old: How many failed longer ago than a service remembers an ended saga.
+    """
+
+    positions: dict[LetterPosition, None] = field(default_factory=dict)
+    sample: list[DeadLetter] = field(default_factory=list)
+    topics: set[str] = field(default_factory=set)
+    lost: int = 0
+    old: int = 0
+
+    @property
+    def left_alone(self) -> str:
+        """How many cannot go back, in words."""
+        return f"Left alone, for they do not say which topic they were in: {self.lost:,}."
+
+    def add(self, letter: DeadLetter, settings: "Settings") -> None:
+        """Take one more."""
+        if not letter.topic:
+            self.lost += 1
+            return
+        self.positions[letter.position] = None
+        self.topics.add(letter.topic)
+        self.old += letter.failed_before(datetime.now(UTC) - settings.remember_for)
+        if len(self.sample) < SAMPLE_MAX:
+            self.sample.append(letter)
+
+    def warnings(self, settings: "Settings") -> list[str]:
+        """Say what a person should know before saying yes."""
+        told = []
+        if self.lost:
+            told.append(self.left_alone)
+        if self.old:
+            told.append(
+                f"Older than remember_for ({span(settings.remember_for.total_seconds())}): {self.old:,}. Services may "
+                "have forgotten sagas that have ended since, and would run their steps again."
+            )
+        return told
+
+
+def _check(chosen: Chosen, positions: Sequence[LetterPosition], topic: str, transport: "Transport") -> None:
+    from choreo.cli.paced_sender import require
+    from choreo.runtime.notes import JOURNAL
+
+    if missing := [] if chosen.lost else [each for each in positions if each not in chosen.positions]:
+        raise CommandFailed([f"{topic} holds no record at {each}." for each in missing])
+    if not chosen.positions:
+        raise CommandFailed([chosen.left_alone if chosen.lost else "There is no such dead letter."])
+    require(transport, [*chosen.topics, JOURNAL])
+
+
+def _redrive(
+    transport: "Transport",
+    service: str,
+    positions: Collection[LetterPosition],
+    confirmation: Confirmation,
+    rate: float,
+    *,
+    as_json: bool,
+) -> None:
+    from choreo.cli.paced_sender import conclude, send
+
+    # Letters may be large, so they are read again one after another; of those on their way a line is kept.
+    on_their_way: dict[int, DeadLetter] = {}
+
+    def chains() -> Iterator[Sequence["Outgoing"]]:
+        for number, record in zip(count(), read(transport, f"{service}.dlq", positions), strict=False):
+            letter = DeadLetter.of(record)
+            on_their_way[number] = letter
+            yield [again(record, letter.topic), *_note(letter, service, confirmation)]
+
+    def told(number: int) -> None:
+        letter = on_their_way.pop(number)
+        if as_json:
+            print_json(letter.plain())
+
+    sent = send(transport, chains(), total=len(positions), rate=rate, told=told, quiet=as_json)
+    conclude(sent, len(positions), "dead letter")
+
+
+def _note(letter: DeadLetter, service: str, confirmation: Confirmation) -> list["Outgoing"]:
+    """Return the note of who did it, where there is a saga to note it on."""
+    from choreo.event import uuid7
+    from choreo.runtime.notes import journal
+    from choreo.step import Note
+
+    if not letter.saga_id:
+        return []
+    done = Note(
+        "redriven",
+        reason=confirmation.reason,
+        error=letter.told,
+        event_type=letter.event_type,
+        event_id=letter.event_id,
+        actor=confirmation.actor,
+        # Each time is a note of its own: that it was done twice is worth knowing.
+        command_id=uuid7(),
+    )
+    return [journal(done, service, letter.saga_id, letter.saga_type, datetime.now(UTC))]

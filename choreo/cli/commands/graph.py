@@ -1,0 +1,93 @@
+"""`choreo graph`: services as a picture, or as a contract for other tools.
+
+Arguments and choosing the form live here; drawing does not (`diagram`, `asyncapi`). It needs no
+broker.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from choreo.cli.output import console, json_option, print_json
+from choreo.cli.target import load_with_manifests
+
+if TYPE_CHECKING:
+    from choreo.manifest import Manifest
+
+
+@click.command()
+@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["mermaid", "dot", "svg", "text", "asyncapi"]),
+    default="mermaid",
+    show_default=True,
+    help="mermaid for Markdown, dot for Graphviz, svg for a browser, text for here, asyncapi for AsyncAPI 3 in JSON.",
+)
+@json_option
+def graph(targets: tuple[str, ...], form: str, as_json: bool) -> None:  # noqa: FBT001 - click's form
+    """Draw the choreography of every TARGET together; --json prints it as data.
+
+    A TARGET may also be a file of manifests, as `choreo describe --json` prints them: a name that ends in .json, or -
+    for standard input.
+    """
+    manifests = _manifests(targets)
+    if form == "asyncapi":
+        from choreo.asyncapi import asyncapi
+
+        click.echo(json.dumps(asyncapi(manifests), indent=2, ensure_ascii=False))
+    elif as_json:
+        print_json(_data(manifests))
+    else:
+        click.echo(_drawn(manifests, form), nl=False)
+
+
+def _manifests(targets: Sequence[str]) -> "list[Manifest]":
+    from choreo.manifest import Manifest
+    from choreo.service import declarations
+
+    services, beside = load_with_manifests(targets)
+    return [*(Manifest.of(each) for each in declarations(*services)), *beside]
+
+
+def _drawn(manifests: "Sequence[Manifest]", form: str) -> str:
+    from choreo import diagram
+    from choreo.choreography import Choreography
+
+    choreography = Choreography(manifests)
+    if form == "text":
+        return diagram.text(choreography, coloured=console().color_system is not None)
+    drawers = {"mermaid": diagram.mermaid, "dot": diagram.dot, "svg": diagram.svg}
+    return drawers[form](choreography)
+
+
+def _data(manifests: "Sequence[Manifest]") -> dict[str, Any]:
+    """Return what a picture shows, for programs that draw their own. Untyped because it is JSON."""
+    from choreo.choreography import Choreography
+    from choreo.diagram import Picture
+
+    picture = Picture(Choreography(manifests))
+    return {
+        "services": picture.services,
+        "sagas": [
+            {"owner": owned.owner, **owned.saga.model_dump(mode="json")}
+            for owned in picture.choreography.sagas.values()
+        ],
+        "steps": [
+            {
+                "name": step.name,
+                "service": step.service,
+                "kind": step.handler.kind,
+                "column": picture.columns[step.name],
+            }
+            for step in picture.steps
+        ],
+        "events": [
+            {"name": event, "label": picture.label(event), "kind": picture.kind(event)} for event in picture.events
+        ],
+        "arrows": [asdict(arrow) for arrow in picture.arrows],
+    }

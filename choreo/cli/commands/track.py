@@ -1,0 +1,49 @@
+"""`choreo track`: the tracker's follower, running until SIGTERM.
+
+Arguments and signals live here; reading the topics into the store is the tracker's. `choreo sagas` reads what it
+writes.
+"""
+
+import logging
+import signal
+import threading
+
+import click
+
+from choreo.cli.brokers import Brokers, broker_options, connect
+from choreo.cli.output import json_option, log_to_stderr
+from choreo.cli.tracker_store import file_of
+
+_log = logging.getLogger("choreo")
+
+
+@click.command()
+@click.option("--store", metavar="URL", help="Where to keep what is read; sqlite:///tracker.db unless set.")
+@broker_options
+@json_option
+def track(store: str | None, brokers: Brokers, as_json: bool) -> None:  # noqa: FBT001 - click's form
+    """Follow the topics into a store until SIGTERM or Ctrl-C. It writes nothing but the store.
+
+    --json writes the log as JSON lines.
+    """
+    settings = brokers.settings(store=store)
+    log_to_stderr(settings.log_level, as_json=as_json)
+    path = file_of(settings.store)
+
+    from choreo.tracker import Follower, Store
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    transport = connect(settings)
+    try:
+        # Asked once before following, so that wrong addresses and passwords are told instead of tried for ever.
+        transport.describe([])
+        kept = Store(path)
+        try:
+            _log.info("tracking %s into %s", settings.bootstrap_servers, path)
+            Follower(kept, transport).run(stop)
+        finally:
+            kept.close()
+    finally:
+        transport.close()

@@ -1,0 +1,84 @@
+"""`choreo verify`: every run of services, within bounds, before any of them runs.
+
+Arguments and the forms of the report live here; going through the runs does not (`verify`). It needs no broker, and
+belongs in a build.
+"""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from choreo.cli.command_group import EXIT_PROBLEMS
+from choreo.cli.output import counted, json_option, note, print_json
+from choreo.cli.target import load
+
+if TYPE_CHECKING:
+    from choreo.verify import Proof
+
+_count = click.IntRange(min=0)
+
+
+@click.command()
+@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
+@click.option("--duplicates", type=_count, default=1, show_default=True, help="Records that come twice.")
+@click.option("--crashes", type=_count, default=1, show_default=True, help="Crashes between an effect and its commit.")
+@click.option("--failures", type=_count, default=1, show_default=True, help="Steps that raise, or take too long.")
+@click.option("--branches", type=click.IntRange(min=1), default=2, show_default=True, help="Branches of a fan-out.")
+@click.option(
+    "--states-max", type=click.IntRange(min=1), default=2_000_000, show_default=True, help="States to look at."
+)
+@click.option("--test", "as_test", is_flag=True, help="Print the way to what does not hold as a test to paste, too.")
+@json_option
+def verify(targets: tuple[str, ...], as_test: bool, as_json: bool, **bounds: int) -> None:  # noqa: FBT001 - click's form
+    """Go through every run of all TARGETs together: outcomes, errors, orders, duplicates, crashes.
+
+    Exit code 1 if an invariant does not hold, with the shortest way to it, or if the bounds were too narrow to tell.
+    Name all services that work together.
+    """
+    from choreo.verify import Bounds, verify
+
+    proofs = verify(*load(targets), bounds=Bounds(**bounds))
+    if as_json:
+        print_json([_plain(each) for each in proofs])
+    else:
+        for each in proofs:
+            _print(each)
+            if as_test and each.test:
+                click.echo(f"\n{each.test}")
+        if not proofs:
+            note("None of these services owns a saga type: there is nothing to verify.")
+    if not all(each.holds for each in proofs):
+        raise click.exceptions.Exit(EXIT_PROBLEMS)
+
+
+def _print(proof: "Proof") -> None:
+    bounds = proof.bounds
+    within = (
+        f"{counted(bounds.duplicates, 'duplicate')}, {counted(bounds.crashes, 'crash')}, "
+        f"{counted(bounds.failures, 'failing step')}, {counted(bounds.branches, 'branch')}"
+    )
+    if proof.breach is not None:
+        click.echo(
+            f"{click.style('broken', fg='red', bold=True)}  {click.style(proof.saga, bold=True)}  {proof.breach}"
+        )
+        click.echo()
+        for number, line in enumerate(proof.story, 1):
+            click.echo(f"  {number:>3}. {line}")
+        click.echo()
+    elif proof.whole:
+        click.echo(f"{click.style('holds', fg='green', bold=True)}  {click.style(proof.saga, bold=True)}  in every run")
+    else:
+        told = f"no breach in the first {proof.states:,} states; --states-max allows no more"
+        click.echo(f"{click.style('unknown', fg='yellow', bold=True)}  {click.style(proof.saga, bold=True)}  {told}")
+    click.echo(f"    within    {within}")
+    click.echo(
+        f"    looked at {proof.states:,} states, {proof.transitions:,} ways between them, {proof.rests:,} of them at "
+        f"rest; the longest run has {proof.depth} steps; {proof.seconds:.1f} s"
+    )
+
+
+def _plain(proof: "Proof") -> dict[str, Any]:
+    plain = asdict(proof)
+    plain["breach"] = proof.breach._asdict() if proof.breach is not None else None
+    return {"holds": proof.holds, **plain}

@@ -1,0 +1,114 @@
+"""What a person must say before anything is changed: who asks, why, and that it is meant.
+
+The flags `--actor`, `--reason`, `--dry-run` and `--yes`, the preview and the question live here; what is done does not.
+`parked` and `dlq` decorate with it every command that changes something.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from choreo.cli.command_group import EXIT_PROBLEMS, bundle
+from choreo.cli.output import note, print_json
+
+SAMPLE_MAX = 10
+"""How many of the things to be done are shown."""
+RATE_DEFAULT = 50.0
+
+rate_option = click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    default=RATE_DEFAULT,
+    show_default=True,
+    help="At most so many a second.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What is to be done, as it is shown beforehand.
+
+    Attributes:
+        count: How many there are.
+        words: What is done to them, such as "retry 3 parked steps".
+        sample: Some of them, in words.
+        items: The same, for JSON.
+        warnings: What a person should know before saying yes.
+    """
+
+    count: int
+    words: str
+    sample: Sequence[str]
+    items: Sequence[dict[str, Any]]
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What the command line said about a change.
+
+    Attributes:
+        actor: The person who asks for it.
+        reason: Why.
+        dry_run: Only say what would be done.
+        yes: Do it without asking.
+    """
+
+    actor: str
+    reason: str
+    dry_run: bool
+    yes: bool
+
+    def given(self, preview: Preview, *, as_json: bool) -> bool:
+        """Show what is to be done, and return whether to do it.
+
+        Raises:
+            click.UsageError: If there is neither --yes nor a terminal to ask at.
+        """
+        if self.dry_run and as_json:
+            print_json({"dry_run": True, "count": preview.count, "sample": list(preview.items)})
+        else:
+            self._show(preview)
+        for line in preview.warnings:
+            note(line)
+        if self.dry_run or self.yes:
+            return not self.dry_run
+        if not sys.stdin.isatty():
+            raise click.UsageError("There is no terminal to ask at. Say --yes to do it, or --dry-run to look only.")
+        if click.confirm("Go on?", err=True):
+            return True
+        note("Nothing was done.")
+        raise click.exceptions.Exit(EXIT_PROBLEMS)
+
+    def _show(self, preview: Preview) -> None:
+        # This is what a dry run answers; otherwise standard output stays free for data.
+        not_data = not self.dry_run
+        click.echo(preview.words, err=not_data)
+        for line in preview.sample:
+            click.echo(f"  {line}", err=not_data)
+        if preview.count > len(preview.sample):
+            click.echo(f"  and {preview.count - len(preview.sample):,} more", err=not_data)
+
+
+def _text(_: click.Context, parameter: click.Parameter, value: str) -> str:
+    from choreo.command import TEXT_CHARS_MAX
+
+    # What the terminal typed may be no text at all, and comes as lone surrogates then.
+    typed = value.strip().encode("utf-8", "replace").decode()
+    if not 0 < len(typed) <= TEXT_CHARS_MAX:
+        raise click.BadParameter(f"say something, in at most {TEXT_CHARS_MAX} characters", param=parameter)
+    return typed
+
+
+confirmation_options = bundle(
+    "confirmation",
+    Confirmation,
+    click.option("--actor", required=True, callback=_text, help="Who asks for it; it is kept."),
+    click.option("--reason", required=True, callback=_text, help="Why; it is kept."),
+    click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing."),
+    click.option("--yes", is_flag=True, help="Do it without asking."),
+)
+"""Gives a command the flags of every act; it gets them as `confirmation`, a `Confirmation`."""

@@ -1,0 +1,183 @@
+"""The system that runs: what its services announced, and what a deploy would do to it.
+
+Reading the manifests off the brokers, and the options of `choreo check --against`, live here; what is then wrong is
+decided by `deploy` and `lints`. Brokers say what runs, and a tracker's store which sagas are live.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from choreo.cli.brokers import Brokers, broker_options, connect, read_settings
+from choreo.cli.command_group import CommandFailed, bundle
+from choreo.cli.output import note, progress
+from choreo.cli.tracker_store import announced, open_tracker
+
+if TYPE_CHECKING:
+    from choreo.errors import Problem
+    from choreo.manifest import Manifest
+    from choreo.service import Service
+    from choreo.tracker import SagaView, Tracker
+
+PAGE_SAGAS = 500
+LIVE_SAGAS_MAX = 20_000
+"""Most live sagas that are looked at, the newest of each state first."""
+POLL_S = 0.2
+RECORDS_MAX = 500
+READING_S_MAX = 60.0
+"""Longest that it may take to read all manifests."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSystem:
+    """The system that runs, as the command line names it.
+
+    Attributes:
+        brokers: Where services have announced themselves.
+        store: The tracker's store; the one in the settings where it is None, and none where they name none.
+    """
+
+    brokers: Brokers
+    store: str | None
+
+    def check(self, *services: "Service", beside: "Sequence[Manifest]" = ()) -> "tuple[list[Problem], frozenset[str]]":
+        """Return what is wrong with services among those that run, and what a deploy of them strands.
+
+        Args:
+            services: What is to be deployed.
+            beside: What others announce that are to be deployed with them.
+
+        Returns:
+            The problems, and the codes of those that are only warnings: what is stranded is one of them as long as no
+            tracker says whether anything is.
+
+        Raises:
+            CommandFailed: If the store is not there, or is of another system.
+            BrokerUnavailable: If no broker answers.
+        """
+        from choreo.deploy import CODES, stranding
+        from choreo.lints import WARNINGS, lints
+        from choreo.manifest import Manifest
+        from choreo.service import declarations, mistakes
+
+        if wrong := mistakes(*services):
+            return wrong, WARNINGS
+        code = [Manifest.of(each) for each in declarations(*services)]
+        new = list(newest([*beside, *code]).values())
+        running = running_manifests(self.brokers)
+        deployed = {each.service for each in new}
+        others = [each for service, each in newest(running).items() if service not in deployed]
+        tracker = self._tracker([each for each in newest(running).values() if each.service in deployed])
+        with nullcontext() if tracker is None else closing(tracker):
+            stranded = stranding(running, new, None if tracker is None else _live(tracker))
+        if stranded and tracker is None:
+            note("No tracker's store is named, so which live sagas need what is gone is not known: say --store URL.")
+        warnings = WARNINGS if tracker is not None else WARNINGS | CODES
+        return sorted([*stranded, *lints([*others, *new])], key=lambda each: each.code in warnings), warnings
+
+    def _tracker(self, running: "Sequence[Manifest]") -> "Tracker | None":
+        """Open the tracker's store, if one is named: one that happens to lie here may be of another system.
+
+        Raises:
+            CommandFailed: If it has not read what these services announced.
+        """
+        if self.store is None and "store" not in read_settings().model_fields_set:
+            return None
+        known = {each.key for each in announced(self.store)}
+        for each in running:
+            if each.key not in known:
+                why = "it follows other brokers, or has not come that far"
+                raise CommandFailed([f"The tracker has not read what {each.key} announced: {why}."])
+        return open_tracker(self.store)
+
+
+def _live(tracker: "Tracker") -> "Iterator[SagaView]":
+    """Yield the sagas that are not at rest, at most `LIVE_SAGAS_MAX` of them."""
+    from choreo.saga import SagaState
+
+    if behind := tracker.lag().records:
+        note(f"The tracker is {behind:,} records behind: more live sagas may need what is gone.")
+    states = [SagaState.COMPENSATING, SagaState.PENDING, SagaState.STARTED]
+    total = sum(counts[state] for counts in tracker.counts().values() for state in states)
+    left = min(total, LIVE_SAGAS_MAX)
+    if left < total:
+        note(f"Of {total:,} live sagas {left:,} are looked at: there may be more than is told.")
+    with progress("looking", left) as advance:
+        for state in states:
+            after: str | None = None
+            while left > 0:
+                page = tracker.sagas(state=state, limit=min(PAGE_SAGAS, left), after=after)
+                yield from page.items
+                advance(len(page.items))
+                left -= len(page.items)
+                after = page.next
+                if after is None:
+                    break
+
+
+def running_manifests(brokers: Brokers) -> list["Manifest"]:
+    """Return every manifest on the brokers, those that were announced last behind all others; nothing on new brokers.
+
+    Args:
+        brokers: What the command line said about them.
+
+    Raises:
+        BrokerUnavailable: If none answers, or not to the end.
+    """
+    from choreo.errors import BrokerUnavailable, SchemaError
+    from choreo.manifest import Manifest
+    from choreo.runtime.catalog import MANIFESTS
+
+    found: dict[bytes | None, Manifest] = {}
+    with closing(connect(brokers.settings())) as transport, closing(transport.reader([MANIFESTS])) as reader:
+        positions: dict[tuple[str, int], int] = {}
+        until = time.monotonic() + READING_S_MAX
+        while any(positions.get(each, 0) < end for each, end in reader.ends().items()):
+            if time.monotonic() > until:
+                raise BrokerUnavailable(f"{MANIFESTS} could not be read to its end in {READING_S_MAX:g} s; try again")
+            for record in reader.poll(POLL_S, RECORDS_MAX):
+                positions[record.topic, record.partition] = record.offset + 1
+                found.pop(record.key, None)
+                if record.value is None:
+                    continue
+                try:
+                    found[record.key] = Manifest.from_bytes(record.value)
+                except SchemaError as error:
+                    note(f"a manifest cannot be read and is passed over: {error}")
+    if not found:
+        note("No service has announced itself on these brokers: there is nothing to compare with.")
+    return list(found.values())
+
+
+def newest(manifests: list["Manifest"]) -> dict[str, "Manifest"]:
+    """Return for each service what it announced last, which is what runs."""
+    return {each.service: each for each in manifests}
+
+
+def _live_system(brokers: Brokers, store: str | None, *, live: bool) -> LiveSystem | None:
+    if not live and (store is not None or brokers.arguments()):
+        raise click.UsageError("--store and the flags of brokers say what to check against: add --against.")
+    return LiveSystem(brokers, store) if live else None
+
+
+against_options = bundle(
+    "against",
+    _live_system,
+    click.option(
+        "--against",
+        "live",
+        is_flag=True,
+        help="Check among the services that run, too, and tell which live sagas a deploy would strand.",
+    ),
+    broker_options,
+    click.option(
+        "--store",
+        metavar="URL",
+        help="The tracker's store, which says which sagas are live; the one in the settings unless given.",
+    ),
+)
+"""Gives a command `--against` and the flags that say what; it gets them as `against`, None where it is not given."""

@@ -1,0 +1,227 @@
+"""Records sent at a measured pace, each acknowledged before it counts.
+
+The pace, the wait for the brokers, what a refusal or a Ctrl-C leaves behind and saying so live here; what is sent does
+not. `parked` sends commands through it, and `dlq` the records that are given another chance.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import NamedTuple
+
+import click
+
+from choreo.cli.command_group import EXIT_PROBLEMS, CommandFailed, error_lines
+from choreo.cli.output import counted, note, progress
+from choreo.errors import BrokerUnavailable, BufferFull, ChoreoError, Problem, TopicProblem
+from choreo.transport import Outgoing, Sender, Transport
+
+SILENCE_S_MAX = 60.0
+"""Without any answer for so long the brokers are taken for gone; the client gives every record up before that."""
+INTERRUPTED_S_MAX = 5.0
+"""After a Ctrl-C, what is on its way is waited for so long."""
+IN_FLIGHT_MAX = 100
+BUFFER_PAUSE_S = 0.05
+
+
+class Answer(NamedTuple):
+    """What the brokers said about one record: of which chain, and the error if there is one."""
+
+    chain: int
+    error: Exception | None
+
+
+@dataclass(slots=True)
+class Sent:
+    """What became of a sending.
+
+    Attributes:
+        count: Chains that the brokers have whole.
+        unanswered: Chains that were begun, and of which nobody knows.
+        error: Why it ended early.
+        interrupted: A person ended it early.
+    """
+
+    count: int = 0
+    unanswered: int = 0
+    error: Exception | None = None
+    interrupted: bool = False
+
+
+class PacedSender:
+    """Sends chains of records: the next of a chain follows once the brokers have the one before.
+
+    Args:
+        sender: Where to.
+        rate: Chains begun a second at most.
+        told: Called with a chain's number, from 0, when the brokers have all of it.
+        answers: Where the brokers' answers come in.
+        now: Seconds that pass.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        *,
+        rate: float,
+        told: Callable[[int], object],
+        answers: "SimpleQueue[Answer] | None" = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sender = sender
+        self._rate = rate
+        self._told = told
+        self._answers: SimpleQueue[Answer] = answers if answers is not None else SimpleQueue()
+        self._now = now
+        self._open: dict[int, deque[Outgoing]] = {}
+        self._sent = Sent()
+
+    def run(self, chains: Iterable[Sequence[Outgoing]]) -> Sent:
+        """Send all of them, or until something is refused or a person interrupts; never raises for either."""
+        sent = self._sent
+        due = self._now()
+        try:
+            for number, chain in enumerate(chains):
+                self._serve_until(due)
+                while len(self._open) >= IN_FLIGHT_MAX and sent.error is None:
+                    self._serve_or_fail()
+                if sent.error is not None:
+                    break
+                due = max(due, self._now()) + 1 / self._rate
+                self._open[number] = deque(chain)
+                self._go_on(number)
+            while self._open and self._serve_or_fail():
+                pass
+        except KeyboardInterrupt:
+            sent.interrupted = True
+            while self._open and self._serve(INTERRUPTED_S_MAX):
+                pass
+        except ChoreoError as error:
+            # The next one could not be read; what is on its way arrives all the same.
+            sent.error = sent.error or error
+            while self._open and self._serve_or_fail():
+                pass
+        sent.unanswered = len(self._open)
+        return sent
+
+    def _go_on(self, number: int) -> None:
+        """Hand over the next record of a chain, or count the chain as sent."""
+        chain = self._open[number]
+        if not chain:
+            del self._open[number]
+            self._sent.count += 1
+            self._told(number)
+            return
+        outgoing = chain.popleft()
+        patience = self._now() + SILENCE_S_MAX
+        while True:
+            try:
+                self._sender.enqueue(outgoing, lambda error: self._answers.put(Answer(number, error)))
+            except BufferFull as error:
+                if self._now() >= patience:
+                    self._fail(number, error)
+                    return
+                # Room is made by what the brokers answer.
+                self._serve(BUFFER_PAUSE_S)
+            except ChoreoError as error:
+                self._fail(number, error)
+                return
+            else:
+                return
+
+    def _fail(self, number: int, error: Exception) -> None:
+        self._open.pop(number, None)
+        self._sent.error = self._sent.error or error
+
+    def _serve(self, timeout_s: float) -> bool:
+        """Take one answer; return whether one came in time."""
+        try:
+            answer = self._answers.get(timeout=timeout_s)
+        except Empty:
+            return False
+        if answer.error is not None:
+            self._fail(answer.chain, answer.error)
+        elif answer.chain in self._open:
+            self._go_on(answer.chain)
+        return True
+
+    def _serve_or_fail(self) -> bool:
+        if self._serve(SILENCE_S_MAX):
+            return True
+        self._sent.error = self._sent.error or BrokerUnavailable(f"the brokers were silent for {SILENCE_S_MAX:g} s")
+        return False
+
+    def _serve_until(self, moment: float) -> None:
+        """Take what answers come until a moment, and those that have come already."""
+        while (left_s := moment - self._now()) > 0:
+            self._serve(left_s)
+        while not self._answers.empty():
+            self._serve(0)
+
+
+def require(transport: Transport, topics: Sequence[str]) -> None:
+    """Look whether topics exist, so that a missing one is told at once.
+
+    Raises:
+        TopicProblem: Naming those that are missing.
+        BrokerUnavailable: If no broker answers.
+    """
+    found = transport.describe(sorted(topics))
+    missing = [each for each in sorted(topics) if each not in found]
+    if missing:
+        fix = "run `choreo topics apply`"
+        raise TopicProblem([Problem("CH080", f"topic {each} does not exist", "", fix) for each in missing])
+
+
+def send(
+    transport: Transport,
+    chains: Iterable[Sequence[Outgoing]],
+    *,
+    total: int,
+    rate: float,
+    told: Callable[[int], object],
+    quiet: bool = False,
+) -> Sent:
+    """Send chains of records, with a bar where it takes long.
+
+    Args:
+        transport: The brokers.
+        chains: What to send; of a chain, each record after the one before.
+        total: How many chains there are.
+        rate: Chains begun a second at most.
+        told: Called with a chain's number, from 0, when the brokers have all of it.
+        quiet: Standard output is data, and no bar may run into it.
+    """
+    with closing(transport.sender()) as sender, progress("sending", total, hidden=quiet) as advance:
+
+        def counted(number: int) -> None:
+            advance(1)
+            told(number)
+
+        return PacedSender(sender, rate=rate, told=counted).run(chains)
+
+
+def conclude(sent: Sent, total: int, thing: str) -> None:
+    """Say what became of a sending.
+
+    Args:
+        sent: What became of it.
+        total: How many chains there were.
+        thing: What one of them is, such as "command".
+
+    Raises:
+        CommandFailed: If it was refused.
+        Exit: With exit code 1, if a person interrupted it.
+    """
+    unknown = f", and of {sent.unanswered:,} it is not known" if sent.unanswered else ""
+    outcome = f"{sent.count:,} of {counted(total, thing)} were sent{unknown}. It is safe to run the same command again."
+    if sent.error is not None:
+        lines = error_lines(sent.error) if isinstance(sent.error, ChoreoError) else [str(sent.error)]
+        raise CommandFailed([*lines, outcome])
+    if sent.interrupted:
+        note(f"Interrupted: {outcome}")
+        raise click.exceptions.Exit(EXIT_PROBLEMS)
+    note(f"{counted(sent.count, thing)} sent.")

@@ -1,0 +1,232 @@
+"""Steps that wait for a person, and the commands that retry or resolve them.
+
+Finding such steps through the tracker, what each may be resolved with and the command's record live here; printing and
+sending do not. `parked` calls this.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from choreo.cli.confirmation import Confirmation
+from choreo.cli.output import progress
+
+if TYPE_CHECKING:
+    from choreo.command import Command
+    from choreo.manifest import Manifest
+    from choreo.tracker import NoteView, SagaView, Tracker
+    from choreo.transport import Outgoing
+
+SOURCE = "/choreo/cli"
+PAGE_SAGAS = 200
+_PARKED = "parked"
+# Of these notes about a step the last one says how it stands.
+_TELLING = frozenset({_PARKED, "retried", "resumed", "resolved", "skipped", "completed"})
+_REPAIRS = frozenset({"resumed", "resolved", "refused", "redriven"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParkedStep:
+    """One step that waits for a person.
+
+    Attributes:
+        branch: Branch it runs in, "" at the root.
+        trigger: What it runs for; "" for a join.
+        event_type: Type of the event that made it ready.
+        since: When it was parked.
+        attempts: Attempts that failed before that; 0 where nobody says.
+        error: The last error, whole.
+    """
+
+    saga_id: str
+    saga_type: str
+    business_key: str
+    service: str
+    handler: str
+    branch: str
+    trigger: str
+    event_type: str
+    since: datetime
+    attempts: int
+    error: str
+
+    @property
+    def name(self) -> str:
+        """Service and handler, and the branch where there is one."""
+        return f"{self.service}.{self.handler}" + (f" in branch {self.branch}" if self.branch else "")
+
+    @property
+    def first_line(self) -> str:
+        """The first line of the error."""
+        return self.error.strip().partition("\n")[0]
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON's own types."""
+        return asdict(self) | {"since": self.since.isoformat()}
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Which parked steps are meant; None means any.
+
+    Attributes:
+        trigger: What the step runs for; "" is that of a join.
+    """
+
+    service: str | None = None
+    handler: str | None = None
+    branch: str | None = None
+    trigger: str | None = None
+
+    def __contains__(self, step: ParkedStep) -> bool:
+        """Return whether a step is one of them."""
+        wanted = (self.service, self.handler, self.branch, self.trigger)
+        is_ = (step.service, step.handler, step.branch, step.trigger)
+        return all(each is None or each == own for each, own in zip(wanted, is_, strict=True))
+
+
+def parked_steps(view: "SagaView") -> list[ParkedStep]:
+    """Return the steps of a saga that wait for a person, the one that has waited longest first."""
+    last: dict[tuple[str, str, str, str], NoteView] = {}
+    for note in view.notes:
+        if note.handler and note.kind in _TELLING:
+            key = (note.service, note.handler, note.branch, note.trigger)
+            # Without transactions it is told again, in fewer words, that a step is parked; the first time counts.
+            if key not in last or {last[key].kind, note.kind} != {_PARKED}:
+                last[key] = note
+    return [
+        ParkedStep(
+            saga_id=view.saga_id,
+            saga_type=view.saga_type,
+            business_key=view.business_key,
+            service=note.service,
+            handler=note.handler,
+            branch=note.branch,
+            trigger=note.trigger,
+            event_type=note.event_type,
+            since=note.at,
+            attempts=note.attempt,
+            error=note.error or note.reason,
+        )
+        for note in sorted(last.values(), key=lambda each: each.at)
+        if note.kind == _PARKED and _waits(view, note)
+    ]
+
+
+def _waits(view: "SagaView", note: "NoteView") -> bool:
+    """Whether the tracker still has a step parked: services' clocks may differ, and what came of it counts more."""
+    for step in view.steps:
+        if (step.service, step.name, step.branch, step.trigger) == (
+            note.service,
+            note.handler,
+            note.branch,
+            note.trigger,
+        ):
+            return step.status == _PARKED and step.result is None
+    # A compensation stands in the row of the step that it undoes.
+    source = f"/{note.service}/{note.handler}"
+    return any(
+        step.service == note.service and step.compensation == note.handler and step.status == _PARKED
+        for step in view.steps
+    ) and not any(event.source == source and event.compensates_id == note.trigger for event in view.events)
+
+
+def all_parked(tracker: "Tracker", saga_type: str | None, which: Which) -> list[ParkedStep]:
+    """Return the steps of all sagas that wait for a person and are meant, saga by saga, the newest saga first.
+
+    Args:
+        tracker: Whom to ask.
+        saga_type: Of sagas of this type only.
+        which: Which steps are meant.
+    """
+    found: list[ParkedStep] = []
+    with progress("looking", None if saga_type else _flagged(tracker)) as advance:
+        for view in _sagas(tracker, saga_type):
+            found += [step for step in parked_steps(view) if step in which]
+            advance(1)
+    return found
+
+
+def _flagged(tracker: "Tracker") -> int:
+    return next((number for flag, number in tracker.flag_counts().items() if flag == _PARKED), 0)
+
+
+def _sagas(tracker: "Tracker", saga_type: str | None) -> Iterator["SagaView"]:
+    after: str | None = None
+    while True:
+        page = tracker.sagas(type=saga_type, flag=_PARKED, limit=PAGE_SAGAS, after=after)
+        yield from page.items
+        after = page.next
+        if after is None:
+            return
+
+
+def history(view: "SagaView") -> list["NoteView"]:
+    """Return what people have asked for in a saga and what came of it, by time; when a step was parked among it."""
+    return [note for note in view.notes if note.kind in _REPAIRS or note.kind == _PARKED]
+
+
+def may_emit(step: ParkedStep, view: "SagaView", manifests: Sequence["Manifest"]) -> list[str] | None:
+    """Return the types of the events that a step may be resolved with; None where nobody knows.
+
+    Args:
+        step: The step.
+        view: Its saga.
+        manifests: What services announced, the oldest first.
+    """
+    own = [each for each in manifests if each.service == step.service]
+    for manifest in own[-1:]:
+        handlers = [each for each in manifest.handlers if step.handler in {each.name, each.guards}]
+        if any(each.name == step.handler for each in handlers):
+            return sorted({name for each in handlers for name in each.emits})
+    for row in view.steps:
+        where = (row.service, row.name, row.branch, row.trigger)
+        if where == (step.service, step.handler, step.branch, step.trigger) and row.action:
+            return row.action.split(" | ")
+    return None
+
+
+def command_for(asked: str, step: ParkedStep, confirmation: Confirmation, **more: Any) -> "Command":
+    """Return the command that asks for a step to be repaired.
+
+    Args:
+        asked: "retry" or "resolve".
+        step: The step.
+        confirmation: Who asks, and why.
+        more: `event_type` and `payload` of a resolve; untyped because pydantic checks them.
+    """
+    from choreo.command import Command
+    from choreo.event import uuid7
+
+    return Command.model_validate(
+        {
+            "command_id": uuid7(),
+            "command": asked,
+            "saga_id": step.saga_id,
+            "service": step.service,
+            "handler": step.handler,
+            "branch": step.branch,
+            "trigger": step.trigger,
+            "actor": confirmation.actor,
+            "reason": confirmation.reason,
+            "at": datetime.now(UTC),
+        }
+        | more
+    )
+
+
+def record(command: "Command") -> "Outgoing":
+    """Return a command as a record of `choreo.commands`."""
+    from choreo.command import COMMANDS
+    from choreo.transport import Outgoing
+
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", command.command_id.encode()),
+        ("ce_type", COMMANDS.encode()),
+        ("ce_source", SOURCE.encode()),
+        ("ce_time", command.at.astimezone(UTC).isoformat().replace("+00:00", "Z").encode()),
+        ("content-type", b"application/json"),
+    ]
+    return Outgoing(COMMANDS, command.saga_id.encode(), command.to_bytes(), headers)

@@ -1,0 +1,115 @@
+"""Several worker processes, kept running until told to stop.
+
+Starting, restarting with backoff, and forwarding signals live here; what a worker does is the business of its own
+command. `choreo run -w N` calls `supervise`.
+"""
+
+import logging
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+RESTART_DELAY_S = 0.5
+RESTART_DELAY_S_MAX = 30.0
+RESTARTS_MAX = 10
+STEADY_S = 60.0
+LOOK_S = 0.1
+_log = logging.getLogger("choreo")
+
+
+@dataclass(slots=True)
+class WorkerProcess:
+    """One worker process.
+
+    Attributes:
+        number: Counted from 0.
+        command: What to run.
+        environment: Its environment.
+        process: What runs now.
+        deaths: Times it died in a row without having been steady in between.
+        started_at: When it was started last, on the monotonic clock.
+        due_at: When it is to be started again.
+    """
+
+    number: int
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    process: subprocess.Popen[bytes] | None = None
+    deaths: int = 0
+    started_at: float = 0.0
+    due_at: float = field(default=0.0)
+
+    def start(self) -> None:
+        """Start the process."""
+        self.process = subprocess.Popen(self.command, env=dict(self.environment))  # noqa: S603 - our own command line
+        self.started_at = time.monotonic()
+
+    def look(self) -> bool:
+        """Start the process if it is due, and plan the next start if it died; False gives up on it."""
+        now = time.monotonic()
+        if self.process is None:
+            if now >= self.due_at:
+                self.start()
+            return True
+        code = self.process.poll()
+        if code is None:
+            return True
+        self.deaths = 1 if now - self.started_at >= STEADY_S else self.deaths + 1
+        self.process = None
+        if self.deaths > RESTARTS_MAX:
+            _log.error("worker %d died %d times in a row, and is given up", self.number, self.deaths)
+            return False
+        delay_s = min(RESTART_DELAY_S_MAX, RESTART_DELAY_S * 2.0 ** (self.deaths - 1))
+        self.due_at = now + delay_s
+        _log.warning("worker %d ended %s; it starts again in %.1f s", self.number, _how(code), delay_s)
+        return True
+
+
+def supervise(workers: Sequence[WorkerProcess], *, drain_timeout_s: float) -> bool:
+    """Keep workers running until SIGTERM or SIGINT; then let them drain.
+
+    Args:
+        workers: Not started yet.
+        drain_timeout_s: Seconds that they may take to finish; what runs after that is killed.
+
+    Returns:
+        Whether all ended well: nobody was given up or killed, and all left with code 0.
+    """
+    told = threading.Event()
+    before = {number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    well = True
+    try:
+        while well and not told.is_set():
+            # Each is looked at, also after one that is given up.
+            looks = [worker.look() for worker in workers]
+            well = all(looks)
+            told.wait(LOOK_S)
+    finally:
+        well = _drain(workers, drain_timeout_s) and well
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return well
+
+
+def _drain(workers: Sequence[WorkerProcess], timeout_s: float) -> bool:
+    running = [worker.process for worker in workers if worker.process is not None]
+    for process in running:
+        process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + timeout_s
+    well = True
+    for process in running:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            _log.error("worker process %d did not drain within %g s, and is killed", process.pid, timeout_s)
+            process.kill()
+            process.wait()
+        well = process.returncode == 0 and well
+    return well
+
+
+def _how(code: int) -> str:
+    return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
