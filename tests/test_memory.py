@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from choreo.errors import UndecodableRecord
-from choreo.memory import Fence, Flag, Memory, Recorded, Status, Timer, TimerKind, Waiting, peek, with_end
+from choreo.memory import Fence, Memory, MemoryFlag, Recorded, Status, Timer, TimerKind, Waiting, peek, with_end
 
 texts = st.text(max_size=40)
 names = st.text(st.characters(exclude_characters=",", exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -76,8 +76,8 @@ def test_a_memory_survives_its_bytes(memory: Memory):
     assert seen.ended_ms == memory.ended_ms
     assert seen.due_ms == min((each.due_ms for each in memory.timers.values()), default=0)
     waits = {each.status for each in memory.fences.values()} & {Status.PARKED, Status.RETRYING}
-    assert bool(seen.flags & Flag.BUSY) == bool(waits or memory.held)
-    assert bool(seen.flags & Flag.OWED) == bool(memory.owed)
+    assert bool(seen.flags & MemoryFlag.BUSY) == bool(waits or memory.held)
+    assert bool(seen.flags & MemoryFlag.OWED) == bool(memory.owed)
 
 
 @given(memories(), st.data())
@@ -93,7 +93,7 @@ def test_r29_damaged_bytes_are_told_apart(memory: Memory, data: st.DataObject):
 @given(st.binary(max_size=200))
 def test_r29_random_bytes_never_crash(noise: bytes):
     try:
-        Memory.decode(b"\x02" + noise)
+        Memory.decode(b"\x03" + noise)
     except UndecodableRecord as error:
         assert error.reason == "memory-unreadable"
     peek(noise)
@@ -120,7 +120,7 @@ def test_an_end_is_stamped_without_touching_the_rest(memory: Memory, ended_ms: i
         return
     memory.ended_ms = ended_ms
     assert stamped == memory.encode()
-    assert with_end(b"\x01" + stamped[1:], 1) is None
+    assert with_end(b"\x02" + stamped[1:], 1) is None
 
 
 def test_a_one_hop_memory_is_small():

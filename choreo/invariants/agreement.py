@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from choreo.choreography import Choreography
 from choreo.invariants.evidence import Evidence, saga_of, undone
-from choreo.memory import Flag, Memory, Status
+from choreo.memory import Memory, MemoryFlag, Status
 from choreo.saga import SagaState
 from choreo.tracker.view import Flag as Mark
 from choreo.tracker.view import SagaStep, SagaView, StepStatus
@@ -32,15 +32,15 @@ def agreed(graph: Choreography, evidence: Evidence) -> Iterator[str]:
 def _ending(view: SagaView, owner: Memory | None) -> Iterator[str]:
     if owner is None or not view.at_rest:
         return
-    for flag, ending in ((Flag.COMPLETED, SagaState.COMPLETED), (Flag.FAILED, SagaState.FAILED)):
+    for flag, ending in ((MemoryFlag.COMPLETED, SagaState.COMPLETED), (MemoryFlag.FAILED, SagaState.FAILED)):
         if owner.flags & flag and view.state is not ending:
             yield f"the saga is {view.state} to the tracker, and {ending} to its owner"
-    if view.state is SagaState.COMPLETED and not owner.flags & Flag.COMPLETED:
+    if view.state is SagaState.COMPLETED and not owner.flags & MemoryFlag.COMPLETED:
         yield f"the saga is {view.state} to the tracker, and not to its owner"
 
 
 def _abort(view: SagaView, memories: Mapping[str, Memory]) -> Iterator[str]:
-    aborted = sorted(service for service, each in memories.items() if each.flags & Flag.ABORTED)
+    aborted = sorted(service for service, each in memories.items() if each.flags & MemoryFlag.ABORTED)
     if bool(aborted) != bool(view.reasons):
         told = f"{' and '.join(aborted)} remember one" if aborted else "no service remembers one"
         yield f"the tracker tells of {len(view.reasons)} failures, and {told}"

@@ -1,15 +1,16 @@
 """What one service remembers of one saga, and its bytes.
 
-A memory, and the compact binary form that travels on `<service>.memory`, live in `form`, and its parts in `record`. No
-rule about what to do lives in this package; `step` decides and `runtime` keeps the bytes.
+A memory and the compact binary form that travels on `<service>.memory` live in `binary`, its parts in `record`, and the
+reading of the form before in `version_2`. No rule about what to do lives in this package; `step` decides and `runtime`
+keeps the bytes.
 """
 
-from choreo.memory.form import Memory, Peek, peek, with_end
+from choreo.memory.binary import Memory, Peek, peek, with_end
 from choreo.memory.record import (
     HOP_MAX,
     Fence,
     FenceKey,
-    Flag,
+    MemoryFlag,
     Recorded,
     Status,
     Timer,
@@ -22,8 +23,8 @@ __all__ = [
     "HOP_MAX",
     "Fence",
     "FenceKey",
-    "Flag",
     "Memory",
+    "MemoryFlag",
     "Peek",
     "Recorded",
     "Status",

@@ -1,10 +1,12 @@
 """The records that a memory is made of: fences, recorded events, timers and steps that wait.
 
-They hold no logic and know no bytes (`form`). `step` makes and reads them.
+They hold no logic and know no bytes (`binary`). `step` makes and reads them.
 """
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from msgspec import Meta
 
 HOP_MAX = 0xFFFF
 
@@ -12,7 +14,7 @@ FenceKey = tuple[str, str, str]
 """Handler name, branch, trigger: what makes two executions the same step."""
 
 
-class Flag:
+class MemoryFlag:
     """What a sweep may want to know without decoding; plain bits, for an enum's operators cost a microsecond each.
 
     `BUSY`: a step is retrying or parked, or an event waits behind one. `OWED`: outputs are recorded that nobody vouches
@@ -55,6 +57,8 @@ class Fence(NamedTuple):
 class Recorded(NamedTuple):
     """An event that this service may need again, with its body where a handler may ask for it.
 
+    The fields that most events leave at their defaults stand last: trailing defaults are not written.
+
     Attributes:
         occurred_us: `ce_time` in microseconds since 1970, UTC.
         body: The framed Kafka value; empty where only the fact matters.
@@ -67,23 +71,23 @@ class Recorded(NamedTuple):
 
     event_id: str
     type: str
-    branch: str = ""
-    hop: int = 0
+    hop: Annotated[int, Meta(ge=0, le=HOP_MAX)] = 0
     occurred_us: int = 0
     source: str = ""
     causation_id: str = ""
-    causes: tuple[str, ...] = ()
-    compensates_id: str = ""
     path: tuple[str, ...] = ()
     body: bytes = b""
     check: int = 0
-    mine: bool = False
     read: bool = True
     saga_type: str = ""
     business_key: str = ""
+    traceparent: str = ""
+    mine: bool = False
     step: str = ""
     trigger: str = ""
-    traceparent: str = ""
+    branch: str = ""
+    causes: tuple[str, ...] = ()
+    compensates_id: str = ""
     tracestate: str = ""
 
 
@@ -137,3 +141,16 @@ class Waiting(NamedTuple):
     compensates_id: str = ""
     undoes_key: str = ""
     command_id: str = ""
+
+
+class MemoryBody(NamedTuple):
+    """What follows the head of an encoded memory: attributes of `Memory`, in the order in which they are written."""
+
+    terminal_id: str
+    state: bytes
+    fences: dict[FenceKey, Fence]
+    events: list[Recorded]
+    held: list[Recorded]
+    timers: dict[TimerKey, Timer]
+    waiting: dict[FenceKey, Waiting]
+    owed: list[FenceKey]

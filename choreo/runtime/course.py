@@ -12,7 +12,7 @@ from choreo.clock import Clock
 from choreo.command import Command
 from choreo.errors import RetriesExhausted, UndecodableRecord
 from choreo.event import Envelope
-from choreo.memory import Flag, Memory, Status, TimerKind
+from choreo.memory import Memory, MemoryFlag, Status, TimerKind
 from choreo.runtime import notes
 from choreo.runtime.intake import Intake
 from choreo.runtime.invoke import AttemptFailed
@@ -133,7 +133,7 @@ class Course:
         for envelope in outcome.events:
             chain.outputs.append(outgoing(envelope))
         if outcome.ended is not None:
-            completed = bool(memory.flags & Flag.COMPLETED)
+            completed = bool(memory.flags & MemoryFlag.COMPLETED)
             now = outcome.ended.occurred_at
             chain.outputs.append(notes.end(outcome.ended, self._rules.service, completed=completed, now=now))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from choreo.clock import Clock
 from choreo.errors import UndecodableRecord
-from choreo.memory import Flag, Memory, peek, with_end
+from choreo.memory import Memory, MemoryFlag, peek, with_end
 from choreo.runtime.course import Course, now_ms
 from choreo.runtime.forgetting import Forgetting
 from choreo.runtime.intake import Intake, SagaKey
@@ -105,7 +105,9 @@ class Engine:
         self._timers[partition] = Timers()
         self._timers[partition].restore(memories)
         if self.rules.at_least_once:
-            self._owed[partition] = {saga_id for saga_id, data in memories.items() if peek(data).flags & Flag.OWED}
+            self._owed[partition] = {
+                saga_id for saga_id, data in memories.items() if peek(data).flags & MemoryFlag.OWED
+            }
             self._vouched[partition] = set()
 
     def lose(self, partition: int) -> None:
@@ -174,7 +176,7 @@ class Engine:
     def _vouch(self, work: Work) -> None:
         """Take note of what this process has seen published: it is owed no more, which the memory is to say next."""
         for (partition, saga_id), data in work.memories.items():
-            owed = data is not None and peek(data).flags & Flag.OWED
+            owed = data is not None and peek(data).flags & MemoryFlag.OWED
             (self._vouched[partition].add if owed else self._vouched[partition].discard)(saga_id)
         for partition, saga_id in work.vouched:
             self._owed[partition].discard(saga_id)

@@ -7,7 +7,7 @@ due.
 
 import heapq
 
-from choreo.memory import Flag, peek
+from choreo.memory import MemoryFlag, peek
 
 SWEEP_MAX = 500
 
@@ -49,7 +49,7 @@ class Forgetting:
             # An end whose batch was taken back has left its entry here: it counts as long as the memory says the same.
             if seen is None or not seen.ended_ms:
                 continue
-            if seen.flags & Flag.BUSY:
+            if seen.flags & MemoryFlag.BUSY:
                 # Retrying, or owed to a person: looked at again one remembering later, however long that takes.
                 heapq.heappush(self._heap, (now_ms + max(self._remember_ms, 1), saga_id))
             else:

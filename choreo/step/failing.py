@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from choreo.errors import HandlerFailed, RetriesExhausted, UndecodableRecord
 from choreo.event import Envelope
-from choreo.memory import Fence, FenceKey, Flag, Memory, Recorded, Status, Timer, TimerKind, Waiting
+from choreo.memory import Fence, FenceKey, Memory, MemoryFlag, Recorded, Status, Timer, TimerKind, Waiting
 from choreo.scope import reaches
 from choreo.step.call import Argument, Call, Note, Outcome
 from choreo.step.reactions import Rules
@@ -165,7 +165,7 @@ def admit(rules: Rules, memory: Memory, envelope: Envelope) -> bool:
         return True
     if _its_turn(rules, memory, envelope):
         if rules.reactions[envelope.type].starts:
-            memory.flags |= Flag.STARTED
+            memory.flags |= MemoryFlag.STARTED
         return True
     if envelope.event_id not in memory.held:
         room_for_one(rules, memory)
@@ -188,7 +188,7 @@ def free(rules: Rules, memory: Memory, saga_id: str) -> Envelope | None:
 
 def _its_turn(rules: Rules, memory: Memory, event: Envelope | Recorded) -> bool:
     reaction = rules.reactions[event.type]
-    if not memory.flags & Flag.STARTED and event.saga_type in rules.owned and not reaction.starts:
+    if not memory.flags & MemoryFlag.STARTED and event.saga_type in rules.owned and not reaction.starts:
         return False
     if not memory.waiting:
         return True

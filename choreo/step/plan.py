@@ -8,7 +8,7 @@ runtime calls `plan` for each event whose turn it is (`admit`), on a memory that
 from zlib import crc32
 
 from choreo.event import Envelope
-from choreo.memory import Flag, Memory
+from choreo.memory import Memory, MemoryFlag
 from choreo.step.call import Call, Note
 from choreo.step.joining import joined
 from choreo.step.reactions import Reaction, Rules
@@ -67,7 +67,7 @@ def _remember(rules: Rules, memory: Memory, reaction: Reaction, envelope: Envelo
         room_for_one(rules, memory)
         memory.events[envelope.event_id] = record(envelope, body=reaction.keep_body)
     if reaction.failure:
-        memory.flags |= Flag.ABORTED
+        memory.flags |= MemoryFlag.ABORTED
     return True
 
 

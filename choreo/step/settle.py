@@ -11,7 +11,7 @@ from typing import cast
 
 from choreo.errors import HandlerFailed, Problem, SchemaError, UndeclaredEmission
 from choreo.event import Envelope, Event, emitted_id
-from choreo.memory import HOP_MAX, Fence, Flag, Memory, Recorded, Status, Timer, TimerKey, TimerKind
+from choreo.memory import HOP_MAX, Fence, Memory, MemoryFlag, Recorded, Status, Timer, TimerKey, TimerKind
 from choreo.scope import opened, source_of
 from choreo.service import Later
 from choreo.step.call import Branch, Call, Emitted, Note, Outcome
@@ -171,7 +171,7 @@ def _emit(rules: Rules, memory: Memory, call: Call, envelope: Envelope, outcome:
     if memory.timers:
         call_off(rules, memory, envelope)
     if envelope.type in rules.failures:
-        memory.flags |= Flag.ABORTED
+        memory.flags |= MemoryFlag.ABORTED
 
 
 def _set_later(rules: Rules, memory: Memory, call: Call, envelope: Envelope, later: Later[Event]) -> Note:
@@ -239,11 +239,11 @@ def _owner_allows(rules: Rules, memory: Memory, call: Call, envelope: Envelope, 
     reason = ""
     if envelope.type in rules.terminals and memory.terminal_id:
         reason = "the saga has ended already"
-    elif failure and flags & Flag.COMPLETED:
+    elif failure and flags & MemoryFlag.COMPLETED:
         reason = "the saga has completed, and a completed saga fails no more"
     owned = rules.owned.get(envelope.saga_type) or _owner_of(rules, envelope.type)
     completes = owned is not None and envelope.type in owned.completes
-    if not reason and completes and flags & Flag.ABORTED:
+    if not reason and completes and flags & MemoryFlag.ABORTED:
         reason = "a failure came first, and a failed saga does not complete"
     if reason:
         noted = note(rules, call, "dropped", reason=reason)
@@ -251,7 +251,7 @@ def _owner_allows(rules: Rules, memory: Memory, call: Call, envelope: Envelope, 
         return False
     if envelope.type in rules.terminals:
         memory.terminal_id = envelope.event_id
-        memory.flags |= Flag.COMPLETED if completes else Flag.FAILED
+        memory.flags |= MemoryFlag.COMPLETED if completes else MemoryFlag.FAILED
         outcome.ended = envelope
         end(memory)
     return True

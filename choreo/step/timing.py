@@ -9,7 +9,7 @@ from zlib import crc32
 
 from choreo.errors import UndecodableRecord
 from choreo.event import Envelope
-from choreo.memory import Flag, Memory, Status, Timer, TimerKey, TimerKind
+from choreo.memory import Memory, MemoryFlag, Status, Timer, TimerKey, TimerKind
 from choreo.scope import reaches
 from choreo.step.call import Call
 from choreo.step.failing import resume
@@ -44,7 +44,7 @@ def end(memory: Memory) -> None:
 def may_set(memory: Memory, *, after_abort: bool) -> bool:
     """Return whether a timer may still be set in this saga (rule 24)."""
     over = memory.ended_ms or memory.terminal_id
-    return not over and (after_abort or not memory.flags & Flag.ABORTED)
+    return not over and (after_abort or not memory.flags & MemoryFlag.ABORTED)
 
 
 def set_deadlines(rules: Rules, memory: Memory, trigger: Envelope) -> Iterator[Call]:

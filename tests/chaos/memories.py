@@ -3,7 +3,7 @@
 The compacted memory topics are read plainly and decoded with `choreo.memory`; nothing of the runtime is used.
 """
 
-from choreo.memory import Flag, Memory, Status
+from choreo.memory import Memory, MemoryFlag, Status
 from choreo.saga import SagaState
 from choreo.tracker import Tracker
 from tests.chaos.judge import consume
@@ -31,7 +31,7 @@ def disagreements(bootstrap: str, url: str) -> list[str]:
         if view is None:
             breaches.append(f"I5: the tracker does not know {saga_id}")
             continue
-        ended = SagaState.COMPLETED if memory.flags & Flag.COMPLETED else SagaState.FAILED
+        ended = SagaState.COMPLETED if memory.flags & MemoryFlag.COMPLETED else SagaState.FAILED
         if view.state is not ended:
             breaches.append(f"I5: {saga_id} is {view.state} to the tracker and {ended} to its owner")
         if number >= SAMPLE:

@@ -11,7 +11,7 @@ from choreo.choreography import Choreography
 from choreo.event import Envelope, emitted_id, saga_id_for, start_event_id
 from choreo.invariants import INVARIANTS, TITLES, Evidence, judge
 from choreo.manifest import Manifest
-from choreo.memory import Fence, Flag, Memory, Recorded, Status, Timer, TimerKind, Waiting
+from choreo.memory import Fence, Memory, MemoryFlag, Recorded, Status, Timer, TimerKind, Waiting
 from choreo.scope import opened
 from choreo.service import declarations
 from choreo.tracker import Flag as Mark
@@ -373,7 +373,7 @@ def remembered(status: Status | None, flags: int = 0, handler: str = "pay") -> M
 )
 def test_a_step_is_shown_as_it_is_remembered(shows, result, remembers):
     view = shown(SagaState.COMPLETED, row(shows, result))
-    memories = {"bank": remembered(remembers), "orders": remembered(None, Flag.COMPLETED)}
+    memories = {"bank": remembered(remembers), "orders": remembered(None, MemoryFlag.COMPLETED)}
     assert told("I5", COMPLETED, view=view, memories=memories) == []
     other = Status.DONE if remembers is not Status.DONE and result is None else None
     memories["bank"] = remembered(other)
@@ -384,13 +384,13 @@ def test_a_step_is_shown_as_it_is_remembered(shows, result, remembers):
 def test_a_step_whose_event_was_dropped_has_run():
     note = Note("dropped", "bank", "pay", trigger=START.event_id)
     view = shown(SagaState.COMPLETED, row(StepStatus.SKIPPED), notes=[note])
-    memories = {"bank": remembered(Status.DONE), "orders": remembered(None, Flag.COMPLETED)}
+    memories = {"bank": remembered(Status.DONE), "orders": remembered(None, MemoryFlag.COMPLETED)}
     assert told("I5", COMPLETED, view=view, memories=memories, notes=[note]) == []
 
 
 def test_a_step_that_only_a_service_knows_of_is_told():
     view = shown(SagaState.COMPLETED)
-    memories = {"bank": remembered(Status.DONE), "orders": remembered(None, Flag.COMPLETED)}
+    memories = {"bank": remembered(Status.DONE), "orders": remembered(None, MemoryFlag.COMPLETED)}
     assert told("I5", COMPLETED, view=view, memories=memories) == [
         "bank remembers a step pay, and the tracker does not know of it"
     ]
@@ -405,7 +405,7 @@ def test_the_owner_and_the_tracker_agree_on_the_end():
     assert told("I5", COMPLETED, view=view, memories={"orders": remembered(None)}) == [
         "the saga is completed to the tracker, and not to its owner"
     ]
-    assert told("I5", COMPLETED, view=view, memories={"orders": remembered(None, Flag.FAILED)}) == [
+    assert told("I5", COMPLETED, view=view, memories={"orders": remembered(None, MemoryFlag.FAILED)}) == [
         "the saga is completed to the tracker, and failed to its owner",
         "the saga is completed to the tracker, and not to its owner",
     ]
@@ -414,7 +414,7 @@ def test_the_owner_and_the_tracker_agree_on_the_end():
 
 def test_a_failure_is_known_to_both():
     view = shown(SagaState.FAILED)
-    assert told("I5", FAILED, view=view, memories={"bank": remembered(None, Flag.ABORTED)}) == [
+    assert told("I5", FAILED, view=view, memories={"bank": remembered(None, MemoryFlag.ABORTED)}) == [
         "the tracker tells of 0 failures, and bank remember one"
     ]
     view = shown(SagaState.FAILED, reasons=[Reason("stock.Refused", "none left", AT)])

@@ -6,7 +6,7 @@ import pytest
 
 from choreo import Event, Failure, Retry, Saga, Service
 from choreo.event import emitted_id
-from choreo.memory import Flag, Status
+from choreo.memory import MemoryFlag, Status
 from tests.step.one_service import SAGA_ID, OneService
 
 
@@ -174,7 +174,7 @@ def test_r19_exactly_one_terminal_event_whatever_the_order(order):
     terminals = [each for each in emitted if isinstance(each, Confirmed | Cancelled)]
     assert len(terminals) == 1
     assert len(one.ended) == 1
-    assert bool(one.memory.flags & Flag.COMPLETED) == isinstance(terminals[0], Confirmed)
+    assert bool(one.memory.flags & MemoryFlag.COMPLETED) == isinstance(terminals[0], Confirmed)
 
 
 def test_r19_no_completion_after_a_failure_was_seen():
