@@ -1,15 +1,16 @@
 """Type hints, taken apart.
 
-Resolving annotations and splitting them into unions, tuples, lists, generators and `Later` live here; what a hint
-means in a handler or provider does not. `signature` and `provision` call it.
+Annotations are resolved here, and split into unions, tuples, lists, generators and `Later`; what a hint means to a
+handler is `signature`'s, and to a provider `providers`'.
 """
 
 import collections.abc
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from itertools import chain, islice, product
 from typing import Annotated, Any, Never, NoReturn, Union, get_args, get_origin, get_type_hints
 
@@ -60,9 +61,9 @@ def origin(hint: Hint) -> Any:  # `typing` says ParamSpec, and means any class.
 
 def inner(function: Callable[..., Any]) -> types.FunctionType | None:  # Any function at all.
     """Return the function that was written, below decorators and methods; None where there is none."""
-    found = inspect.unwrap(function)
-    found = getattr(found, "__func__", found)
-    return found if isinstance(found, types.FunctionType) else None
+    written = inspect.unwrap(function)
+    written = getattr(written, "__func__", written)
+    return written if isinstance(written, types.FunctionType) else None
 
 
 def hints_of(function: types.FunctionType, visible: Mapping[str, object]) -> dict[str, Hint]:
@@ -122,6 +123,12 @@ def shown(hint: Hint) -> str:
     if isinstance(hint, type) and not isinstance(hint, types.GenericAlias):
         return hint.__name__
     return str(hint).replace("typing.", "")
+
+
+def guess(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Return "Did you mean …?" where a known name is close, else what to do instead."""
+    close = get_close_matches(name, list(known), 1)
+    return f"Did you mean {close[0]}?" if close else otherwise
 
 
 def returned(hint: Hint) -> Returned:

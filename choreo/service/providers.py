@@ -1,22 +1,22 @@
-"""Resources: what a service provides to its own handlers, found by type.
+"""Providers: what a service makes its handlers' resources with.
 
-Reading providers off their hints, matching what is asked for and putting providers in order live here; opening
-resources does not (`runtime`). `reading` calls it before it reads the handlers.
+Providers are read off their return hints, checked and put in order here, and hints are matched with what they provide;
+opening resources is the runtime's. `resolution` reads a service's providers before its handlers.
 """
 
 import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any
+from types import FunctionType
+from typing import Any, NamedTuple
 
 from choreo.errors import Problem
 from choreo.service.context import Context, State
 from choreo.service.decorators import WrittenProvider
-from choreo.service.hints import Hint, bare, hints_of, inner, is_event, provided, shown
+from choreo.service.hints import Hint, bare, guess, hints_of, inner, is_event, provided, shown
 
-Kind = type[Any]  # A resource may be of any type.
+Resource = type[Any]  # A resource may be of any type.
 _PER = ("service", "step")
 
 
@@ -34,36 +34,41 @@ class Provider:
         place: `file.py:line`.
     """
 
-    type: Kind
+    type: Resource
     function: Callable[..., Any]  # Called with whatever it asks for.
     per: str = "service"
-    requires: tuple[Kind, ...] = ()
+    requires: tuple[Resource, ...] = ()
     asynchronous: bool = False
     generator: bool = False
     place: str = ""
 
 
-def find(kinds: Iterable[type[Any]], hint: Hint) -> type[Any] | None:
+class _Hinted(NamedTuple):
+    """A provider whose hints could be resolved."""
+
+    written: WrittenProvider
+    hints: dict[str, Hint]
+
+
+def match(provided_types: Iterable[Resource], hint: Hint) -> Resource | None:
     """Return the provided type that answers a hint: that very type, or the one subclass of it that is provided."""
-    kinds = list(kinds)
-    for wanted in (hint, bare(hint)):
-        for each in kinds:
-            if each is wanted or each == wanted:
-                return each
-    wanted = bare(hint)
-    if not isinstance(wanted, type) or wanted is object:
+    candidates = list(provided_types)
+    plain = bare(hint)
+    for wanted in (hint, plain):
+        for candidate in candidates:
+            if candidate is wanted or candidate == wanted:
+                return candidate
+    if not isinstance(plain, type) or plain is object:
         return None
-    # A protocol is found by inheritance too; structure alone would let anything match.
-    derived = [each for each in kinds if isinstance(each, type) and wanted in getattr(each, "__mro__", ())]
+    # A protocol is matched by inheritance too; by structure alone, anything might match.
+    derived = [each for each in candidates if isinstance(each, type) and plain in getattr(each, "__mro__", ())]
     return derived[0] if len(derived) == 1 else None
 
 
-def suggestion(kinds: Iterable[type[Any]], hint: Hint, service: str) -> str:
+def suggestion(provided_types: Iterable[Resource], hint: Hint, service: str) -> str:
     """Return what to type where nothing answers a hint."""
-    close = get_close_matches(shown(bare(hint)), [shown(each) for each in kinds], 1)
-    if close:
-        return f"Did you mean {close[0]}?"
-    return f"Provide it with @{service}.provides, or take an event, Context or a State."
+    otherwise = f"Provide it with @{service}.provides, or take an event, Context or a State."
+    return guess(shown(bare(hint)), map(shown, provided_types), otherwise)
 
 
 def providers_of(service: str, written: Sequence[WrittenProvider]) -> tuple[tuple[Provider, ...], list[Problem]]:
@@ -74,85 +79,93 @@ def providers_of(service: str, written: Sequence[WrittenProvider]) -> tuple[tupl
         written: As they were declared.
     """
     problems: list[Problem] = []
-    by_type: dict[type[Any], tuple[WrittenProvider, dict[str, Hint]]] = {}
+    by_type: dict[Resource, _Hinted] = {}
     for each in written:
-        read = _read(service, each, problems)
-        if read is None:
+        annotations = _hints(service, each, problems)
+        if annotations is None:
             continue
-        kind, hints = read
-        if kind in by_type:
-            message = f"{service} provides {shown(kind)} twice, also at {by_type[kind][0].place}"
+        provides = _provides(service, each, annotations, problems)
+        if provides is None:
+            continue
+        if provides in by_type:
+            message = f"{service} provides {shown(provides)} twice, also at {by_type[provides].written.place}"
             problems.append(Problem("CH051", message, each.place, "Keep one of them."))
-            continue
-        by_type[kind] = (each, hints)
-    made = {kind: _made(service, kind, by_type, problems) for kind in by_type}
+        else:
+            by_type[provides] = _Hinted(each, annotations)
+    made = {provides: _provider(service, provides, by_type, problems) for provides in by_type}
     return tuple(_in_order(service, made, problems)), problems
 
 
-def _read(service: str, written: WrittenProvider, problems: list[Problem]) -> tuple[type[Any], dict[str, Hint]] | None:
+def _hints(service: str, written: WrittenProvider, problems: list[Problem]) -> dict[str, Hint] | None:
     function = inner(written.function)
     if function is None:
         message = f"{service}.provides was given {written.function!r}, which is no function"
         problems.append(Problem("CH013", message, written.place, "Decorate a function."))
         return None
-    label = f"{service}'s provider {function.__name__}"
+    label = _label(service, function)
     if written.per not in _PER:
-        problems.append(
-            Problem("CH055", f"{label} says per={written.per!r}", written.place, 'Say per="service" or per="step".')
-        )
+        message = f"{label} says per={written.per!r}"
+        problems.append(Problem("CH055", message, written.place, 'Say per="service" or per="step".'))
     try:
-        hints = hints_of(function, written.visible)
+        return hints_of(function, written.visible)
     except (NameError, TypeError, AttributeError, SyntaxError) as error:
         fix = "Import the name at the module's top, not only for type checkers."
         problems.append(Problem("CH003", f"{label}: {error}", written.place, fix))
         return None
-    kind = provided(hints["return"]) if "return" in hints else None
-    plain = bare(kind)
+
+
+def _provides(
+    service: str, written: WrittenProvider, annotations: dict[str, Hint], problems: list[Problem]
+) -> Resource | None:
+    result: Resource | None = provided(annotations["return"]) if "return" in annotations else None
+    plain = bare(result)
     reserved = is_event(plain) or plain is Context or (isinstance(plain, type) and issubclass(plain, State))
-    if kind is None or plain is Any or plain is type(None) or reserved or not _hashable(kind):
-        fix = "Say in its return hint what it provides: -> Gateway, or -> AsyncIterator[Gateway] where it yields."
-        what = f"{shown(kind)}, which handlers get without it" if reserved else "nothing"
-        problems.append(Problem("CH050", f"{label} provides {what}", written.place, fix))
-        return None
-    return kind, hints
+    if result is not None and plain is not Any and plain is not type(None) and not reserved and _hashable(result):
+        return result
+    what = f"{shown(result)}, which handlers get without it" if reserved else "nothing"
+    message = f"{_label(service, inner(written.function))} provides {what}"
+    fix = "Say in its return hint what it provides: -> Gateway, or -> AsyncIterator[Gateway] where it yields."
+    problems.append(Problem("CH050", message, written.place, fix))
+    return None
 
 
-def _hashable(kind: Hint) -> bool:
+def _label(service: str, function: FunctionType | None) -> str:
+    return f"{service}'s provider {getattr(function, '__name__', '')}"
+
+
+def _hashable(hint: Hint) -> bool:
     """Return whether a hint can be looked up; what is no type, or is annotated with a list, cannot."""
     try:
-        hash(kind)
+        hash(hint)
     except TypeError:
         return False
     return True
 
 
-def _made(
-    service: str,
-    kind: type[Any],
-    by_type: Mapping[type[Any], tuple[WrittenProvider, dict[str, Hint]]],
-    problems: list[Problem],
+def _provider(
+    service: str, provides: Resource, by_type: Mapping[Resource, _Hinted], problems: list[Problem]
 ) -> Provider:
-    written, hints = by_type[kind]
+    written, annotations = by_type[provides]
     function = written.function
     if getattr(function, "__globals__", None) is vars(contextlib):
         # @contextmanager below @provides says nothing that the generator below it does not.
         function = inspect.unwrap(function)
-    label = f"{service}'s provider of {shown(kind)}"
-    requires: list[type[Any]] = []
+    label = f"{service}'s provider of {shown(provides)}"
+    requires: list[Resource] = []
     for name, parameter in inspect.signature(function).parameters.items():
-        found = find(by_type, hints[name]) if name in hints else None
-        if found is not None and parameter.kind in {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD}:
-            requires.append(found)
-            if written.per == "service" and by_type[found][0].per == "step":
-                message = f"{label} lives as long as the service, and the {shown(found)} it asks for only for a step"
+        needed = match(by_type, annotations[name]) if name in annotations else None
+        if needed is not None and parameter.kind in {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD}:
+            requires.append(needed)
+            if written.per == "service" and by_type[needed].written.per == "step":
+                message = f"{label} lives as long as the service, and the {shown(needed)} it asks for only for a step"
                 problems.append(Problem("CH054", message, written.place, 'Say per="step" here too.'))
         elif parameter.default is parameter.empty:
-            asked = shown(hints[name]) if name in hints else "no type"
+            asked = shown(annotations[name]) if name in annotations else "no type"
             message = f"{label} asks for {name}: {asked}, which {service} does not provide"
-            fix = suggestion(by_type, hints.get(name), service)
+            fix = suggestion(by_type, annotations.get(name), service)
             problems.append(Problem("CH053", message, written.place, fix))
     return Provider(
-        type=kind,
+        type=provides,
         function=function,
         per=written.per,
         requires=tuple(requires),
@@ -162,15 +175,14 @@ def _made(
     )
 
 
-def _in_order(service: str, made: Mapping[type[Any], Provider], problems: list[Problem]) -> list[Provider]:
+def _in_order(service: str, made: Mapping[Resource, Provider], problems: list[Problem]) -> list[Provider]:
     ordered: list[Provider] = []
     left = dict(made)
     while left:
-        ready = [each for each in left.values() if not any(need in left for need in each.requires)]
+        ready = [each for each in left.values() if not any(needed in left for needed in each.requires)]
         if not ready:
-            told = ", ".join(shown(kind) for kind in left)
+            message = f"{service}'s providers ask for each other in a circle: {', '.join(map(shown, left))}"
             place = next(iter(left.values())).place
-            message = f"{service}'s providers ask for each other in a circle: {told}"
             problems.append(Problem("CH052", message, place, "Let one of them do without the others."))
             break
         ordered += [left.pop(each.type) for each in ready]
