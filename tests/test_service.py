@@ -376,8 +376,6 @@ def test_a_declaration_says_what_is_read_and_written():
     assert found.topics_in == ("orders", "payments", "shipping")
     assert found.topics_out == ("orders", "payments")
     assert found.publishes == {Voided: "a manager"}
-    assert found.saga_started_by(Placed).name == "order"
-    assert found.saga_started_by(Captured) is None
     assert found.state is None
 
 

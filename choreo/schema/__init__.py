@@ -1,7 +1,7 @@
-"""Pydantic models as Avro schemas, and back to the files that are checked in.
+"""Pydantic models as Avro schemas.
 
-What an event's fields may be, how they look in Avro, and whether two schemas fit lives in this package; how bytes
-are made of them does not. Event classes, manifests, the codec and the `schema` commands call what is named here.
+What an event's fields may be, how they look in Avro, and whether two schemas fit is decided in this package; the codec
+makes the bytes. Event classes, manifests, the codec and the `schema` commands call what is named here.
 """
 
 from choreo.schema.avro import canonical, fingerprint, meaning

@@ -54,7 +54,7 @@ class SchemaNode:
         return self.name.rpartition(".")[2]
 
     def __str__(self) -> str:
-        """Return what people call it in an error message."""
+        """Return what an error message calls it."""
         if self.logical == "decimal":
             return f"decimal({self.precision}, {self.scale})"
         return self.logical or (f"{self.type} {self.name}" if self.name else self.type)
@@ -147,7 +147,7 @@ def _logical(node: SchemaNode, schema: dict[str, Any]) -> SchemaNode:
 
 
 def canonical(schema: Schema) -> str:
-    """Return Avro's parsing canonical form, which leaves out logical types, defaults and everything else of choreo's.
+    """Return Avro's parsing canonical form, without logical types, defaults and choreo's own properties.
 
     Raises:
         SchemaError: If it is no Avro schema.
@@ -155,7 +155,7 @@ def canonical(schema: Schema) -> str:
     try:
         return str(fastavro.schema.to_parsing_canonical_form(schema))
     except (Exception, RecursionError) as error:
-        # Whatever fastavro makes of something that is no schema, it is not one.
+        # fastavro may raise anything at something that is no schema.
         raise SchemaError(f"not an Avro schema: {error}") from error
 
 
@@ -166,7 +166,7 @@ def fingerprint(schema: Schema) -> bytes:
 
 
 def meaning(schema: Schema) -> str:
-    """Return all that matters to whoever reads what a schema wrote: its form, its logical types and sensitive marks.
+    """Return all of a schema that matters to readers: its types, its logical types and its sensitive marks.
 
     Two schemas of one fingerprint may differ in this, and then their records cannot be told apart.
 
@@ -176,12 +176,12 @@ def meaning(schema: Schema) -> str:
     return json.dumps(_meaning(resolve(schema), set()))
 
 
-def _meaning(node: SchemaNode, said: set[str]) -> list[Any]:
-    if node.name and node.name in said:
+def _meaning(node: SchemaNode, defined: set[str]) -> list[Any]:
+    if node.name and node.name in defined:
         return [node.name]
-    said.add(node.name)
+    defined.add(node.name)
     # Canonical form ignores logical types that Avro does not know, and so does every reader.
     logical = [node.logical, node.precision, node.scale] if node.logical else []
-    fields = [[each.name, each.sensitive, _meaning(each.node, said)] for each in node.fields]
-    inner = [_meaning(each, said) for each in node.inner]
+    fields = [[each.name, each.sensitive, _meaning(each.node, defined)] for each in node.fields]
+    inner = [_meaning(each, defined) for each in node.inner]
     return [node.type, node.name, node.size, logical, list(node.symbols), fields, inner]

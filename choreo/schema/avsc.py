@@ -1,7 +1,7 @@
-"""The checked-in schemas: one `.avsc` file an event.
+"""Schemas as files that are checked in: one `.avsc` an event.
 
-Only comparing and writing files lives here; what stands in them comes from the models. The `schema` commands and the
-tests of a project that uses choreo call it.
+Files are compared, written and parsed here; what they hold comes from the models. The `schema` commands call it, and
+tests of projects that use choreo may.
 """
 
 import json
@@ -38,7 +38,7 @@ def schemas_of(types: Iterable[type[BaseModel]]) -> dict[str, Schema]:
 
 
 def stale(types: Iterable[type[BaseModel]], folder: Path) -> dict[Path, str]:
-    """Return the files that do not say what the models say, with what they ought to say.
+    """Return the files that differ from the models, each with the text that it should hold.
 
     Args:
         types: Event classes.
@@ -68,10 +68,10 @@ def text(schema: Schema) -> str:
 
 
 def parsed(source: str) -> dict[str, Any]:
-    """Return the schema of an event that a file's text says.
+    """Return the event's schema that a file's text holds.
 
     Raises:
-        SchemaError: If it says something else.
+        SchemaError: If it holds something else.
     """
     try:
         schema = json.loads(source)

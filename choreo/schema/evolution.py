@@ -1,7 +1,7 @@
-"""What a new version of an event breaks: for whom, in which direction, and how to mend it.
+"""What a new version of an event breaks: for whom, in which direction, and how to mend it (R37).
 
-A new schema is held against those that are out there, both ways, as SEMANTICS 37 has it; whether one schema reads
-another is `compatibility`'s, and where the old ones come from is the caller's. `choreo schema` calls this. Pure.
+A new schema is compared both ways with those that are in use; `compatibility` decides whether one can read another.
+`choreo schema` calls this with the schemas that it has collected. Pure.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,7 +29,7 @@ class BreakKind(StrEnum):
 
 
 class KnownSchema(NamedTuple):
-    """One schema of an event that is out there.
+    """One schema of an event that is in use.
 
     Attributes:
         event: Avro full name.
@@ -98,11 +98,11 @@ _MEND = {
 
 
 def breaks(out_there: Iterable[KnownSchema], new: Mapping[str, Schema]) -> list[SchemaBreak]:
-    """Return what new schemas break, each thing once, with everybody whom it breaks it for.
+    """Return what new schemas break, each thing once, with all who have the other schema.
 
     Args:
-        out_there: The schemas that are out there; those of other events are passed over.
-        new: The schemas that are to join them, by the events' Avro full names.
+        out_there: The schemas that are in use; those of other events are passed over.
+        new: The new schemas, by the events' Avro full names.
     """
     merged: dict[SchemaBreak, list[str]] = {}
     for known in out_there:
@@ -133,7 +133,7 @@ def _broken(event: str, way: BreakKind, mismatch: Mismatch) -> SchemaBreak:
 
 
 def _shown(event: str, old: Schema, new: Schema) -> Iterator[SchemaBreak]:
-    """Yield the fields that were nobody's business and are there for everybody now."""
+    """Yield the fields that were sensitive and are shown now."""
     node, hidden = resolve(new), set(sensitive_fields(new))
     for path in sensitive_fields(old):
         names = path.split(".")
@@ -145,7 +145,7 @@ def _shown(event: str, old: Schema, new: Schema) -> Iterator[SchemaBreak]:
 
 
 def _has(node: SchemaNode, names: list[str]) -> bool:
-    """Tell whether a value under these names, or what an alias makes of them, gets into this type, and not hidden."""
+    """Return whether a type has a field under these names, or their aliases, that is not sensitive."""
     if not names:
         return True
     if any(_has(inner, names) for inner in node.inner):

@@ -1,8 +1,7 @@
-"""The forms a value can take, on the Python side and on the wire at once.
+"""Types as Python and Avro both have them.
 
-`Form` and what can be read off one live here: its Avro type, its JSON schema, its defaults. How a Pydantic model is
-read into forms lives in `model`, and how bytes are made of them in the codec, which is the other user of this
-module.
+`Form`, its Avro schema and its defaults live here. `model` reads a Pydantic model into forms; the codec makes bytes of
+values by them.
 """
 
 import enum
@@ -22,28 +21,12 @@ MICROSECOND = timedelta(microseconds=1)
 SENSITIVE = "choreo.sensitive"
 NO_DEFAULT: Any = object()
 
-_AVRO = {
-    "null": "null",
-    "boolean": "boolean",
-    "long": "long",
-    "double": "double",
-    "bytes": "bytes",
-    "string": "string",
-    "uuid": "string",
-    "date": "int",
-    "time": "long",
-    "timestamp": "long",
-    "decimal": "bytes",
-    "array": "array",
-    "map": "map",
-    "enum": "enum",
-    "record": "record",
-}
 _LOGICAL: dict[str, Schema] = {
     "uuid": {"type": "string", "logicalType": "uuid"},
     "date": {"type": "int", "logicalType": "date"},
     "time": {"type": "long", "logicalType": "time-micros"},
     "timestamp": {"type": "long", "logicalType": "timestamp-micros"},
+    "decimal": {"type": "bytes", "logicalType": "decimal"},
 }
 
 
@@ -77,7 +60,7 @@ class Form:
     @property
     def avro_type(self) -> str:
         """What tells this form from the other branches of a union: its Avro type, or its name if it has one."""
-        return self.name or _AVRO[self.kind]
+        return self.name or str(_LOGICAL.get(self.kind, {}).get("type", self.kind))
 
     @property
     def inner(self) -> "Form":
@@ -95,7 +78,7 @@ class FieldForm:
         key: What Pydantic wants it to be called when it validates.
         form: Its type.
         default: Its Avro default, or NO_DEFAULT.
-        sensitive: Nobody may show or store it.
+        sensitive: It is marked `Sensitive`.
     """
 
     name: str
@@ -109,9 +92,9 @@ def json_schema(form: Form, namespace: str, known: set[str]) -> Schema | str | l
     """Return a form as an Avro schema.
 
     Args:
-        form: What to say.
-        namespace: The namespace that names without one are in here.
-        known: Full names that were said before; they are referred to. Grows.
+        form: The type.
+        namespace: That of the schema around it; names of that namespace are written short.
+        known: Full names that the schema has defined before, and refers to; grows.
     """
     match form.kind:
         case "union":
@@ -121,7 +104,7 @@ def json_schema(form: Form, namespace: str, known: set[str]) -> Schema | str | l
         case "map":
             return {"type": "map", "values": json_schema(form.inner, namespace, known)}
         case "decimal":
-            return {"type": "bytes", "logicalType": "decimal", "precision": form.precision, "scale": form.scale}
+            return {**_LOGICAL["decimal"], "precision": form.precision, "scale": form.scale}
         case "enum" | "record":
             return _named(form, namespace, known)
     logical = _LOGICAL.get(form.kind)
@@ -168,15 +151,15 @@ def branch_of(form: Form, value: object) -> Form | None:
 
 
 def default_json(form: Form, value: Any) -> Any:
-    """Return a default as Avro's JSON says it.
+    """Return a default as Avro's JSON has it.
 
     Args:
-        form: The field's type. Of a union, only the first branch can be said.
-        value: What the model has as its default: anything at all, since Pydantic doesn't validate defaults.
+        form: The field's type. Avro takes a union's default from its first branch.
+        value: The model's default: anything at all, since Pydantic does not validate defaults.
 
     Raises:
-        TypeError: If the value is none of this form.
-        ValueError: If it is one, and Avro has no way to say it as a default.
+        TypeError: If the value is not of this type.
+        ValueError: If it is, and Avro cannot have it as a default.
     """
     if form.kind == "union":
         branch = branch_of(form, value)

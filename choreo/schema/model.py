@@ -1,7 +1,7 @@
-"""How a Pydantic model is read: its fields, one by one, into forms.
+"""Pydantic models, read field by field into forms.
 
-The strict walk over annotations lives here, with every reason to refuse one; what the result looks like as an Avro
-schema lives in `form`. Event classes are read when they are made, and the codec gets them from the cache here.
+Annotations are read strictly here, and refused with a reason; `forms` has what the result looks like in Avro. Event
+classes are read when they are made, and the codec gets them from the cache here.
 """
 
 import datetime as dt

@@ -1,8 +1,7 @@
-"""The mark for fields that are nobody's business.
+"""The mark for sensitive fields.
 
-`Sensitive` and finding it again, in a model and in a schema, live here; who keeps such fields out of sight does not.
-Users annotate event fields with it, and it travels in the Avro schema, where the tracker and the command line find
-it.
+`Sensitive` is defined here, and found in models and in Avro schemas, in which it travels; the tracker, the command line
+and the log keep such fields out of sight. Users annotate event fields with it.
 """
 
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ def is_sensitive(info: FieldInfo) -> bool:
 
 
 def _marks(annotation: Any) -> Iterator[Any]:
-    # What a marked field is annotated with may be anything a person can type.
+    # An annotation may be anything that a person can type.
     yield from getattr(annotation, "__metadata__", ())
     for alias in ("__value__", "__supertype__", "__origin__"):
         inner = getattr(annotation, alias, None)
@@ -43,28 +42,28 @@ def _marks(annotation: Any) -> Iterator[Any]:
 def sensitive_fields(schema: Schema) -> list[str]:
     """Return the dotted names of all sensitive fields of a record.
 
-    Paths go through lists, maps and unions without a trace: `lines.note`. Of a model that nests itself, the field where
-    it does counts as sensitive if anything in it is: no list of names could reach to its bottom.
+    Lists, maps and unions add nothing to a path: `lines.note`. Where a model nests itself, the nested field counts as
+    sensitive if anything in it is, since a list of names would have no end.
 
     Raises:
         SchemaError: If it is no Avro schema.
     """
-    return sorted(set(_found(resolve(schema), "", ())))
+    return sorted(set(_paths(resolve(schema), "", ())))
 
 
-def _found(node: SchemaNode, path: str, above: tuple[SchemaNode, ...]) -> Iterator[str]:
+def _paths(node: SchemaNode, path: str, above: tuple[SchemaNode, ...]) -> Iterator[str]:
     if any(node is each for each in above):
         if _holds_any(node, set()):
             yield path
         return
     for inner in node.inner:
-        yield from _found(inner, path, above)
+        yield from _paths(inner, path, above)
     for each in node.fields:
         place = f"{path}.{each.name}" if path else each.name
         if each.sensitive:
             yield place
         else:
-            yield from _found(each.node, place, (*above, node))
+            yield from _paths(each.node, place, (*above, node))
 
 
 def _holds_any(node: SchemaNode, seen: set[int]) -> bool:

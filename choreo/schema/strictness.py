@@ -1,7 +1,7 @@
-"""What keeps a value out that Avro could not carry.
+"""Validators that refuse values that Avro cannot hold.
 
-The tightening of a model's validator lives here; which types are allowed at all is decided in `model`. Event classes
-use it when they are complete, so that making an event refuses what encoding it could not write.
+A model's validator is tightened here; which types are allowed at all is decided in `model`. Event classes use it when
+they are complete, so that making an event refuses what could not be encoded.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,8 +28,8 @@ def tightened(core_schema: CoreSchema, *, hide_input: bool = False, decoded: boo
     Args:
         core_schema: Of a complete model; it is left as it is.
         hide_input: Keep values out of error messages.
-        decoded: What it will see comes from a decoder, which has counted the digits of decimals; Pydantic takes longer
-            for that than for all else.
+        decoded: Its values come from a decoder, which has counted the digits of decimals already; Pydantic takes
+            longer for that than for all else.
     """
     # The validators that nested models already have are the loose ones, so they must not be taken ready-made.
     rules = {**_RULES, "decimal": _counted} if decoded else _RULES

@@ -80,10 +80,6 @@ class Declaration:
     def _starts(self) -> EventTypes:
         return frozenset(saga.starts for saga in self.sagas)
 
-    def saga_started_by(self, event_type: type[Event]) -> Saga | None:
-        """Return the saga type of this service that an event starts, if any."""
-        return next((saga for saga in self.sagas if saga.starts is event_type), None)
-
     def handler(self, name: str) -> Handler | None:
         """Return the handler of this name, if any."""
         return next((each for each in self.handlers if each.name == name), None)
