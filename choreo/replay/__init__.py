@@ -1,16 +1,15 @@
-"""Recorded sagas through today's code: what would be done otherwise.
+"""Recorded sagas run through today's code: what would be done otherwise.
 
-What is recorded is read from topics (`reading`) or from a tracker's store (`stored`) into plain records (`recording`);
-`steps` reads off what a service did, `order` in which order it did so, `rerun` takes today's code of one service along
-that way, with `outcome` in place of handlers that must not run, and `comparison` tells the two apart. `guard` puts them
-together. Nothing here emits, and no effect on the world outside happens. The command line and tests call it.
+`recording_reader` reads what is recorded from topics or a tracker's store; `replayed_step` finds what a service did,
+`arrival_order` in which order, `rerun` runs today's code of one service over it, with `recorded_outcome` in place of
+handlers that must not run, and `difference` compares the two. `replayer` puts them together. Nothing here emits, and
+the world outside is not touched. The command line and tests call it.
 """
 
-from choreo.replay.comparison import Change, Difference
-from choreo.replay.fields import FieldChange
-from choreo.replay.guard import Replayed, Report, replay, replayed
-from choreo.replay.reading import recorded
-from choreo.replay.recording import EVENTS_MAX, SAGAS_MAX, Recording
+from choreo.replay.difference import Change, Difference, FieldChange
+from choreo.replay.recorded_saga import EVENTS_MAX, SAGAS_MAX, Recording
+from choreo.replay.recording_reader import recorded
+from choreo.replay.replayer import ReplayReport, SagaReplay, replay, replayed
 
 __all__ = [
     "EVENTS_MAX",
@@ -19,8 +18,8 @@ __all__ = [
     "Difference",
     "FieldChange",
     "Recording",
-    "Replayed",
-    "Report",
+    "ReplayReport",
+    "SagaReplay",
     "recorded",
     "replay",
     "replayed",

@@ -16,7 +16,7 @@ from choreo.cli.output import json_option, note, print_json, printable
 from choreo.cli.target import load
 
 if TYPE_CHECKING:
-    from choreo.replay import Difference, Recording, Replayed, Report
+    from choreo.replay import Difference, Recording, ReplayReport, SagaReplay
     from choreo.service import Service
 
 LIMIT_MAX = 1000
@@ -90,7 +90,7 @@ def _recorded(store: str | None, brokers: Brokers, **wanted: Any) -> "Recording"
         return recorded(transport, **wanted)
 
 
-def _print(report: "Report") -> None:
+def _print(report: "ReplayReport") -> None:
     for each in report.sagas:
         saga = each.saga
         told = "  ".join(text for text in (saga.saga_type, saga.business_key, saga.saga_id) if text)
@@ -113,7 +113,7 @@ def _print_difference(difference: "Difference") -> None:
         click.echo(f"        fix  {difference.fix}")
 
 
-def _print_json(report: "Report") -> None:
+def _print_json(report: "ReplayReport") -> None:
     differ = sum(bool(each.differences) for each in report.sagas)
     print_json(
         {
@@ -126,7 +126,7 @@ def _print_json(report: "Report") -> None:
     )
 
 
-def _plain(replayed: "Replayed") -> dict[str, Any]:
+def _plain(replayed: "SagaReplay") -> dict[str, Any]:
     saga = replayed.saga
     fields = [{**asdict(each), "fields": [field._asdict() for field in each.fields]} for each in replayed.differences]
     return {

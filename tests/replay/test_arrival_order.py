@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from choreo.replay.order import NEAR_US, What, order_of
-from choreo.replay.recording import RecordedEvent, RecordedSaga
+from choreo.replay.arrival_order import NEAR_US, ArrivalKind, order_of
+from choreo.replay.recorded_saga import RecordedEvent, RecordedSaga
 from choreo.tracker.seen import ENDED, Noted, Seen
 from choreo.transport import Record
 
@@ -33,7 +33,7 @@ def order(events: Iterable[Seen], notes: Iterable[Noted] = (), deadlines: Iterab
 
 
 def names(taken) -> list[str]:
-    return [item.event_id or item.what.name for item in taken]
+    return [item.event_id or item.kind.name for item in taken]
 
 
 def test_topics_are_merged_by_time_and_each_keeps_its_own_order():
@@ -79,7 +79,10 @@ def test_what_came_later_of_an_event_was_due_then():
         [seen("a1", 1), seen("own", 9, topic="x", source="/mine/step", cause="a1")],
         [noted("retried", 1, event_id="a1")],
     )
-    assert [(item.what, item.at_us) for item in retried] == [(What.EVENT, SECOND), (What.TIMERS, 9 * SECOND)]
+    assert [(item.kind, item.at_us) for item in retried] == [
+        (ArrivalKind.EVENT, SECOND),
+        (ArrivalKind.TIMERS, 9 * SECOND),
+    ]
     fired = order([seen("a1", 1), seen("own", 1, topic="x", source="/mine/overdue", cause="a1")], deadlines=["overdue"])
     assert names(fired) == ["a1", "TIMERS"]
 

@@ -1,8 +1,8 @@
 """Recorded outcomes, in place of handlers that must not run.
 
-Which handlers are called and which are not, and what one that is not called is taken to have done, live here: nobody
-outside is to be asked for anything again. What follows from it is the core's business, as ever. `rerun` makes one
-`Assumed` a handler and saga.
+Which handlers are called, and what one that is not called is assumed to do, live here: a replay has no effect on the
+world outside. What follows from an outcome is the core's business. `rerun` makes one `RecordedOutcome` a handler and
+saga.
 """
 
 import builtins
@@ -14,7 +14,7 @@ from choreo.errors import HandlerFailed
 from choreo.event import Event
 from choreo.handler import Handler, Role
 from choreo.memory import Memory
-from choreo.replay.steps import Fate, Output, Step, StepKey
+from choreo.replay.replayed_step import ReplayedStep, ReplayStatus, StepKey, StepOutput, Steps
 from choreo.runtime.invoke import AttemptFailed
 from choreo.scope import fork
 from choreo.service import Declaration, Later
@@ -32,7 +32,7 @@ def not_called(
 
     Args:
         declaration: The service.
-        replaced: Resources that something stands in for.
+        replaced: Resources that the caller replaces.
         named: Steps, `service.handler`, that are not to be called whatever they take.
         masked: Sensitive fields are not recorded.
     """
@@ -59,22 +59,22 @@ def _types(handler: Handler, *roles: Role) -> Iterator[type[Any]]:
             yield from each.types
 
 
-class Assumed:
-    """Stands in for one handler: gives back what was recorded of it, failures first.
+class RecordedOutcome:
+    """Replaces one handler: gives what was recorded of it, failures first.
 
     Args:
         handler: The handler.
         steps: What is recorded of its service.
-        gone: Handlers that are recorded and that today's code has not: this one may have been called so.
+        gone: Handlers that are recorded and that today's code lacks: one of them may be this one's former name.
         now: The recorded clock.
-        unknown: Where steps are told of which nothing is recorded, with the handler.
+        unknown: Gets the steps of which nothing is recorded, with the handler of each.
     """
 
     def __init__(
         self,
         handler: Handler,
         *,
-        steps: Mapping[StepKey, Step],
+        steps: Steps,
         gone: Collection[str],
         now: Callable[[], datetime],
         unknown: dict[StepKey, str],
@@ -96,11 +96,11 @@ class Assumed:
         step = self._steps.get(key) or self._renamed(key)
         otherwise = bool(call.stands_for)
         failures = [each for each in step.failures if each.otherwise is otherwise] if step is not None else []
-        ran = step is not None and step.fate is Fate.RAN and step.given_up is otherwise
+        ran = step is not None and step.status is ReplayStatus.RAN and step.given_up is otherwise
         attempt = self._failed.get(key, 0)
         if failures and (attempt < len(failures) or not ran):
             self._failed[key] = attempt + 1
-            # One that never came through is taken to fail for ever.
+            # One that never succeeded is taken to fail for ever.
             failure = failures[min(attempt, len(failures) - 1)]
             # It gave up early then: nothing else would have helped.
             final = failure.spent and call.attempt < self._handler.retry.attempts
@@ -110,8 +110,8 @@ class Assumed:
             return ()
         return self._emitted(call, step.outputs)
 
-    def _renamed(self, key: StepKey) -> Step | None:
-        """Return the step that was taken for the same trigger by a handler that is gone and emitted the like."""
+    def _renamed(self, key: StepKey) -> ReplayedStep | None:
+        """Return the step for the same trigger of a handler that is gone and emitted events of these types."""
         emits = {each.__choreo_type__ for each in self._handler.emits}
         for name in self._gone:
             step = self._steps.get((name, *key[1:]))
@@ -119,8 +119,8 @@ class Assumed:
                 return step
         return None
 
-    def _emitted(self, call: Call, outputs: Mapping[int, Output]) -> Emitted:
-        """Return what it returned; what was dropped or called off then is held up for ever, to keep its index."""
+    def _emitted(self, call: Call, outputs: Mapping[int, StepOutput]) -> Emitted:
+        """Return what it returned; what was dropped or cancelled then is delayed for ever, to keep its index."""
         emitted: list[Event | Later[Event] | Branch] = []
         for index in range(max(outputs, default=-1) + 1):
             output = outputs.get(index)
@@ -139,7 +139,7 @@ class Assumed:
         return emitted
 
 
-def _at(output: Output) -> datetime:
+def _at(output: StepOutput) -> datetime:
     """Return when an output was emitted, rounded down to what timers count in: it is due no later than it came."""
     return _EPOCH + timedelta(milliseconds=output.at_us // 1000)
 

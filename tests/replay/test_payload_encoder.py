@@ -14,7 +14,7 @@ from choreo import Event, Sensitive
 from choreo.codec import Codec, Schemas
 from choreo.errors import SchemaError
 from choreo.manifest import Manifest
-from choreo.replay.body import Body
+from choreo.replay.payload_encoder import PayloadEncoder
 from choreo.schema import avro_schema, fingerprint
 from choreo.tracker.decoding import Decoder
 from choreo.transport import Record
@@ -91,9 +91,9 @@ def kept(event: Event) -> tuple[bytes, dict]:
     return value, json.loads(seen.payload)
 
 
-def body(kind: type[Event]) -> Body:
+def body(kind: type[Event]) -> PayloadEncoder:
     schema = avro_schema(kind, kind.__choreo_type__)
-    return Body(schema, fingerprint(schema).hex())
+    return PayloadEncoder(schema, fingerprint(schema).hex())
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def body(kind: type[Event]) -> Body:
 def test_what_nobody_hides_comes_back_to_the_byte(changed):
     value, payload = kept(Everything(**VALUES | changed))
     made = body(Everything)
-    assert made.value(payload) == value
+    assert made.encode(payload) == value
     assert not made.masks
 
 
@@ -156,9 +156,9 @@ def test_what_is_sensitive_has_something_of_its_type_in_its_place():
     value, payload = kept(event)
     made = body(Secret)
     assert made.masks
-    stood_in = Codec([Secret], Schemas()).decode("things.Secret", made.value(payload))
+    stood_in = Codec([Secret], Schemas()).decode("things.Secret", made.encode(payload))
     assert b"Kim" in value
-    assert b"Kim" not in made.value(payload)
+    assert b"Kim" not in made.encode(payload)
     assert (stood_in.plain, stood_in.notes[0].author) == ("seen", "Ines")
     assert (stood_in.number, stood_in.many, stood_in.maybe, stood_in.text) == (0, [], None, "***")
 
@@ -179,4 +179,4 @@ def test_what_is_sensitive_has_something_of_its_type_in_its_place():
 def test_what_does_not_fit_is_refused(changed):
     _, payload = kept(Everything(**VALUES))
     with pytest.raises(SchemaError, match="do not fit their schema"):
-        body(Everything).value(payload | changed)
+        body(Everything).encode(payload | changed)

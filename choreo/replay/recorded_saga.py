@@ -1,7 +1,7 @@
 """What is recorded of sagas, wherever it was read.
 
-The records that readers make and everything else here works from live here, with their bounds; they hold no logic.
-`reading` and `stored` fill them.
+The records that everything else here works from live here, with their bounds; they hold no logic. `recording_reader`
+makes them.
 """
 
 from collections.abc import Iterator
@@ -9,36 +9,23 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from choreo.manifest import HandlerManifest, Manifest
+from choreo.scope import emitter
 from choreo.tracker.seen import Noted, Seen
 from choreo.transport import Record
 
 SAGAS_MAX = 1000
 """Most sagas of one recording."""
 EVENTS_MAX = 1000
-"""Most events of one saga, and most notes; one that has more is told of, not replayed."""
-
-
-class Wanted(NamedTuple):
-    """Which sagas to read.
-
-    Attributes:
-        saga_ids: These, whether they have ended or not; none for those that ended last.
-        saga_type: Of this type only; None for all.
-        limit: At most so many, 1 to SAGAS_MAX.
-    """
-
-    saga_ids: tuple[str, ...] = ()
-    saga_type: str | None = None
-    limit: int = 100
+"""Most events of one saga, and most notes; a saga with more is reported and not replayed."""
 
 
 class RecordedEvent(NamedTuple):
     """One event as it was committed.
 
     Attributes:
-        seen: What it says of itself.
-        record: What a service is given; put together again where the store kept no bytes.
-        masked: Its sensitive fields were not kept, and stand-ins are in their place.
+        seen: What its headers say, and where it is.
+        record: What a service is given; rebuilt where the store kept no bytes.
+        masked: Its sensitive fields were not kept, and placeholders are in their place.
     """
 
     seen: Seen
@@ -70,7 +57,7 @@ class Recording:
 
     Attributes:
         sagas: At most SAGAS_MAX, the one that ended last first.
-        manifests: What services have announced since, the oldest first: the schemas that events were written with.
+        manifests: All that services have announced, the oldest first: the schemas that events were written with.
         masked: Sensitive fields are not in it.
     """
 
@@ -85,6 +72,6 @@ class Recording:
                 yield from (each for each in manifest.handlers if each.kind == kind)
 
 
-def own(event: Seen, service: str) -> bool:
-    """Return whether a handler of this service emitted an event; what it published from outside is not its own."""
-    return event.source.startswith(f"/{service}/")
+def emitted_by(service: str, event: Seen) -> bool:
+    """Return whether a handler of this service emitted an event; what it published from outside does not count."""
+    return emitter(event.source)[0] == service

@@ -1,8 +1,8 @@
-"""An event's body, put together again from what a tracker keeps of it.
+"""An event's Avro body, rebuilt from the decoded fields that a tracker keeps.
 
-The way back from decoded fields to Avro, by the schema that the event was written with, lives here; the tracker's
-decoding is the way there. Sensitive fields were never kept: whatever stands for them is of the right type, and says
-nothing. `stored` makes one `Body` a schema.
+Encoding fields by the schema that the event was written with lives here; decoding them is the tracker's. Sensitive
+fields were never kept: a placeholder of the right type stands for each. `recording_reader` makes one `PayloadEncoder` a
+schema.
 """
 
 import io
@@ -25,15 +25,24 @@ from choreo.tracker.view import MASK
 # Decoded fields and Avro's data are of any shape.
 Value = Any
 
+_KINDS: dict[str, type] = {
+    "null": type(None),
+    "boolean": bool,
+    "int": int,
+    "long": int,
+    "float": float,
+    "double": float,
+}
+"""What a decoded value of each Avro type is; text for all others."""
 _HEX = re.compile(r"([0-9a-f]{2})*")
-_READ: dict[str, Callable[[Value], Value]] = {
+_PARSERS: dict[str, Callable[[Value], Value]] = {
     "decimal": Decimal,
     "date": date.fromisoformat,
     "time-micros": time.fromisoformat,
     "timestamp-micros": datetime.fromisoformat,
     "uuid": UUID,
 }
-_STAND_INS: dict[str, Value] = {
+_PLACEHOLDERS: dict[str, Value] = {
     "decimal": Decimal(0),
     "date": EPOCH.date(),
     "time-micros": time(tzinfo=UTC),
@@ -52,8 +61,8 @@ _STAND_INS: dict[str, Value] = {
 }
 
 
-class Body:
-    """Writes bodies with one schema.
+class PayloadEncoder:
+    """Encodes the fields of events with one schema.
 
     Args:
         schema: As a manifest announced it.
@@ -68,9 +77,9 @@ class Body:
         self._head = MAGIC + bytes.fromhex(fingerprint)
         self._schema = fastavro.parse_schema(schema)
         self.masks = bool(sensitive_fields(schema))
-        """Whether it has sensitive fields, so that its events are not what they were."""
+        """Whether it has sensitive fields, so that placeholders stand in its events."""
 
-    def value(self, payload: dict[str, Any]) -> bytes:
+    def encode(self, payload: dict[str, Any]) -> bytes:
         """Return the value of a record with these fields.
 
         Raises:
@@ -92,7 +101,7 @@ def _datum(node: SchemaNode, given: Value, *, sensitive: bool = False) -> Value:
         ValueError: If it is not of this type; and whatever else a misfit leads to.
     """
     if given == MASK and (sensitive or node.type != "string"):
-        return _stand_in(node)
+        return _placeholder(node)
     match node.type:
         case "union":
             return _chosen(node, given)
@@ -112,36 +121,31 @@ def _datum(node: SchemaNode, given: Value, *, sensitive: bool = False) -> Value:
 
 
 def _scalar(node: SchemaNode, given: Value) -> Value:
-    read = _READ.get(node.logical)
-    if read is not None:
-        return read(_of(str, given))
-    match node.type:
-        case "null":
-            return _of(type(None), given)
-        case "boolean":
-            return _of(bool, given)
-        case "int" | "long":
-            if isinstance(given, bool):
-                raise TypeError("not a number")
-            return _of(int, given)
-        case "float" | "double":
-            return _of(float, given)
-        case "bytes":
-            if not _HEX.fullmatch(_of(str, given)):
-                raise ValueError("not bytes")
-            return bytes.fromhex(given)
-    return _of(str, given)
+    parse = _PARSERS.get(node.logical)
+    if parse is not None:
+        return parse(_of(str, given))
+    value = _of(_KINDS.get(node.type, str), given)
+    if node.type != "bytes":
+        return value
+    if not _HEX.fullmatch(value):
+        raise ValueError("not bytes")
+    return bytes.fromhex(value)
 
 
 def _chosen(node: SchemaNode, given: Value) -> Value:
-    """Return a value as the first branch of a union that it fits, tagged where names tell branches apart."""
+    """Return a value as the first branch of a union that it fits."""
     for each in sorted(node.inner, key=_plainness):
         try:
             datum = _datum(each, given)
         except (ValueError, TypeError, ArithmeticError):
             continue
-        return (each.name, datum) if each.type in {"record", "enum"} else datum
+        return _tagged(each, datum)
     raise ValueError("no branch of a union fits")
+
+
+def _tagged(branch: SchemaNode, datum: Value) -> Value:
+    """Return a datum with the name of its branch of a union, where branches are told apart by their names."""
+    return (branch.name, datum) if branch.type in {"record", "enum"} else datum
 
 
 def _plainness(node: SchemaNode) -> bool:
@@ -150,19 +154,18 @@ def _plainness(node: SchemaNode) -> bool:
 
 
 def _of(kind: type, given: Value) -> Value:
-    if not isinstance(given, kind):
+    # Exactly: a bool is no int here.
+    if type(given) is not kind:
         raise TypeError(f"not a {kind.__name__}")
     return given
 
 
-def _stand_in(node: SchemaNode) -> Value:
+def _placeholder(node: SchemaNode) -> Value:
     if node.type == "union":
-        plain = [each for each in node.inner if each.type == "null"] or node.inner
-        chosen = plain[0]
-        datum = _stand_in(chosen)
-        return (chosen.name, datum) if chosen.type in {"record", "enum"} else datum
+        chosen = next((each for each in node.inner if each.type == "null"), node.inner[0])
+        return _tagged(chosen, _placeholder(chosen))
     if node.type == "record":
-        return {each.name: _stand_in(each.node) for each in node.fields}
+        return {each.name: _placeholder(each.node) for each in node.fields}
     if node.type == "enum":
         return node.symbols[0]
-    return _STAND_INS[node.logical or node.type]
+    return _PLACEHOLDERS[node.logical or node.type]

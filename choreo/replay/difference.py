@@ -1,0 +1,378 @@
+"""What a service did then and what today's code does, compared.
+
+Every kind of difference, with its words for people, is found here from the steps of both; where the steps come from
+does not matter here (`replayed_step`). Sensitive fields are compared and never shown. `replayer` calls this for each
+service and saga, and for each possible order of arrivals. Pure.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import pairwise
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from choreo.event import Event, short
+from choreo.replay.recorded_saga import RecordedSaga
+from choreo.replay.replayed_step import ReplayedStep, ReplayStatus, StepKey, StepOutput, Steps
+from choreo.schema import avro_schema, sensitive_fields
+from choreo.tracker.view import MASK
+
+CLOCK_SLACK = timedelta(seconds=1)
+"""A handler's own now is recorded only to when its step was done: times that are nearer than this are the same."""
+CHARS_MAX = 200
+NOTHING = "nothing"
+
+
+class Change(StrEnum):
+    """How today's code differs from what is recorded.
+
+    `gone`: a step does not run any more. `anew`: a step runs that did not. `skipped`, `parked`, `retrying`: a step that
+    ran is skipped, parked or tried again without end. `emits`: other event types. `body`: the same event with another
+    body. `undoing`: undone for another cause, or in another order. `renamed`: a handler lost its identity.
+    `unreadable`: an event, or a whole saga, that today's code cannot read.
+    """
+
+    GONE = "gone"
+    ANEW = "anew"
+    SKIPPED = "skipped"
+    PARKED = "parked"
+    RETRYING = "retrying"
+    EMITS = "emits"
+    BODY = "body"
+    UNDOING = "undoing"
+    RENAMED = "renamed"
+    UNREADABLE = "unreadable"
+
+
+class FieldChange(NamedTuple):
+    """One field that differs.
+
+    Attributes:
+        path: Such as `lines[0].quantity`.
+        then: Its recorded value, as text; `***` for a sensitive one.
+        now: What today's code makes of it, likewise.
+    """
+
+    path: str
+    then: str
+    now: str
+
+    def __str__(self) -> str:
+        """Return it on one line."""
+        return f"{self.path}: {self.then} → {self.now}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One thing that today's code would do otherwise.
+
+    Attributes:
+        service: Whose code; "" where the whole saga is meant.
+        handler: Which handler's step; "" where no step is meant.
+        branch: The step's branch, "" at the root.
+        change: How it differs.
+        text: The whole of it, for people.
+        fix: What to type where that is known, else "".
+        event_id: The event meant, "" where it is a step that is meant.
+        fields: Of `body`: the fields that differ.
+        about: Events that the step ran for, then and now; ids.
+    """
+
+    saga_id: str
+    saga_type: str
+    business_key: str
+    service: str = ""
+    handler: str = ""
+    branch: str = ""
+    change: Change
+    text: str
+    fix: str = ""
+    event_id: str = ""
+    fields: tuple[FieldChange, ...] = ()
+    about: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return it on one line, with its saga."""
+        told = "; ".join([self.text, *map(str, self.fields), *([self.fix] if self.fix else [])])
+        return f"{self.saga_type or 'saga'} {self.business_key or self.saga_id}: {told}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceComparison:
+    """One service's steps in one saga, then and now.
+
+    Attributes:
+        handlers: Those that today's code has.
+        compensations: Those of them that undo something.
+        types: Type of every event of the saga, by id.
+        unknown: Steps of which no outcome is recorded, and the handler of each, which is not called.
+        uncalled: Handlers that are not called, and why.
+        due: Steps that had something left to do at the end, and when.
+    """
+
+    saga: RecordedSaga
+    service: str
+    then: Steps
+    now: Steps
+    handlers: Collection[str]
+    compensations: Collection[str]
+    types: Mapping[str, str]
+    unknown: Mapping[StepKey, str]
+    uncalled: Mapping[str, str]
+    due: Mapping[StepKey, str]
+
+
+def differences(both: ServiceComparison) -> list[Difference]:
+    """Return all that today's code would do otherwise, in the order of what is recorded."""
+    renamed = list(_renamed(both))
+    if renamed:
+        # All ids that follow change, too: other differences can be found once the name is restored.
+        return renamed
+    found: list[Difference] = []
+    for key in dict.fromkeys([*both.then, *both.now]):
+        then, now = both.then.get(key), both.now.get(key)
+        if then is not None and then.status is ReplayStatus.RAN:
+            found += _ran(both, then, now)
+        elif now is not None and now.status is ReplayStatus.RAN:
+            found.append(_anew(both, then, now))
+        elif (
+            now is not None
+            and now.status is ReplayStatus.PARKED
+            and (then is None or then.status is ReplayStatus.SKIPPED)
+        ):
+            found.append(_parked(both, then, now))
+    return found + list(_reordered(both))
+
+
+def _ran(both: ServiceComparison, then: ReplayedStep, now: ReplayedStep | None) -> Iterator[Difference]:
+    """Yield how a step differs that ran."""
+    did = f"{_step(both, then)} ran then{_for(both, then)} and emitted {_emitted(then)}"
+    if now is None:
+        yield _difference(both, then, Change.GONE, f"{did}; it does not run any more{_due(both, then)}", now)
+    elif now.status is ReplayStatus.SKIPPED:
+        yield _difference(both, then, Change.SKIPPED, f"{did}; it is skipped now: {now.why}", now)
+    elif now.status is ReplayStatus.PARKED:
+        yield _difference(both, then, Change.PARKED, f"{did}; it is parked now: {now.why}", now)
+    elif now.status is ReplayStatus.RETRYING:
+        yield _difference(both, then, Change.RETRYING, f"{did}; it still fails now: {now.why}{_due(both, then)}", now)
+    else:
+        yield from _emissions(both, then, now)
+
+
+def _before(then: ReplayedStep | None) -> str:
+    return "then it did not run" if then is None else f"then it was {then.status}: {then.why}"
+
+
+def _parked(both: ServiceComparison, then: ReplayedStep | None, now: ReplayedStep) -> Difference:
+    """Return that a step is parked which did not run, or was skipped."""
+    text = f"{_step(both, now)} is parked now{_for(both, now)}: {now.why}; {_before(then)}"
+    return _difference(both, now, Change.PARKED, text, then)
+
+
+def _anew(both: ServiceComparison, then: ReplayedStep | None, now: ReplayedStep) -> Difference:
+    """Return that a step runs which did not run then."""
+    emits = f"; {_unknown(both, now)}" if now.key in both.unknown else f" and emits {_emitted(now)}"
+    text = f"{_step(both, now)} runs now{_for(both, now)}{emits}; {_before(then)}"
+    return _difference(both, now, Change.ANEW, text, then)
+
+
+def _emissions(both: ServiceComparison, then: ReplayedStep, now: ReplayedStep) -> Iterator[Difference]:
+    """Yield how the events differ of a step that ran and runs."""
+    if now.key in both.unknown:
+        yield from _unknown_emission(both, then, now)
+        return
+    if _types(then) != _types(now):
+        old, new = _emitted(then), _emitted(now)
+        how = f"now{_for(both, now)}; then it emitted {old}" if old != new else f"under other ids now{_for(both, now)}"
+        text = f"{_step(both, now)} emits {new} {how}{_due(both, now)}"
+        yield _difference(both, now, Change.EMITS, text, then)
+        return
+    for index, output in then.outputs.items():
+        yield from _bodies(both, then, output, now.outputs[index])
+    if now.key[0] in both.compensations and then.ready != now.ready:
+        text = (
+            f"{_step(both, now)} undoes {_undone(both, now)} for {_type(both, now.ready)} now; then it did for "
+            f"{_type(both, then.ready)}: another order of undoing"
+        )
+        yield _difference(both, now, Change.UNDOING, text, then)
+
+
+def _unknown_emission(both: ServiceComparison, then: ReplayedStep, now: ReplayedStep) -> Iterator[Difference]:
+    """Yield why it is unknown what a step emits now that ran then."""
+    if any(each.problem for each in then.outputs.values()):
+        return  # That it cannot be read is reported already.
+    lost = sorted({short(each.type) for each in then.outputs.values() if each.event is None})
+    did = f"{_step(both, then)} emitted {_emitted(then)} then{_for(both, then)}"
+    why = f"{both.service} does not name {', '.join(lost)} any more" if lost else f"now {_unknown(both, now)}"
+    yield _difference(both, now, Change.EMITS, f"{did}; {why}", then)
+
+
+def _unknown(both: ServiceComparison, step: ReplayedStep) -> str:
+    handler = both.unknown[step.key]
+    which = "it" if handler == step.key[0] else f"{both.service}.{handler}"
+    return f"what {which} emits is not known, for it is not called: {both.uncalled[handler]}"
+
+
+def _bodies(both: ServiceComparison, then: ReplayedStep, old: StepOutput, new: StepOutput) -> Iterator[Difference]:
+    if old.event is None or new.event is None:
+        return
+    fields = field_changes(old.event, new.event, masked=old.masked)
+    if fields:
+        text = f"{_step(both, then)} emits {short(old.type)} with another body now{_for(both, then)}"
+        found = _difference(both, then, Change.BODY, text, None)
+        yield replace(found, event_id=old.event_id, fields=tuple(fields))
+
+
+def _renamed(both: ServiceComparison) -> Iterator[Difference]:
+    """Yield the handlers that do what a handler did that is gone: for the same event, with the same types."""
+    told: set[tuple[str, str]] = set()
+    known = {name for name, _, _ in both.then}
+    for key, then in both.then.items():
+        name, branch, trigger = key
+        if name in both.handlers or then.status is not ReplayStatus.RAN:
+            continue
+        for other, now in both.now.items():
+            same = other[1:] == (branch, trigger) and now.ready == then.ready and _emitted(then) == _emitted(now)
+            if same and other[0] not in known and (name, other[0]) not in told and now.status is ReplayStatus.RAN:
+                told.add((name, other[0]))
+                text = (
+                    f"{both.service}.{name} is called {other[0]} now: it emits {_emitted(now)} under other ids, and "
+                    "where both versions run, a step may run twice"
+                )
+                found = _difference(both, now, Change.RENAMED, text, then)
+                yield replace(found, fix=f'name="{name}" keeps its identity')
+
+
+def _reordered(both: ServiceComparison) -> Iterator[Difference]:
+    """Yield compensations that run in another order."""
+    done = [
+        (then, now)
+        for key, now in both.now.items()
+        # One that was tried again was done when its turn came, whatever went before.
+        if key[0] in both.compensations and now.outputs and not now.failures
+        if (then := both.then.get(key)) is not None and then.outputs and not then.failures
+    ]
+    for (first_then, first), (second_then, second) in pairwise(done):
+        if _at_us(second_then) < _at_us(first_then):
+            text = (
+                f"{_step(both, first)} undoes {_undone(both, first)} before {_step(both, second)} undoes "
+                f"{_undone(both, second)} now; then it did after it: another order of undoing"
+            )
+            yield _difference(both, first, Change.UNDOING, text, second)
+
+
+def _difference(
+    both: ServiceComparison, step: ReplayedStep, change: Change, text: str, other: ReplayedStep | None
+) -> Difference:
+    about = dict.fromkeys([step.ready, *([other.ready] if other is not None else [])])
+    return Difference(
+        saga_id=both.saga.saga_id,
+        saga_type=both.saga.saga_type,
+        business_key=both.saga.business_key,
+        service=both.service,
+        handler=step.key[0],
+        branch=step.key[1],
+        change=change,
+        text=text,
+        about=tuple(each for each in about if each),
+    )
+
+
+def _step(both: ServiceComparison, step: ReplayedStep) -> str:
+    name, branch, _ = step.key
+    return f"{both.service}.{name}" + (f" in branch {branch}" if branch else "")
+
+
+def _type(both: ServiceComparison, event_id: str) -> str:
+    """Return what people call an event's type, as far as it is known."""
+    return short(both.types.get(event_id, "")) or "an event that is not recorded"
+
+
+def _for(both: ServiceComparison, step: ReplayedStep) -> str:
+    return f" for {_type(both, step.ready)}" if step.ready else ""
+
+
+def _undone(both: ServiceComparison, step: ReplayedStep) -> str:
+    undone = next((each.compensates_id for each in step.outputs.values()), "")
+    # With None, the id is that of a step that left no event.
+    return short(both.types.get(undone, "")) or "what may have been done"
+
+
+def _due(both: ServiceComparison, step: ReplayedStep) -> str:
+    due = both.due.get(step.key)
+    return f", for it is not due before {due}" if due else ""
+
+
+def _types(step: ReplayedStep) -> dict[int, str]:
+    return {index: each.type for index, each in sorted(step.outputs.items())}
+
+
+def _emitted(step: ReplayedStep) -> str:
+    return ", ".join(short(each) for each in _types(step).values()) or "nothing"
+
+
+def _at_us(step: ReplayedStep) -> int:
+    return min(each.at_us for each in step.outputs.values())
+
+
+def field_changes(then: Event, now: Event, *, masked: bool) -> list[FieldChange]:
+    """Return the fields in which two events of one type differ.
+
+    Args:
+        then: What is recorded.
+        now: What today's code emits.
+        masked: Placeholders stand for the recorded one's sensitive fields, which are not compared.
+    """
+    kind = type(now)
+    hidden = frozenset(sensitive_fields(avro_schema(kind, kind.__choreo_type__)))
+    return [
+        FieldChange(path, MASK, MASK) if secret else FieldChange(path, _shown(old), _shown(new))
+        for path, old, new, secret in _differing(then, now, "", "", hidden)
+        if not (secret and masked)
+    ]
+
+
+_MISSING = object()
+
+
+def _differing(
+    then: object, now: object, path: str, place: str, hidden: frozenset[str]
+) -> Iterator[tuple[str, object, object, bool]]:
+    """Yield (path, then, now, whether it is sensitive); `place` is the path as schemas say it, without indexes."""
+    if place in hidden:
+        if then != now:
+            yield path, then, now, True
+    elif isinstance(then, BaseModel) and type(then) is type(now):
+        for name in type(then).model_fields:
+            here, there = (f"{path}.{name}", f"{place}.{name}") if path else (name, name)
+            yield from _differing(getattr(then, name), getattr(now, name), here, there, hidden)
+    elif isinstance(then, list) and isinstance(now, list):
+        for index in range(max(len(then), len(now))):
+            old, new = (each[index] if index < len(each) else _MISSING for each in (then, now))
+            yield from _differing(old, new, f"{path}[{index}]", place, hidden)
+    elif isinstance(then, dict) and isinstance(now, dict):
+        for key in dict.fromkeys([*then, *now]):
+            yield from _differing(then.get(key, _MISSING), now.get(key, _MISSING), f"{path}[{key}]", place, hidden)
+    elif not _same(then, now):
+        yield path, then, now, False
+
+
+def _same(then: object, now: object) -> bool:
+    if isinstance(then, datetime) and isinstance(now, datetime):
+        return abs(then - now) <= CLOCK_SLACK
+    return type(then) is type(now) and then == now
+
+
+def _shown(value: object) -> str:
+    if value is _MISSING:
+        return NOTHING
+    if isinstance(value, BaseModel):
+        # Fields in it may be sensitive.
+        return f"a {type(value).__name__}"
+    if isinstance(value, list | dict):
+        return f"{len(value)} of them"
+    text = repr(value) if isinstance(value, str | bytes) else str(value)
+    return text if len(text) <= CHARS_MAX else f"{text[:CHARS_MAX]}…"

@@ -1,0 +1,276 @@
+"""Recorded sagas, read from topics or from a tracker's store.
+
+Choosing sagas and collecting all that is recorded of them lives here; what is made of it is `replayer`'s. Nothing is
+written, and no group is joined. A store never had sensitive fields, which get placeholders, nor the path that led to
+an event, which is found by its causes.
+"""
+
+import json
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from choreo.errors import BrokerUnavailable, ChoreoError, SchemaError, UndecodableRecord
+from choreo.handler import Kind
+from choreo.manifest import Manifest
+from choreo.replay.payload_encoder import PayloadEncoder
+from choreo.replay.recorded_saga import EVENTS_MAX, SAGAS_MAX, RecordedEvent, RecordedSaga, Recording
+from choreo.runtime.catalog import MANIFESTS
+from choreo.runtime.notes import ENDS, JOURNAL, read_end
+from choreo.saga import SagaState
+from choreo.schema.forms import EPOCH
+from choreo.step.settle import PATH_STEPS_MAX
+from choreo.tracker.decoding import Decoder, end, note
+from choreo.tracker.reading import Tracker
+from choreo.tracker.seen import Noted, Seen, fold_events, in_order, parents, place
+from choreo.tracker.store import Store
+from choreo.transport import Headers, Record, Transport
+
+POLL_S = 0.5
+RECORDS_MAX = 1000
+SILENCE_S_MAX = 30.0
+"""How long brokers may answer nothing before reading is given up."""
+_PREFIX = "sqlite:///"
+
+
+def recorded(
+    source: str | Transport, *, saga_ids: Collection[str] = (), saga_type: str | None = None, limit: int = 100
+) -> Recording:
+    """Return recorded sagas.
+
+    Args:
+        source: A tracker's store, as `sqlite:///tracker.db`; or brokers, a scenario's among them. A store has no
+            sensitive fields: of brokers, everything is read.
+        saga_ids: These sagas, whether they have ended or not; without any, those that ended last.
+        saga_type: Of this type only.
+        limit: At most so many of those that ended last, 1 to SAGAS_MAX.
+
+    Raises:
+        ValueError: If `limit` cannot be, or there are too many `saga_ids`.
+        ChoreoError: If the store cannot be read.
+        BrokerUnavailable: If no broker answers; retrying helps once one does.
+    """
+    if not 1 <= limit <= SAGAS_MAX or len(saga_ids) > SAGAS_MAX:
+        raise ValueError(f"limit must be from 1 to {SAGAS_MAX}, and so must the number of saga_ids")
+    ids = tuple(dict.fromkeys(saga_ids))
+    if isinstance(source, str):
+        sagas, manifests = _from_store(source, ids, saga_type, limit)
+    else:
+        sagas, manifests = _from_topics(source, ids, saga_type, limit)
+    wanted = tuple(each for each in sagas if each.events and saga_type in {None, each.saga_type})
+    return Recording(sagas=wanted, manifests=tuple(manifests), masked=isinstance(source, str))
+
+
+def _saga(
+    saga_id: str, ordered: Sequence[Seen], events: Iterable[RecordedEvent], notes: Iterable[Noted], *, cut: bool
+) -> RecordedSaga:
+    """Return a saga, named by the first of its events that names a saga type; `ordered` has causes before effects."""
+    start = next((each for each in ordered if each.saga_type), next(iter(ordered), None))
+    return RecordedSaga(
+        saga_id=saga_id,
+        saga_type=start.saga_type if start is not None else "",
+        business_key=start.business_key if start is not None else "",
+        events=tuple(events),
+        notes=tuple(notes),
+        cut=cut,
+    )
+
+
+# From topics.
+
+
+@dataclass(slots=True)
+class _SagaRecords:
+    """The records of one saga that have been read so far."""
+
+    events: list[RecordedEvent] = field(default_factory=list)
+    notes: dict[str, Noted] = field(default_factory=dict)
+    cut: bool = False
+
+    def add(self, record: Record, decoder: Decoder) -> None:
+        """Add a record.
+
+        Raises:
+            UndecodableRecord: If it is not what its topic holds.
+        """
+        if record.topic in {JOURNAL, ENDS}:
+            noted = end(record) if record.topic == ENDS else note(record)
+            if len(self.notes) < EVENTS_MAX or noted.note_id in self.notes:
+                self.notes.setdefault(noted.note_id, noted)
+            else:
+                self.cut = True
+            return
+        seen = decoder.event(record)
+        if len(self.events) < EVENTS_MAX:
+            self.events.append(RecordedEvent(seen, record))
+        else:
+            self.cut = True
+
+
+def _from_topics(
+    transport: Transport, saga_ids: Sequence[str], saga_type: str | None, limit: int
+) -> tuple[list[RecordedSaga], list[Manifest]]:
+    decoder = Decoder()
+    manifests = list(_announced(record.value for record in _committed(transport, [MANIFESTS]) if record.value))
+    for manifest in manifests:
+        decoder.learn(manifest)
+    topics = sorted({event.topic for each in manifests for event in each.events.values()})
+    records = {each.encode(): _SagaRecords() for each in saga_ids or _ended(transport, saga_type, limit)}
+    for record in _committed(transport, [*topics, JOURNAL, ENDS]) if records else ():
+        of_saga = records.get(record.key or b"")
+        if of_saga is not None:
+            # What cannot be read belongs to no saga: services set it aside then, and would again.
+            with suppress(UndecodableRecord):
+                of_saga.add(record, decoder)
+    return [_from_records(key.decode(), each) for key, each in records.items()], manifests
+
+
+def _from_records(saga_id: str, records: _SagaRecords) -> RecordedSaga:
+    ordered = in_order(fold_events(each.seen for each in records.events))
+    events = sorted(records.events, key=lambda each: each.record[:3])
+    return _saga(saga_id, ordered, events, records.notes.values(), cut=records.cut)
+
+
+def _announced(bodies: Iterable[bytes]) -> Iterator[Manifest]:
+    for body in bodies:
+        # A tracker reports those that cannot be read.
+        with suppress(SchemaError):
+            yield Manifest.from_bytes(body)
+
+
+def _ended(transport: Transport, saga_type: str | None, limit: int) -> list[str]:
+    """Return the sagas that ended last, the last first."""
+    ends: dict[str, int] = {}
+    for record in _committed(transport, [ENDS]):
+        with suppress(UndecodableRecord):
+            saga_id, its_type = read_end(record)
+            if saga_type in {None, its_type}:
+                ends.setdefault(saga_id, record.timestamp_ms)
+            if len(ends) > 2 * limit:
+                ends = dict(_latest(ends, limit))
+    return [saga_id for saga_id, _ in _latest(ends, limit)]
+
+
+def _latest(ends: dict[str, int], limit: int) -> list[tuple[str, int]]:
+    return sorted(ends.items(), key=lambda end: end[1], reverse=True)[:limit]
+
+
+def _committed(transport: Transport, topics: Sequence[str]) -> Iterator[Record]:
+    """Yield all committed records of topics, up to where they ended at first.
+
+    Raises:
+        BrokerUnavailable: If nothing has come for a while, and not all has been read.
+    """
+    with closing(transport.reader(topics)) as reader:
+        ends = reader.ends()
+        read = dict.fromkeys(ends, 0)
+        heard = time.monotonic()
+        while any(read[position] < at for position, at in ends.items()):
+            records = reader.poll(POLL_S, RECORDS_MAX)
+            for record in records:
+                read[record.topic, record.partition] = record.offset + 1
+                yield record
+            if records:
+                heard = time.monotonic()
+                continue
+            # A transaction's mark takes an offset that no record has: the reader knows what it has passed.
+            passed = reader.ends()
+            ends = {position: min(at, passed.get(position, at)) for position, at in ends.items()}
+            if time.monotonic() - heard > SILENCE_S_MAX:
+                raise BrokerUnavailable(f"nothing has come for {SILENCE_S_MAX:g} s, and not all has been read")
+
+
+# From a tracker's store.
+
+
+def _from_store(
+    url: str, saga_ids: Sequence[str], saga_type: str | None, limit: int
+) -> tuple[list[RecordedSaga], list[Manifest]]:
+    path = url.removeprefix(_PREFIX)
+    if path == url or not Path(path).is_file():
+        raise ChoreoError(f"{url}: there is no tracker's store there; it is named as {_PREFIX}tracker.db")
+    with closing(Store(path)) as store, store.snapshot():
+        manifests = list(_announced(store.manifests()))
+        ids = list(saga_ids) or _at_rest(Tracker(store), saga_type, limit)
+        rows = store.records(ids)
+    rebuilder = _EventRebuilder(manifests)
+    return [rebuilder.saga(saga_id, *rows[saga_id]) for saga_id in ids], manifests
+
+
+def _at_rest(tracker: Tracker, saga_type: str | None, limit: int) -> list[str]:
+    """Return the sagas at rest that changed last, the last first."""
+    pages = [
+        tracker.sagas(type=saga_type, state=state, limit=limit).items
+        for state in (SagaState.COMPLETED, SagaState.FAILED)
+    ]
+    latest = sorted((each for page in pages for each in page), key=lambda saga: saga.updated_at, reverse=True)
+    return [each.saga_id for each in latest[:limit]]
+
+
+class _EventRebuilder:
+    """Makes events of a store's rows, with the schemas and handlers that were announced."""
+
+    def __init__(self, manifests: Sequence[Manifest]) -> None:
+        self._schemas = {key: schema for each in manifests for key, schema in each.schemas.items()}
+        self._encoders: dict[str, PayloadEncoder] = {}
+        self._guards = {
+            f"{each.service}.{handler.name}": f"{each.service}.{handler.guards}"
+            for each in manifests
+            for handler in each.handlers
+            if handler.kind == Kind.OTHERWISE
+        }
+
+    def saga(self, saga_id: str, rows: list[Seen], notes: list[Noted]) -> RecordedSaga:
+        """Return a saga of its rows."""
+        ordered = in_order(fold_events(rows))
+        paths: dict[str, tuple[str, ...]] = {}
+        for each in ordered:
+            before = dict.fromkeys(step for cause in parents(each) for step in paths.get(cause, ()))
+            paths[each.event_id] = (*before, *self._step(each))[-PATH_STEPS_MAX:]
+        events = (self._event(each, paths[each.event_id]) for each in sorted(ordered, key=place)[:EVENTS_MAX])
+        cut = len(ordered) > EVENTS_MAX or len(notes) > EVENTS_MAX
+        return _saga(saga_id, ordered, events, notes[:EVENTS_MAX], cut=cut)
+
+    def _step(self, seen: Seen) -> tuple[str, ...]:
+        """Return the step that emitted an event, `service.handler`; () for one from outside."""
+        source = seen.source.removeprefix("/").replace("/", ".")
+        return (self._guards.get(source, source),) if seen.source.count("/") > 1 else ()
+
+    def _event(self, seen: Seen, path: tuple[str, ...]) -> RecordedEvent:
+        """Return a row as the event that it was; without a value where that cannot be rebuilt."""
+        encoder = self._encoder(seen.fingerprint)
+        value = b""
+        if encoder is not None and seen.payload is not None:
+            with suppress(SchemaError):
+                value = encoder.encode(json.loads(seen.payload))
+        record = Record(*place(seen), seen.saga_id.encode(), value, _headers(seen, path), seen.at_us // 1000)
+        return RecordedEvent(seen, record, masked=encoder is not None and encoder.masks)
+
+    def _encoder(self, fingerprint: str) -> PayloadEncoder | None:
+        if fingerprint not in self._encoders and fingerprint in self._schemas:
+            with suppress(SchemaError):
+                self._encoders[fingerprint] = PayloadEncoder(self._schemas[fingerprint], fingerprint)
+        return self._encoders.get(fingerprint)
+
+
+def _headers(seen: Seen, path: tuple[str, ...]) -> Headers:
+    headers = {
+        "ce_id": seen.event_id,
+        "ce_type": seen.type,
+        "ce_source": seen.source,
+        "ce_time": (EPOCH + timedelta(microseconds=seen.at_us)).isoformat(),
+        "ce_sagaid": seen.saga_id,
+        "ce_sagatype": seen.saga_type,
+        "ce_subject": seen.business_key,
+        "ce_causationid": seen.causation_id,
+        "ce_causes": seen.causes,
+        "ce_compensatesid": seen.compensates_id,
+        "ce_branch": seen.branch,
+        "ce_hop": str(seen.hop or ""),
+        "ce_path": ",".join(path),
+        "traceparent": seen.traceparent,
+    }
+    return [(name, text.encode()) for name, text in headers.items() if text]

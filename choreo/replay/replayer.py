@@ -1,0 +1,236 @@
+"""Recorded sagas run through today's code: which of them it would treat otherwise.
+
+Running every saga through every service, and looking for the order of arrivals that explains what is recorded, lives
+here; what counts as a difference does not (`difference`). The command line and tests call it, as a guard before
+deploys.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from choreo.codec import Schemas
+from choreo.errors import SchemaError, UndecodableRecord
+from choreo.event import Envelope, short
+from choreo.handler import Kind
+from choreo.replay.arrival_order import ArrivalOrder, order_of
+from choreo.replay.difference import Change, Difference, ServiceComparison, differences
+from choreo.replay.recorded_outcome import not_called
+from choreo.replay.recorded_saga import EVENTS_MAX, RecordedSaga, Recording, emitted_by
+from choreo.replay.replayed_step import ServiceRecords, StepOutput, steps_of
+from choreo.replay.rerun import CurrentCode, output_of
+from choreo.service import Service, declarations
+from choreo.tracker.seen import Noted
+
+ORDERS_MAX = 100
+"""Orders that are tried, a service and saga, to find one that explains what is recorded."""
+
+
+class SagaReplay(NamedTuple):
+    """One saga, and what today's code would do otherwise."""
+
+    saga: RecordedSaga
+    differences: list[Difference]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayReport:
+    """What a replay found.
+
+    Attributes:
+        sagas: In the order of the recording.
+        services: Whose code was run.
+        uncalled: Steps, `service.handler`, that were not called and are assumed to do what is recorded; and why.
+    """
+
+    sagas: list[SagaReplay]
+    services: list[str]
+    uncalled: dict[str, str] = field(default_factory=dict)
+
+
+def replay(
+    services: Iterable[Service],
+    recorded: Recording,
+    *,
+    replace: Mapping[type, object] | None = None,
+    uncalled: Collection[str] = (),
+) -> list[Difference]:
+    """Return what today's code would do otherwise than recorded; nothing is the answer to hope for.
+
+    Every service is given what it was given then, in that order and at that time. A handler that takes nothing but
+    events, `Context` and `State` is called. One that uses a resource is not, unless it is replaced: what it
+    did then counts as what it does. Nothing is emitted and no provider runs. The same arguments give the same answer.
+
+    Args:
+        services: Today's code.
+        recorded: Sagas, from `recorded(…)`.
+        replace: Resources to use instead, by their provided types; handlers whose resources are all here are called,
+            too, possibly several times.
+        uncalled: Further steps that are not to be called, `service.handler`: those that reach the outside world by
+            other ways than their resources.
+
+    Raises:
+        DeclarationError: If the services cannot run as declared, all mistakes at once.
+    """
+    report = replayed(services, recorded, replace=replace, uncalled=uncalled)
+    return [each for saga in report.sagas for each in saga.differences]
+
+
+def replayed(
+    services: Iterable[Service],
+    recorded: Recording,
+    *,
+    replace: Mapping[type, object] | None = None,
+    uncalled: Collection[str] = (),
+) -> ReplayReport:
+    """Return what `replay` returns, saga by saga, with what was not called.
+
+    Raises:
+        DeclarationError: If the services cannot run as declared, all mistakes at once.
+    """
+    schemas = Schemas()
+    resources = dict(replace or {})
+    current = [
+        CurrentCode(
+            each, schemas, recorded, resources, not_called(each, resources.keys(), uncalled, masked=recorded.masked)
+        )
+        for each in declarations(*services)
+    ]
+    for manifest in recorded.manifests:
+        for schema in manifest.schemas.values():
+            # If one contradicts today's, its events cannot be read, which is reported for each of them.
+            with suppress(SchemaError):
+                schemas.add(schema)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(_report(current, recorded))
+    # A loop cannot run within a loop.
+    with ThreadPoolExecutor(1, thread_name_prefix="replay") as thread:
+        return thread.submit(asyncio.run, _report(current, recorded)).result()
+
+
+async def _report(current: Collection[CurrentCode], recorded: Recording) -> ReplayReport:
+    """Run every saga through every service."""
+    try:
+        sagas = [SagaReplay(saga, await _differences(saga, current, recorded)) for saga in recorded.sagas]
+    finally:
+        for code in current:
+            code.close()
+    uncalled = {f"{code.declaration.name}.{name}": why for code in current for name, why in code.uncalled.items()}
+    return ReplayReport(sagas=sagas, services=[code.declaration.name for code in current], uncalled=uncalled)
+
+
+async def _differences(saga: RecordedSaga, current: Iterable[CurrentCode], recorded: Recording) -> list[Difference]:
+    if saga.cut:
+        text = f"it has more than {EVENTS_MAX} events or notes, and sagas that long are not replayed"
+        return [_unreadable(saga, text)]
+    return [each for code in current for each in await _ServiceReplay(code, saga, recorded).differences()]
+
+
+class _ServiceReplay:
+    """One saga in today's code of one service.
+
+    Args:
+        code: The service.
+        saga: What is recorded.
+        recorded: The recording that it is of.
+    """
+
+    def __init__(self, code: CurrentCode, saga: RecordedSaga, recorded: Recording) -> None:
+        self._code = code
+        self._saga = saga
+        self._service = service = code.declaration.name
+        self._deadlines = code.deadlines | {each.name for each in recorded.handlers_of(service, Kind.DEADLINE)}
+        self._guards = {each.name: each.guards for each in recorded.handlers_of(service, Kind.OTHERWISE)}
+        self._guards |= {each.name: each.guards for each in code.declaration.handlers if each.guards}
+        self._types = {each.seen.event_id: each.seen.type for each in saga.events}
+        self._branches = {each.seen.event_id: each.seen.branch for each in saga.events}
+        self._inputs: dict[tuple[str, int, int], Envelope] = {}
+        self._unread: dict[str, Difference] = {}
+        emitted: dict[str, StepOutput] = {}
+        for each in sorted(saga.events, key=lambda event: event.seen.at_us):
+            if emitted_by(service, each.seen):
+                output = output_of(code, each)
+                emitted.setdefault(output.event_id, output)
+                if output.problem:
+                    self._report_unreadable(output.event_id, output.problem)
+            elif each.seen.type in code.reads:
+                try:
+                    envelope = code.rules.codec.read(each.record)
+                except UndecodableRecord as error:
+                    self._report_unreadable(each.seen.event_id, str(error))
+                else:
+                    assert envelope is not None
+                    self._inputs[each.record[:3]] = envelope
+        notes = [each for each in saga.notes if each.service == service]
+        self._then = steps_of(self._records([*emitted.values()], notes))
+
+    async def differences(self) -> list[Difference]:
+        """Return what today's code would do otherwise, in the order that explains most of what is recorded."""
+        order = order_of(self._saga, self._service, self._code.reads, self._deadlines)
+        found = await self._differences_in(order)
+        tried, better = 0, True
+        while found and better:
+            better = False
+            for other in order.others({event_id for each in found for event_id in each.about}):
+                if tried == ORDERS_MAX:
+                    break
+                tried += 1
+                fewer = await self._differences_in(other)
+                if len(fewer) < len(found):
+                    found, order, better = fewer, other, True
+                    break
+        # What follows from an event that cannot be read is not reported beside it.
+        return [
+            *self._unread.values(),
+            *(each for each in found if self._unread.keys().isdisjoint(each.about)),
+        ]
+
+    async def _differences_in(self, order: ArrivalOrder) -> list[Difference]:
+        result = await self._code.process(self._saga, order, self._inputs, self._then)
+        new = {each.event_id: each for each in result.outputs}
+        both = ServiceComparison(
+            saga=self._saga,
+            service=self._service,
+            then=self._then,
+            now=steps_of(self._records(result.outputs, result.notes)),
+            handlers=self._code.rules.handlers.keys(),
+            compensations=self._code.compensations,
+            types={event_id: each.type for event_id, each in new.items()} | self._types,
+            unknown=result.unknown,
+            uncalled=self._code.uncalled,
+            due=result.due,
+        )
+        return differences(both)
+
+    def _records(self, outputs: list[StepOutput], notes: list[Noted]) -> ServiceRecords:
+        return ServiceRecords(
+            service=self._service,
+            saga_id=self._saga.saga_id,
+            outputs=outputs,
+            notes=notes,
+            guards=self._guards,
+            branches={each.event_id: each.branch for each in outputs} | self._branches,
+        )
+
+    def _report_unreadable(self, event_id: str, why: str) -> None:
+        name = short(self._types[event_id])
+        text = f"{name} cannot be read by today's models of {self._service}: {why}"
+        self._unread[event_id] = _unreadable(self._saga, text, service=self._service, event_id=event_id)
+
+
+def _unreadable(saga: RecordedSaga, text: str, *, service: str = "", event_id: str = "") -> Difference:
+    """Return that something cannot be read, or a whole saga not be replayed."""
+    return Difference(
+        saga_id=saga.saga_id,
+        saga_type=saga.saga_type,
+        business_key=saga.business_key,
+        service=service,
+        change=Change.UNREADABLE,
+        text=text,
+        event_id=event_id,
+    )
