@@ -1,13 +1,13 @@
 """Kafka's public image as the session's broker, where Docker can run it.
 
-Whether it can be tried here at once lives here; starting the container is `choreo.testing.container`'s. The session's
+Whether it can be tried here at once lives here; starting the container is `choreo.testing.kafka_container`'s. The session's
 `kafka` fixture and the tests of containers use it.
 """
 
 import contextlib
 from collections.abc import Iterator
 
-from choreo.testing.container import NoContainer, kafka_container
+from choreo.testing.kafka_container import NoContainer, kafka_container
 from tests.brokers import NoKafka
 
 

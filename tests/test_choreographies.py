@@ -14,7 +14,7 @@ from choreo.lints import lints
 from choreo.service import CODES as SERVICE_CODES
 from choreo.service import Declaration, declarations
 from choreo.testing import Scenario
-from choreo.testing.handle import SagaHandle
+from choreo.testing.saga_handle import SagaHandle
 from choreo.tracker import Flag
 from choreo.transport import Outgoing
 from tests.choreographies import CHOREOGRAPHIES

@@ -14,38 +14,38 @@ if TYPE_CHECKING:
     from choreo.replay import Recording as Recording
     from choreo.replay import recorded as recorded
     from choreo.replay import replay as replay
-    from choreo.testing.broker import MemoryBroker as MemoryBroker
-    from choreo.testing.context import context as context
-    from choreo.testing.handle import SagaHandle as SagaHandle
-    from choreo.testing.plan import Rates as Rates
-    from choreo.testing.points import Point as Point
-    from choreo.testing.points import TransientFault as TransientFault
-    from choreo.testing.rehearsal import Case as Case
-    from choreo.testing.rehearsal import given as given
+    from choreo.testing.fault_injection import TransientFault as TransientFault
+    from choreo.testing.fault_plan import Point as Point
+    from choreo.testing.fault_plan import Rates as Rates
+    from choreo.testing.given_when_then import Case as Case
+    from choreo.testing.given_when_then import given as given
+    from choreo.testing.memory_transport import MemoryBroker as MemoryBroker
+    from choreo.testing.saga_handle import SagaHandle as SagaHandle
+    from choreo.testing.sample import context as context
     from choreo.testing.scenario import Scenario as Scenario
+    from choreo.testing.shrinking import Report as Report
+    from choreo.testing.shrinking import simulate as simulate
     from choreo.testing.simulation import InvariantBroken as InvariantBroken
     from choreo.testing.simulation import Simulation as Simulation
-    from choreo.testing.trials import Report as Report
-    from choreo.testing.trials import simulate as simulate
 
 _HOMES = {
-    "Case": "choreo.testing.rehearsal",
+    "Case": "choreo.testing.given_when_then",
     "Difference": "choreo.replay",
     "InvariantBroken": "choreo.testing.simulation",
-    "MemoryBroker": "choreo.testing.broker",
-    "Point": "choreo.testing.points",
+    "MemoryBroker": "choreo.testing.memory_transport",
+    "Point": "choreo.testing.fault_plan",
     "Recording": "choreo.replay",
-    "Rates": "choreo.testing.plan",
-    "Report": "choreo.testing.trials",
-    "SagaHandle": "choreo.testing.handle",
+    "Rates": "choreo.testing.fault_plan",
+    "Report": "choreo.testing.shrinking",
+    "SagaHandle": "choreo.testing.saga_handle",
     "Scenario": "choreo.testing.scenario",
     "Simulation": "choreo.testing.simulation",
-    "TransientFault": "choreo.testing.points",
-    "context": "choreo.testing.context",
-    "given": "choreo.testing.rehearsal",
+    "TransientFault": "choreo.testing.fault_injection",
+    "context": "choreo.testing.sample",
+    "given": "choreo.testing.given_when_then",
     "recorded": "choreo.replay",
     "replay": "choreo.replay",
-    "simulate": "choreo.testing.trials",
+    "simulate": "choreo.testing.shrinking",
 }
 
 __all__ = [

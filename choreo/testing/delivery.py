@@ -1,24 +1,25 @@
-"""Who is served next, and what time it is.
+"""Which service of a scenario is served next, what reaches it late or twice, and what time it is.
 
-The order in which the services of a scenario are given records, and time moving on from timer to timer, live here; what
-a service makes of a batch does not (`members`), nor what a test asks for (`scenario`). It is deterministic: oldest
-first, or in the order that a seed stands for.
+The order in which records are given to services, topics that are held back, duplicates on their way, and time moving
+on from timer to timer live here; what a service makes of a batch does not (`simulated_service`), nor what a test asks
+for (`scenario`). It is deterministic: oldest first, or in the order that a seed stands for.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 
 from choreo.clock import ManualClock
 from choreo.errors import ChoreoError
-from choreo.testing.chance import Chance
-from choreo.testing.faults import Faults
+from choreo.testing.fault_plan import Seed, identity
+from choreo.testing.history import header
 from choreo.testing.loop import PrivateLoop
-from choreo.testing.members import Member, Stage
-from choreo.testing.plan import identity
-from choreo.testing.traffic import Traffic
-from choreo.transport import Record
+from choreo.testing.memory_transport import MemoryBroker
+from choreo.testing.simulated_service import Environment, SimulatedService
+from choreo.transport import Outgoing, Record
 
 RECORDS_MAX = 100_000
 """Records that one `settle` may deliver: a choreography that needs more does not come to rest."""
@@ -27,60 +28,127 @@ TIMERS_MAX = 100_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Delivery:
-    """Serves members, one batch at a time.
+class InFlight:
+    """Records between brokers and services: topics that are held back, for good or for a time, and copies to come.
 
     Args:
+        broker: The brokers.
+    """
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+        # By topic and group; the group is "" where every group is kept from the topic.
+        self._held: set[tuple[str, str]] = set()
+        self._late: dict[tuple[str, str], datetime] = {}
+        self._copies: list[tuple[int, Outgoing]] = []
+        self._delivered = 0
+        self.copied: Counter[str] = Counter()
+        """How many copies of an event were written, by its id."""
+
+    @property
+    def next_due(self) -> datetime | None:
+        """When the first late topic comes; None where none is late."""
+        return min(self._late.values(), default=None)
+
+    def hold(self, topics: Sequence[str], group: str) -> None:
+        """Hold topics back until they are released."""
+        for topic in topics:
+            self._broker.hold(topic, group)
+            self._held.add((topic, group))
+
+    def release(self, topics: Sequence[str]) -> None:
+        """Let topics come again, late ones too; all of them if none is named."""
+        for topic, group in sorted(self._held | self._late.keys()):
+            if not topics or topic in topics:
+                self._held.discard((topic, group))
+                self._late.pop((topic, group), None)
+                self._broker.release(topic, group)
+
+    @contextmanager
+    def without(self, topics: Collection[str], group: str) -> Iterator[None]:
+        """Give one service nothing from topics that it could read, as long as this lasts."""
+        for topic in topics:
+            self._broker.hold(topic, group)
+        try:
+            yield
+        finally:
+            for topic in topics:
+                self._broker.release(topic, group)
+
+    def delay(self, topic: str, group: str, until: datetime) -> None:
+        """Hold a topic back until then."""
+        self._broker.hold(topic, group)
+        self._late[topic, group] = max(until, self._late.get((topic, group), until))
+
+    def arrive(self, now: datetime) -> None:
+        """Let topics come again that were late until now."""
+        for place in sorted(place for place, until in self._late.items() if until <= now):
+            del self._late[place]
+            if place not in self._held:
+                self._broker.release(*place)
+
+    def copy(self, outgoing: Outgoing, deliveries: int) -> None:
+        """Have a record come again, so many deliveries later, or before all is at rest."""
+        self._copies.append((self._delivered + deliveries, outgoing))
+
+    def count_delivery(self) -> None:
+        """Count one more delivery, and write the copies whose turn it is."""
+        self._delivered += 1
+        if self._copies:
+            self._write(self._delivered)
+
+    def write_copies(self) -> bool:
+        """Write the copies that are left; return whether there were any."""
+        return self._write(math.inf)
+
+    def _write(self, until: float) -> bool:
+        due = [outgoing for at, outgoing in self._copies if at <= until]
+        self._copies = [each for each in self._copies if each[0] > until]
+        for outgoing in due:
+            self._broker.write([outgoing])
+            self.copied[header(outgoing, "ce_id")] += 1
+        return bool(due)
+
+
+class Delivery:
+    """Serves services, one batch at a time.
+
+    Args:
+        environment: What the services share.
         clock: The time, which stands still but for what is done here.
-        faults: What strikes the members, and how late records come.
-        traffic: What is late, and what comes twice.
-        chance: What the order follows from; the oldest first without it.
-        quiet: Called whenever there is nothing left to read for now.
+        seed: What the order follows from; the oldest first without it.
+        when_drained: Called whenever there is nothing left to read for now.
     """
 
     def __init__(
-        self,
-        clock: ManualClock,
-        faults: Faults,
-        traffic: Traffic,
-        chance: Chance | None,
-        quiet: Callable[[], object],
+        self, environment: Environment, clock: ManualClock, seed: Seed | None, when_drained: Callable[[], object]
     ) -> None:
+        self._environment = environment
         self._clock = clock
-        self._faults = faults
-        self._traffic = traffic
-        self._chance = chance
-        self._quiet = quiet
-        self._members: dict[str, Member] = {}
+        self._seed = seed
+        self._when_drained = when_drained
+        self.in_flight = InFlight(environment.broker)
+        self.services: dict[str, SimulatedService] = {}
+        """The services that run, by name; none before the start."""
         self.parked: list[Exception] = []
         """What steps were parked with."""
 
-    @property
-    def started(self) -> bool:
-        """Whether the services run."""
-        return bool(self._members)
-
-    @property
-    def members(self) -> Mapping[str, Member]:
-        """The services that run, by name."""
-        return self._members
-
-    def start(
-        self, stage: Stage, replaced: Mapping[str, Mapping[type, object]], loop: PrivateLoop, stack: AsyncExitStack
-    ) -> None:
+    def start(self, replaced: Mapping[str, Mapping[type, object]], loop: PrivateLoop, stack: AsyncExitStack) -> None:
         """Open every service, to be closed with `stack`."""
         self._loop = loop
-        self._members = {each.name: Member(each, stage, replaced[each.name]) for each in stage.cast.declarations}
-        for member in self._members.values():
-            loop.run(member.open(stack))
+        for declaration in self._environment.compiled.declarations:
+            service = SimulatedService(declaration, self._environment, replaced[declaration.name])
+            self.services[service.name] = service
+        for service in self.services.values():
+            loop.run(service.open(stack))
 
     def pick(self, group: str, heads: Sequence[Record]) -> int:
-        """Return which of these records a service reads next, where chance decides."""
+        """Return which of these records a service reads next, where a seed decides."""
         return min(range(len(heads)), key=lambda place: self._rank(group, 0, heads[place]))
 
     def restart(self, name: str) -> None:
         """Kill a service and start it again."""
-        self.parked += self._loop.run(self._members[name].restart())
+        self.parked += self._loop.run(self.services[name].restart())
 
     def until(self, until: datetime | None) -> None:
         """Do all there is to do, moving time on from timer to timer, as far as it may go.
@@ -90,109 +158,113 @@ class Delivery:
         """
         for _ in range(TIMERS_MAX):
             self.drain()
-            member, due = self._soonest()
+            service, due = self._soonest()
             if due is None or (until is not None and due > until):
                 return
             self._move(due)
-            if member is not None:
-                self.parked += self._loop.run(member.serve(0))
+            if service is not None:
+                self.parked += self._loop.run(service.serve(0))
         raise ChoreoError(f"no rest after {TIMERS_MAX} timers: does a step set itself anew for ever?")
 
     def wake(self, now: datetime) -> None:
         """Let it be so late, and have every service do what is due."""
         self._move(now)
-        for member in self._members.values():
-            self.parked += self._loop.run(member.serve(0))
+        for service in self.services.values():
+            self.parked += self._loop.run(service.serve(0))
         self.drain()
 
     def drain(self) -> None:
-        """Deliver until nobody has anything to read.
+        """Deliver until no service has anything to read.
 
         Raises:
             ChoreoError: If it does not come to rest.
         """
         if self.deliver(RECORDS_MAX) == RECORDS_MAX:
             raise ChoreoError(f"no rest after {RECORDS_MAX} records: do two handlers answer each other for ever?")
-        self._quiet()
+        self._when_drained()
 
     def fire(self, name: str) -> bool:
         """Move time on to the next timer of one service, and have it fire alone; return whether there is one."""
-        member = self._members[name]
-        due_ms = member.engine.next_ms
+        service = self.services[name]
+        due_ms = service.engine.next_ms
         if due_ms is None:
             return False
         self._move(max(EPOCH + timedelta(milliseconds=due_ms), self._clock.now()))
-        self.parked += self._loop.run(member.serve(0))
+        self.parked += self._loop.run(service.serve(0))
         return True
 
-    def following(self, name: str, topic: str) -> str | None:
+    def next_type(self, name: str, topic: str) -> str | None:
         """Return the type of what a service, or the first of all, reads next from a topic; None where it is nothing."""
-        members = [self._members[name]] if name else list(self._members.values())
-        heads = ((*head, place) for place, each in enumerate(members) for head in each.source.heads)
-        first = min(((at, place, record) for at, record, place in heads if record.topic == topic), default=None)
-        return (
-            next((value or b"" for key, value in first[2].headers if key == "ce_type"), b"").decode() if first else None
-        )
+        heads = [
+            (sequence, place, record)
+            for place, service in enumerate(self._services(name))
+            for sequence, record in service.source.heads
+            if record.topic == topic
+        ]
+        return header(min(heads, key=itemgetter(0, 1))[2], "ce_type") if heads else None
 
     def deliver(self, batches_max: int, name: str = "", topic: str = "") -> int:
         """Deliver so many batches at most, to all or to one service, of all topics or of one; return how many."""
-        members = [self._members[name]] if name else list(self._members.values())
+        services = self._services(name)
 
         async def deliver() -> int:
-            for done in range(batches_max):
-                self._traffic.move()
-                following = self._next(members, topic)
-                if following is None and self._traffic.rest():
-                    following = self._next(members, topic)
+            for delivered in range(batches_max):
+                self.in_flight.count_delivery()
+                following = self._next(services, topic)
+                if following is None and self.in_flight.write_copies():
+                    following = self._next(services, topic)
                 if following is None:
-                    return done
-                member, records_max = following
-                others = {head.topic for _, head in member.source.heads if topic not in {"", head.topic}}
-                with self._traffic.aside(others, member.name):
-                    # Who asks for one step is given one record.
-                    self.parked += await member.serve(records_max if batches_max > 1 else 1)
+                    return delivered
+                service, records_max = following
+                others = {head.topic for _, head in service.source.heads if topic not in {"", head.topic}}
+                with self.in_flight.without(others, service.name):
+                    # A test that asks for one step gets one record.
+                    self.parked += await service.serve(records_max if batches_max > 1 else 1)
             return batches_max
 
         return self._loop.run(deliver())
 
+    def _services(self, name: str) -> list[SimulatedService]:
+        return [self.services[name]] if name else list(self.services.values())
+
     def _move(self, now: datetime) -> None:
         self._clock.advance(now - self._clock.now())
-        self._traffic.arrive(now)
+        self.in_flight.arrive(now)
 
-    def _soonest(self) -> tuple[Member | None, datetime | None]:
-        """Return whose timer is due first, and when; no member where it is a late topic that comes first."""
-        members = list(self._members.values())
-        waits = [(due_ms, place) for place, each in enumerate(members) if (due_ms := each.engine.next_ms)]
-        late = self._traffic.next
+    def _soonest(self) -> tuple[SimulatedService | None, datetime | None]:
+        """Return whose timer is due first, and when; no service where it is a late topic that comes first."""
+        services = self._services("")
+        waits = [(due_ms, place) for place, each in enumerate(services) if (due_ms := each.engine.next_ms)]
+        late = self.in_flight.next_due
         if not waits:
             return None, late
         due_ms, place = min(waits)
         due = max(EPOCH + timedelta(milliseconds=due_ms), self._clock.now())
-        return (None, late) if late is not None and late < due else (members[place], due)
+        return (None, late) if late is not None and late < due else (services[place], due)
 
-    def _next(self, members: Sequence[Member], topic: str) -> tuple[Member, int] | None:
-        """Return who reads next, and how many records; None where nobody has anything to read.
+    def _next(self, services: Sequence[SimulatedService], topic: str) -> tuple[SimulatedService, int] | None:
+        """Return who reads next, and how many records; None where no service has anything to read.
 
         Of several that want a record, those that own a saga type come last, else in the order given.
         """
         while True:
             ready = [
-                (self._rank(each.name, sequence, head), each.owner, place, head)
-                for place, each in enumerate(members)
-                for sequence, head in each.source.heads
+                (self._rank(service.name, sequence, head), service.owner, place, head)
+                for place, service in enumerate(services)
+                for sequence, head in service.source.heads
                 if topic in {"", head.topic}
             ]
             if not ready:
                 return None
             _, _, place, head = min(ready, key=itemgetter(0, 1, 2))
-            member = members[place]
-            by = self._faults.delay(member.name, head)
+            service, faults = services[place], self._environment.faults
+            by = faults.delay(service.name, head)
             if by is None:
-                return member, self._faults.batch_max(member.name, head)
-            self._traffic.delay(head.topic, member.name, self._clock.now() + by)
+                return service, faults.batch_max(service.name, head)
+            self.in_flight.delay(head.topic, service.name, self._clock.now() + by)
 
     def _rank(self, service: str, sequence: int, record: Record) -> float:
         """Return when a service reads a record, before others or behind them."""
-        if self._chance is None:
+        if self._seed is None:
             return sequence
-        return self._chance.draw("order", service, record.topic, identity(record))
+        return self._seed.draw("order", service, record.topic, identity(record))

@@ -15,8 +15,8 @@ import pytest
 
 if TYPE_CHECKING:
     from choreo.testing.scenario import Scenario
+    from choreo.testing.shrinking import Report
     from choreo.testing.simulation import Simulation
-    from choreo.testing.trials import Report
 
 SERVERS = "CHOREO_TEST_BOOTSTRAP_SERVERS"
 
@@ -74,7 +74,7 @@ class Simulations:
     def run(self, run: "Callable[[Simulation], object]", *services: Any, **options: Any) -> "Report":
         """Run a function under many seeds, or under the session's alone; it takes what `simulate` takes."""
         once = {"runs": 1, **self._seed} if self._seed else {}
-        report: Report = import_module("choreo.testing.trials").simulate(run, *services, **(options | once))
+        report: Report = import_module("choreo.testing.shrinking").simulate(run, *services, **(options | once))
         return report
 
 
@@ -97,7 +97,7 @@ def choreo_kafka() -> Iterator[str]:
     if servers := os.environ.get(SERVERS):
         yield servers
         return
-    container = import_module("choreo.testing.container")
+    container = import_module("choreo.testing.kafka_container")
     with ExitStack() as stack:
         try:
             servers = stack.enter_context(container.kafka_container())

@@ -1,18 +1,22 @@
-"""An event to try things with.
+"""Values that a unit test does not care for: an event's fields, and a `Context` for one handler.
 
-Making up an event's fields lives here, from its Avro schema: what a test does not care for. Tests that do care give
-the fields that they care for.
+Making them up lives here, an event's from its Avro schema; what a step really gets is made by the runtime. Tests that
+do care give the fields that they care for.
 """
 
+import logging
 from collections.abc import Collection
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
-from choreo.event import Event
+from choreo.clock import ManualClock
+from choreo.event import Envelope, Event, emitted_id
 from choreo.schema import avro_schema
+from choreo.service import Context
 
+SAGA_ID = "018f0000-0000-7000-8000-000000000000"
 E = TypeVar("E", bound=Event)
 _PLAIN: dict[str, Any] = {  # A value for each Avro type, and for each logical one.
     "null": None,
@@ -32,17 +36,77 @@ _PLAIN: dict[str, Any] = {  # A value for each Avro type, and for each logical o
 
 
 def sample(kind: type[E], **fields: object) -> E:
-    """Return an event of a type, with the fields that are given and others made up: "x", 1, a list of one.
+    """Return an event of a type for a test: with the fields that are given, and others made up.
+
+    What is made up is "x", 1, a list of one and the like; a field with a default keeps it.
+
+    ```python
+    from choreo.testing.sample import sample
+
+    saga = scenario.publish(sample(OrderPlaced, order_id="17"))
+    ```
 
     Args:
         kind: The event class.
-        fields: What matters; also what could not be made up because a constraint forbids it.
+        fields: What the test cares for; also what could not be made up because a constraint forbids it.
 
     Raises:
         pydantic.ValidationError: If what was made up is not allowed; give these fields.
     """
     schema = avro_schema(kind, kind.__choreo_type__)
     return kind.model_validate({**_Maker().record(schema, leave=fields.keys()), **fields})
+
+
+class ContextFields(TypedDict, total=False):
+    """What may be said of a context: `Context`'s own fields, and two that make up its `step`."""
+
+    service: str
+    handler: str
+    saga_id: str
+    saga_type: str
+    business_key: str
+    step: str
+    causes: tuple[Envelope, ...]
+    hop: int
+    branch: str
+    completed_steps: tuple[str, ...]
+    idempotency_key: str
+    undoes_key: str
+    attempt: int
+    now: datetime
+    log: "logging.LoggerAdapter[logging.Logger]"
+
+
+def context(**fields: Unpack[ContextFields]) -> Context:
+    """Return a `Context` for the unit test of one handler: the given fields, and values that fit them for the rest.
+
+    ```python
+    refund(failed, captured, choreo.testing.context(service="payments", handler="refund"), gateway)
+    ```
+
+    Args:
+        fields: Any of `Context`'s fields, or `service` and `handler` in place of `step`. The idempotency keys follow
+            from saga, step and branch unless given: equal ones for an equal step, and others for another.
+    """
+    saga_id = fields.get("saga_id", SAGA_ID)
+    step = fields.get("step", f"{fields.get('service', 'service')}.{fields.get('handler', 'handler')}")
+    branch = fields.get("branch", "")
+    return Context(
+        saga_id=saga_id,
+        saga_type=fields.get("saga_type", ""),
+        business_key=fields.get("business_key", ""),
+        step=step,
+        causes=fields.get("causes", ()),
+        hop=fields.get("hop", 0),
+        branch=branch,
+        completed_steps=fields.get("completed_steps", ()),
+        idempotency_key=fields.get("idempotency_key", emitted_id(saga_id, step, branch, "", "effect")),
+        # It is there for every handler, so that a compensation can be tested without saying what it undoes.
+        undoes_key=fields.get("undoes_key", emitted_id(saga_id, step, branch, "undone", "effect")),
+        attempt=fields.get("attempt", 1),
+        now=fields.get("now", ManualClock().now()),
+        log=fields.get("log", logging.LoggerAdapter(logging.getLogger("choreo"), {"saga_id": saga_id, "step": step})),
+    )
 
 
 class _Maker:

@@ -1,12 +1,13 @@
 """Services, time and brokers in one block of a test.
 
-What a test may do and ask lives here; who is served next is `delivery`'s, what strikes them the `faults`'. The code
-under test is production's, from publisher to tracker. Tests use it; it is deterministic: the same calls make the same
-run.
+What a test may do and ask lives here; which service is served next is `delivery`'s choice, what strikes it
+`fault_injection`'s. The code under test is production's, from publisher to tracker. Tests use it; it is deterministic:
+the same calls make the same run.
 """
 
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
@@ -20,18 +21,16 @@ from choreo.publisher import Publisher, Where
 from choreo.runtime.topics import needed
 from choreo.service import Declaration, Service
 from choreo.settings import Settings
-from choreo.testing.broker import MemoryBroker
-from choreo.testing.cast import cast_of
-from choreo.testing.chance import Chance
-from choreo.testing.chronicle import Happening
+from choreo.testing.compiled import compiled_services
 from choreo.testing.delivery import RECORDS_MAX, Delivery
-from choreo.testing.faults import Faults, Order
-from choreo.testing.handle import SagaHandle
+from choreo.testing.fault_injection import FaultInjection, RequestedFault, TransientFault
+from choreo.testing.fault_plan import Point, Seed
+from choreo.testing.history import HistoryEntry
 from choreo.testing.loop import PrivateLoop
-from choreo.testing.members import Stage
-from choreo.testing.points import Point, TransientFault
-from choreo.testing.traffic import Traffic
-from choreo.tracker import Follower, Store, Tracker
+from choreo.testing.memory_transport import MemoryBroker
+from choreo.testing.saga_handle import SagaHandle
+from choreo.testing.simulated_service import Environment
+from choreo.tracker import Follower, SagaView, Store, Tracker
 from choreo.transport import Outgoing, Reader, Record
 
 READ_RECORDS_MAX = 10_000
@@ -41,6 +40,8 @@ T = TypeVar("T")
 
 class Scenario:
     """Runs services on brokers in memory, with virtual time; use it as a block.
+
+    After the block its sagas and its tracker can still be read.
 
     Records are delivered oldest first; of several services that want one, those that own a saga type come last, else in
     the order given. `hold` and `delay` keep a topic back, so that others overtake it; a `seed` shuffles all of them.
@@ -70,8 +71,8 @@ class Scenario:
         self._park = park
         self._settings = settings if settings is not None else Settings.model_construct()
         self._clock = clock if clock is not None else ManualClock()
-        self._cast = cast_of(services, self._settings)
-        self._declared = {each.name: each for each in self._cast.declarations}
+        self._compiled = compiled_services(services, self._settings)
+        self._declared = {each.name: each for each in self._compiled.declarations}
         self._replaced: dict[str, dict[type, object]] = {name: {} for name in self._declared}
         self._starts = {saga.starts: saga for each in self._declared.values() for saga in each.sagas}
         self._stack = AsyncExitStack()
@@ -79,25 +80,23 @@ class Scenario:
         self._loop: PrivateLoop | None = None
         self._reader: Reader | None = None
         self._events: dict[str, dict[str, Envelope]] = {}
-        chance = Chance(seed) if seed is not None else None
-        self.broker = MemoryBroker(self._clock, self._pick if chance is not None else None)
+        order = Seed(seed) if seed is not None else None
+        self.broker = MemoryBroker(self._clock, self._pick if order is not None else None)
         """The brokers: for looking at other topics, and for doing faults to."""
-        self.broker.create(needed(self._cast.declarations, self._settings))
-        self._store = Store(":memory:")
-        self._follower = Follower(self._store, self.broker, self._clock)
-        self._tracker = Tracker(self._store, self._clock, nap=self._nap)
-        self._faults = Faults()
-        self._traffic = Traffic(self.broker)
-        self._delivery = Delivery(self._clock, self._faults, self._traffic, chance, self._follower.catch_up)
-        self._stage = Stage(
-            cast=self._cast,
+        self.broker.create(needed(self._compiled.declarations, self._settings))
+        self._observe()
+        self._faults = FaultInjection()
+        self._environment = Environment(
+            compiled=self._compiled,
             broker=self.broker,
             settings=self._settings,
             clock=self._clock,
             faults=self._faults,
-            tell=self._happened,
+            add_to_history=self._happened,
         )
-        self._cast.enter(self.broker, self._clock, self._write)
+        self.delivery = Delivery(self._environment, self._clock, order, self._catch_up)
+        """The services that run, and which of them is served next."""
+        self._compiled.enter(self.broker, self._clock, self._write)
 
     def __enter__(self) -> Self:
         self._loop = PrivateLoop()
@@ -110,11 +109,13 @@ class Scenario:
         try:
             loop.run(self._stack.aclose())
         finally:
+            self._loop = None
             self.broker.close()
             self._follower.close()
             self._store.close()
+            self._observed = False
             loop.close()
-            self._cast.leave()
+            self._compiled.leave()
 
     @property
     def now(self) -> datetime:
@@ -124,13 +125,17 @@ class Scenario:
     @property
     def tracker(self) -> Tracker:
         """A tracker that has read everything; for code under test. While its `wait` waits, the services go on."""
-        self._follower.catch_up()
+        if not self._observed:
+            # After the block; the brokers still have all records.
+            self._observe()
+            weakref.finalize(self, self._store.close)
+        self._catch_up()
         return self._tracker
 
     @property
     def publisher(self) -> Publisher:
         """A publisher of all the services; for code under test."""
-        return self._cast.publisher
+        return self._compiled.publisher
 
     def replace(self, service: Service, kind: type[T], instance: T) -> None:
         """Let an instance stand in for a provided resource; the real provider never runs.
@@ -138,7 +143,7 @@ class Scenario:
         Raises:
             ChoreoError: If the services have started already, or the service provides no such type.
         """
-        if self._delivery.started:
+        if self.delivery.services:
             raise ChoreoError("replace() comes before the first publish(): the services have started")
         found = self._known(service)
         if found.provider(kind) is None:
@@ -159,14 +164,14 @@ class Scenario:
             where.setdefault("event_id", counted)
         elif saga.key is None and "key" not in where:
             where.setdefault("saga_id", counted)
-        publisher = self._cast.publisher
+        publisher = self._compiled.publisher
         # Code under test may have closed it; opening it again is no harm.
         self._opened().call(publisher.open)
-        return SagaHandle(self, self._opened().call(lambda: publisher.publish(event, **where)))
+        return self.saga(self._opened().call(lambda: publisher.publish(event, **where)))
 
     def saga(self, saga_id: str) -> SagaHandle:
         """Return a saga that was published elsewhere."""
-        return SagaHandle(self, saga_id)
+        return SagaHandle(saga_id, self._view, self.events_of)
 
     def settle(self) -> None:
         """Deliver until nothing is left to do, jumping from timer to timer: retries, deadlines and delayed events.
@@ -176,7 +181,7 @@ class Scenario:
             ChoreoError: If it does not come to rest.
         """
         self._start()
-        self._delivery.until(None)
+        self.delivery.until(None)
         self._tell_parked()
 
     def step(self, service: Service | None = None, until: type[Event] | str = "") -> bool:
@@ -191,9 +196,9 @@ class Scenario:
         self._start()
         name = self._name(service)
         if isinstance(until, str):
-            return self._delivery.deliver(1, name, until) == 1
-        while (kind := self._delivery.following(name, until.__choreo_topic__)) is not None:
-            self._delivery.deliver(1, name, until.__choreo_topic__)
+            return self.delivery.deliver(1, name, until) == 1
+        while (kind := self.delivery.next_type(name, until.__choreo_topic__)) is not None:
+            self.delivery.deliver(1, name, until.__choreo_topic__)
             if kind == until.__choreo_type__:
                 return True
         return False
@@ -204,7 +209,7 @@ class Scenario:
         As happens where the others' services are down. What a step is parked with is raised by the next `settle`.
         """
         self._start()
-        return self._delivery.fire(self._known(service).name)
+        return self.delivery.fire(self._known(service).name)
 
     def answer(self, service: Service, handler: Callable[..., object] | str, *events: Event) -> None:
         """Have a handler return these events when it is called next, without being called.
@@ -218,7 +223,7 @@ class Scenario:
             ChoreoError: If the service has no such handler.
         """
         name = self._handler(service, handler)
-        self._faults.ask(Order(service=service.name, times=1, handler=name, answer=events))
+        self._faults.request(RequestedFault(service=service.name, times=1, handler=name, answer=events))
 
     def advance(self, by: timedelta) -> None:
         """Do all that there is to do and all that falls due by then, in order, and stop there.
@@ -230,22 +235,22 @@ class Scenario:
         """
         self._start()
         until = self._clock.now() + by
-        self._delivery.until(until)
-        self._delivery.wake(until)
+        self.delivery.until(until)
+        self.delivery.wake(until)
         self._tell_parked()
 
     def hold(self, *topics: str, service: Service | None = None) -> None:
         """Deliver nothing from these topics, to any service or to one, so that others overtake them."""
-        self._traffic.hold(topics, self._name(service))
+        self.delivery.in_flight.hold(topics, self._name(service))
 
     def release(self, *topics: str) -> None:
         """Deliver from these topics again; from all that are held back or late if none is named."""
-        self._traffic.release(topics)
+        self.delivery.in_flight.release(topics)
 
     def delay(self, *topics: str, by: timedelta, service: Service | None = None) -> None:
         """Deliver nothing from these topics until so much time has passed, to any service or to one."""
         for topic in topics:
-            self._traffic.delay(topic, self._name(service), self._clock.now() + by)
+            self.delivery.in_flight.delay(topic, self._name(service), self._clock.now() + by)
 
     def fail(
         self,
@@ -270,7 +275,7 @@ class Scenario:
         """
         name = self._handler(service, handler)
         raised = error if error is not None else TransientFault(f"{service.name}.{name} was made to fail")
-        self._faults.ask(Order(service=service.name, times=times, handler=name, error=raised, after=after))
+        self._faults.request(RequestedFault(service=service.name, times=times, handler=name, error=raised, after=after))
 
     def crash(
         self,
@@ -292,11 +297,11 @@ class Scenario:
             ChoreoError: If the service takes no part, or has no such handler.
         """
         name = self._handler(service, handler) if handler is not None else ""
-        self._faults.ask(Order(service=self._known(service).name, times=times, handler=name, point=at))
+        self._faults.request(RequestedFault(service=self._known(service).name, times=times, handler=name, point=at))
 
     def duplicate(self, kind: type[Event], *, times: int = 1) -> None:
         """Have the next events of a type come twice, the same record again: from handlers or from outside."""
-        self._faults.ask_twice(kind, times)
+        self._faults.request_twice(kind, times)
 
     def restart(self, service: Service) -> None:
         """Kill a service, uncommitted work and all, and start it again from what is committed.
@@ -304,22 +309,35 @@ class Scenario:
         Its resources are closed and opened anew; those that were replaced stay.
         """
         self._start()
-        self._delivery.restart(self._known(service).name)
+        self.delivery.restart(self._known(service).name)
 
     def events_of(self, saga_id: str) -> list[Envelope]:
         """Return a saga's committed events, each once, in the order of their commits."""
         if self._reader is None:
-            self._reader = self.broker.reader(self._cast.catalog.choreography.topics)
+            self._reader = self.broker.reader(self._compiled.catalog.choreography.topics)
         while records := self._reader.poll(0, READ_RECORDS_MAX):
             for record in records:
                 try:
-                    envelope = self._cast.codec.read(record)
+                    envelope = self._compiled.codec.read(record)
                 except UndecodableRecord:
                     # It is no event of any saga; the services that read it have dead-lettered it.
                     continue
                 if envelope is not None:
                     self._events.setdefault(envelope.saga_id, {}).setdefault(envelope.event_id, envelope)
         return list(self._events.get(saga_id, {}).values())
+
+    def _observe(self) -> None:
+        """Begin to read all that the brokers have, into a new store."""
+        self._store = Store(":memory:")
+        self._follower = Follower(self._store, self.broker, self._clock)
+        self._tracker = Tracker(self._store, self._clock, nap=self._nap)
+        self._observed = True
+
+    def _catch_up(self) -> None:
+        self._follower.catch_up()
+
+    def _view(self, saga_id: str) -> SagaView | None:
+        return self.tracker.saga(saga_id)
 
     def _opened(self) -> PrivateLoop:
         if self._loop is None:
@@ -346,32 +364,32 @@ class Scenario:
 
     def _start(self) -> None:
         loop = self._opened()
-        if not self._delivery.started:
-            self._delivery.start(self._stage, self._replaced, loop, self._stack)
+        if not self.delivery.services:
+            self.delivery.start(self._replaced, loop, self._stack)
 
     def _pick(self, group: str, heads: Sequence[Record]) -> int:
-        return self._delivery.pick(group, heads)
+        return self.delivery.pick(group, heads)
 
     def _write(self, outgoing: Outgoing) -> None:
         """Write what comes from outside."""
         self.broker.write([outgoing])
-        self._happened(Happening(self._clock.now(), "", (), (outgoing,), ()))
+        self._happened(HistoryEntry(self._clock.now(), "", (), (outgoing,), ()))
 
-    def _happened(self, happening: Happening) -> None:
+    def _happened(self, entry: HistoryEntry) -> None:
         """Have twice what is to come twice."""
-        for each in happening.wrote:
-            deliveries = self._faults.copy(each, outside=not happening.who)
+        for each in entry.wrote:
+            deliveries = self._faults.copy(each, outside=not entry.service)
             if deliveries is not None:
-                self._traffic.copy(each, deliveries)
+                self.delivery.in_flight.copy(each, deliveries)
 
     def _tell_parked(self) -> None:
-        parked, self._delivery.parked = self._delivery.parked, []
+        parked, self.delivery.parked = self.delivery.parked, []
         if parked and not self._park:
             raise parked[0]
 
     def _nap(self, delay_s: float) -> None:
         """Go on with the services while code under test waits for a saga; what is parked is for `settle` to raise."""
         self._start()
-        if not self._delivery.deliver(RECORDS_MAX):
+        if not self.delivery.deliver(RECORDS_MAX):
             time.sleep(delay_s)
-        self._follower.catch_up()
+        self._catch_up()

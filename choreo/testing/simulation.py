@@ -1,8 +1,8 @@
 """A scenario under faults, judged when it is over.
 
 What a simulation adds to a scenario lives here: a plan of faults drawn from one seed, and the invariants asserted at
-rest, with the story of the saga that breaks one. Which faults there are lives in `plan`, and running many simulations
-in `trials`.
+rest, with the history of the saga that breaks one. Which faults there are lives in `fault_plan`, and running many
+simulations in `shrinking`.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,18 +15,17 @@ from choreo.invariants import Breach, judge
 from choreo.runtime.catalog import MANIFESTS
 from choreo.service import Service
 from choreo.settings import Settings
-from choreo.testing.chance import Chance
-from choreo.testing.chronicle import Chronicle, Happening
-from choreo.testing.plan import Plan, Rates
-from choreo.testing.remains import Remains
+from choreo.testing.fault_plan import FaultPlan, Rates, Seed
+from choreo.testing.final_state import FinalState
+from choreo.testing.history import History, HistoryEntry
 from choreo.testing.scenario import Scenario
 from choreo.tracker import Flag
 from choreo.transport import Outgoing
 
 SEEDS = 1 << 32
 """How many seeds are drawn from, where none is given."""
-_OF_A_SAGA_THAT_GOES_ON = frozenset({"I1", "I4"})
-"""What is not asked of a saga that waits for a person."""
+_OF_A_SAGA_AT_REST = frozenset({"I1", "I4"})
+"""What is asked of no saga that waits for a person."""
 
 
 class InvariantBroken(AssertionError):
@@ -81,13 +80,13 @@ class Simulation(Scenario):
     ) -> None:
         drawn = seed if seed is not None else SystemRandom().randrange(SEEDS)
         given = settings if settings is not None else Settings.model_construct()
-        plan = Plan(Chance(drawn), rates, given)
+        plan = FaultPlan(Seed(drawn), rates, given)
         order = drawn if plan.rates["reorder"] else None
         super().__init__(*services, park=park, settings=given, clock=clock, seed=order)
         self.seed: int = drawn
         """What all of it follows from."""
         self._faults.plan = self._plan = plan
-        self._chronicle = Chronicle(
+        self._history = History(
             {name: {kind.__choreo_type__ for kind in each.consumes} for name, each in self._declared.items()}
         )
         self._sagas: dict[bytes | None, int] = {}
@@ -142,25 +141,27 @@ class Simulation(Scenario):
         except Exception as error:
             self._annotate(error)
             raise
-        remains = Remains(self._stage, self._delivery.members, self.tracker, self._store, self._traffic.copied)
-        for saga_id in remains.sagas:
-            evidence = remains.evidence(saga_id)
-            breaches = [*judge(self._cast.catalog.choreography, evidence), *remains.strays(saga_id)]
+        final = FinalState(
+            self._environment, self.delivery.services, self.tracker, self._store, self.delivery.in_flight.copied
+        )
+        for saga_id in final.sagas:
+            evidence = final.evidence(saga_id)
+            breaches = [*judge(self._compiled.catalog.choreography, evidence), *final.strays(saga_id)]
             view = evidence.view
             if view is not None and self._park and Flag.PARKED in view.flags:
-                breaches = [each for each in breaches if each.invariant not in _OF_A_SAGA_THAT_GOES_ON]
+                breaches = [each for each in breaches if each.invariant not in _OF_A_SAGA_AT_REST]
             if breaches:
                 name = f"{view.saga_type} {view.business_key}".strip() if view is not None else "saga"
-                raise InvariantBroken(breaches, f"{name} ({saga_id})", self._chronicle.story(saga_id), self.seed)
+                raise InvariantBroken(breaches, f"{name} ({saga_id})", self._history.lines(saga_id), self.seed)
 
     def _write(self, outgoing: Outgoing) -> None:
         # A publisher that is opened anew announces its services anew, and begins no saga.
         if outgoing.topic == MANIFESTS or self._sagas.setdefault(outgoing.key, len(self._sagas)) not in self._muted:
             super()._write(outgoing)
 
-    def _happened(self, happening: Happening) -> None:
-        self._chronicle.add(happening)
-        super()._happened(happening)
+    def _happened(self, entry: HistoryEntry) -> None:
+        self._history.add(entry)
+        super()._happened(entry)
 
     def _annotate(self, error: Exception) -> None:
         again = _again(self.seed)

@@ -6,8 +6,7 @@ from typing import Any
 
 from choreo import Event, Failure, Retry, Saga, Service
 from choreo.command import COMMANDS, Command
-from choreo.testing import Scenario
-from choreo.testing.broker import MemoryBroker
+from choreo.testing import MemoryBroker, Scenario
 from choreo.tracker import Follower, Store
 from choreo.transport import Record
 

@@ -310,7 +310,7 @@ def test_a_step_that_fails_again_is_parked_again(desk: OpenDesk, choreo: Choreo)
 def test_a_topic_that_is_missing_is_told_with_what_to_type(
     desk: OpenDesk, choreo: Choreo, monkeypatch: pytest.MonkeyPatch
 ):
-    from choreo.testing.broker import MemoryBroker
+    from choreo.testing import MemoryBroker
 
     desk("answer").ask("a-1")
     monkeypatch.setattr("choreo.cli.commands.parked.connect", lambda _: MemoryBroker())

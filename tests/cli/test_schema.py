@@ -15,7 +15,7 @@ from choreo.manifest import EventManifest, HandlerManifest, Manifest
 from choreo.runtime.catalog import MANIFESTS
 from choreo.schema.evolution import BreakKind
 from choreo.service import declarations
-from choreo.testing.broker import MemoryBroker
+from choreo.testing import MemoryBroker
 from choreo.transport import Outgoing, TopicSpec, Transport
 from tests.cli.desk import Kept
 
@@ -302,7 +302,7 @@ class TestAgainstRunningServices:
         self, trip: str, check: Callable[..., Result], broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
     ):
         announce(broker, self.running(trip))
-        monkeypatch.setattr("choreo.testing.clients.MemoryReader.poll", lambda *_: [])
+        monkeypatch.setattr("choreo.testing.memory_transport.memory_broker.MemoryReader.poll", lambda *_: [])
         monkeypatch.setattr("choreo.cli.live_system.READING_S_MAX", 0.0)
         silent = check()
         assert (silent.exit_code, "choreo.manifests could not be read to its end" in silent.stderr) == (1, True)

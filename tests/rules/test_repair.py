@@ -8,7 +8,7 @@ import pytest
 from choreo import Context, Event, Failure, Retry, Saga, SagaState, Service, Settings
 from choreo.command import COMMANDS, Command
 from choreo.testing import Scenario
-from choreo.testing.handle import SagaHandle
+from choreo.testing.saga_handle import SagaHandle
 from choreo.tracker import Flag
 from choreo.transport import Outgoing
 

@@ -319,7 +319,7 @@ def test_r05_a_saga_is_not_forgotten_while_a_step_of_it_waits(settings: Settings
         saga = s.publish(Placed())
         s.settle()
         s.advance(timedelta(days=60))
-        member = s._delivery.members["payments"]
+        member = s.delivery.services["payments"]
         assert member.engine.memory(saga.saga_id) is not None
 
 

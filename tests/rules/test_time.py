@@ -8,7 +8,7 @@ import pytest
 
 from choreo import Event, Failure, Later, Saga, SagaState, Service, Settings
 from choreo.testing import Scenario
-from choreo.testing.group import Reached
+from choreo.testing.memory_transport import Reached
 
 MINUTE = timedelta(minutes=1)
 DELIVERIES = ["exactly_once", "at_least_once"]

@@ -20,7 +20,7 @@ from choreo.service import declarations
 from choreo.settings import Settings
 from choreo.step import Rules
 from choreo.testing import MemoryBroker
-from choreo.testing.group import Reached
+from choreo.testing.memory_transport import Reached
 from choreo.transport import Outgoing
 
 WAIT_S = 20.0
@@ -90,7 +90,10 @@ class Stage:
         """Run it until everything has been read."""
         running = asyncio.ensure_future(worker.run())
         async with asyncio.timeout(WAIT_S):
-            while not running.done() and self.broker.group("counting").committed.get(("asked", 0), 0) < SAGAS * EVENTS:
+            while (
+                not running.done()
+                and self.broker.cluster.group("counting").committed.get(("asked", 0), 0) < SAGAS * EVENTS
+            ):
                 await asyncio.to_thread(self.change)
         worker.stop()
         await running

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from choreo.testing.broker import MemoryBroker
-from choreo.testing.source import MemorySource
+from choreo.testing import MemoryBroker
+from choreo.testing.memory_transport import MemorySource
 from choreo.transport import Batch, Commit, Outgoing, Position, TopicSpec
 
 PARTITIONS = 4

@@ -3,7 +3,7 @@
 import pytest
 
 from choreo.testing import MemoryBroker
-from choreo.testing.group import Reached
+from choreo.testing.memory_transport import Reached
 from choreo.transport import Commit
 from tests.transport_contract import TransportContract, World
 

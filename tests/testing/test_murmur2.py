@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from choreo.testing.murmur2 import murmur2, partition_of
+from choreo.testing.memory_transport.murmur2 import murmur2, partition_of
 
 
 @pytest.mark.parametrize(

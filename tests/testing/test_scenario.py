@@ -7,8 +7,8 @@ import pytest
 from choreo import Event, Saga, SagaState, Service, Settings
 from choreo.clock import ManualClock
 from choreo.errors import ChoreoError, DeclarationError
-from choreo.testing import Scenario
-from choreo.tracker import StepStatus
+from choreo.testing import Scenario, TransientFault
+from choreo.tracker import Flag, StepStatus
 from choreo.transport import Outgoing
 from tests.testing.shop import (
     ALL,
@@ -21,6 +21,7 @@ from tests.testing.shop import (
     PaymentCaptured,
     PaymentDeclined,
     ShipmentCreated,
+    capture,
     inventory,
     payments,
     shipping,
@@ -310,3 +311,29 @@ def test_the_environment_has_no_say(monkeypatch):
         saga = s.publish(order())
         s.settle()
         assert saga.emitted == CONFIRMED
+
+
+def test_a_saga_and_the_tracker_can_be_read_after_the_block():
+    with Scenario(*ALL) as s:
+        saga = s.publish(OrderPlaced(order_id="17"))
+        s.settle()
+        within = (saga.state, saga.events, saga.emitted, saga.steps, s.tracker.lag().records)
+    assert (saga.state, saga.events, saga.emitted, saga.steps, s.tracker.lag().records) == within
+    assert saga.event(OrderPlaced).order_id == "17"
+    assert [view.saga_id for view in s.tracker.sagas().items] == [saga.saga_id]
+    with pytest.raises(ChoreoError, match="a scenario is a block"):
+        s.settle()
+
+
+def test_a_saga_can_be_read_after_the_block_of_a_test_that_failed():
+    sagas = []
+
+    def failing() -> None:
+        with Scenario(*ALL) as s:
+            s.fail(payments, capture, times=99)
+            sagas.append(s.publish(order()))
+            s.settle()
+
+    with pytest.raises(TransientFault):
+        failing()
+    assert Flag.PARKED in sagas[0].flags

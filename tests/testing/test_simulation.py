@@ -17,9 +17,9 @@ from choreo.runtime import course
 from choreo.runtime.forgetting import Forgetting
 from choreo.step import joining, undoing
 from choreo.testing import InvariantBroken, Point, Simulation
-from choreo.testing.log import Fate, Transaction
-from choreo.testing.plan import FAULTS_MAX
-from choreo.testing.source import MemorySource
+from choreo.testing.fault_plan import FAULTS_MAX
+from choreo.testing.memory_transport.memory_cluster import MemoryCluster
+from choreo.testing.memory_transport.partition_log import LogTransaction
 from choreo.transport import Outgoing
 from tests.planted import planted
 from tests.testing import shop
@@ -128,26 +128,27 @@ def take_ids_from_arrival(monkeypatch):
 
 
 def commit_in_two(monkeypatch):
-    def in_two(self, commit, fault):
-        self._broker.write(commit.outputs)
-        transaction = Transaction()
-        self._broker.write(commit.changelog, transaction)
-        transaction.end(Fate.COMMITTED if fault is None else Fate.ABORTED)
+    def in_two(cluster, group, commit, fault):
+        cluster.write(commit.outputs)
+        transaction = LogTransaction()
+        cluster.write(commit.changelog, transaction)
         if fault is None:
-            self._group.committed.update(commit.offsets)
-        self._suffer(fault)
+            transaction.commit()
+            group.committed.update(commit.offsets)
+        else:
+            transaction.abort()
 
-    monkeypatch.setattr(MemorySource, "_commit_at_once", in_two)
+    monkeypatch.setattr(MemoryCluster, "commit_at_once", in_two)
 
 
 def move_on_before_committing(monkeypatch):
-    whole = MemorySource._commit_at_once
+    whole = MemoryCluster.commit_at_once
 
-    def careless(self, commit, fault):
-        self._group.committed.update(commit.offsets)
-        whole(self, commit, fault)
+    def careless(cluster, group, commit, fault):
+        group.committed.update(commit.offsets)
+        whole(cluster, group, commit, fault)
 
-    monkeypatch.setattr(MemorySource, "_commit_at_once", careless)
+    monkeypatch.setattr(MemoryCluster, "commit_at_once", careless)
 
 
 def forget_own_events(monkeypatch):
@@ -427,7 +428,7 @@ def test_a_service_that_goes_by_what_it_has_not_committed_is_found():
     with Simulation(front, bank, seed=2, **NO_FAULTS) as s:
         saga = s.publish(Booked(number="7"))
         s.check()
-        for memories in s._delivery.members["bank"].engine._partitions.values():
+        for memories in s.delivery.services["bank"].engine.partitions.values():
             memories.pop(saga.saga_id, None)
         with pytest.raises(InvariantBroken, match=r"I5 .*bank remembers something else than it has committed"):
             s.check()

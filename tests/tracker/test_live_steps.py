@@ -18,7 +18,7 @@ from choreo.event import emitted_id
 from choreo.memory import Status, TimerKind
 from choreo.scope import fork, opened
 from choreo.testing import Scenario
-from choreo.testing.handle import SagaHandle
+from choreo.testing.saga_handle import SagaHandle
 from choreo.tracker.step import Step
 from choreo.tracker.verdict import judge
 from choreo.tracker.view import Flag, SagaStep, StepStatus
@@ -234,7 +234,7 @@ def assert_agrees(s: Scenario, saga: SagaHandle, *, settled: bool = False) -> No
     verdict = judge(s.tracker._graph(), saga.saga_id, events, notes)
     steps = dict(verdict.steps)
     deadlines = set()
-    for member in s._delivery.members.values():
+    for member in s.delivery.services.values():
         memory = member.engine.memory(saga.saga_id)
         for (handler, branch, trigger), fence in (memory.fences if memory is not None else {}).items():
             step = steps.pop((member.name, handler, branch, trigger), None)

@@ -61,7 +61,7 @@ PLANTS = {
     ),
     "5, the owner does not wait for the start": Plant(
         "choreo.step.failing",
-        "if not memory.flags & Flag.STARTED and event.saga_type in rules.owned and not reaction.starts:",
+        "if not memory.flags & MemoryFlag.STARTED and event.saga_type in rules.owned and not reaction.starts:",
         "if False:",
         lambda: VISITS,
         FEW,

@@ -10,7 +10,7 @@ from choreo.errors import DeclarationError
 from choreo.manifest import Manifest
 from choreo.service import declaration
 from choreo.testing import Scenario
-from choreo.testing.cast import IDLE_MAX, _idle, cast_of
+from choreo.testing.compiled import IDLE, IDLE_MAX, compiled_services
 from choreo.transport import Outgoing
 from tests.testing.shop import ALL, OrderPlaced, orders
 
@@ -42,10 +42,10 @@ def oracle() -> Service:
 
 def test_it_is_used_again_but_by_one_at_a_time():
     service = oracle()
-    one, other = cast_of([service], SETTINGS), cast_of([service], SETTINGS)
+    one, other = compiled_services([service], SETTINGS), compiled_services([service], SETTINGS)
     assert one is not other
     one.leave()
-    assert cast_of([service], SETTINGS) is one
+    assert compiled_services([service], SETTINGS) is one
 
 
 def test_services_that_say_more_are_read_anew():
@@ -129,8 +129,8 @@ def test_what_has_learned_a_schema_of_others_is_not_used_again():
 
 def test_few_are_kept():
     for _ in range(IDLE_MAX + 2):
-        cast_of([oracle()], SETTINGS).leave()
-    assert len(_idle) == IDLE_MAX
+        compiled_services([oracle()], SETTINGS).leave()
+    assert len(IDLE) == IDLE_MAX
     with Scenario(*ALL) as s:
         s.publish(OrderPlaced(order_id="1"))
-    assert any(orders in each.key for each in _idle)
+    assert any(orders in each.key for each in IDLE)

@@ -7,16 +7,16 @@ source belongs to one group and asks it at each poll, under the broker's lock.
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntEnum
 
-from choreo.testing.log import Fate, Transaction
+from choreo.testing.memory_transport.partition_log import LogTransaction
 from choreo.transport import Position
 
 Member = Hashable
 """A source; a group only tells one from another."""
 
 
-class Trouble(Enum):
+class CommitTrouble(Enum):
     """What may happen to a commit."""
 
     ABORTED = "nothing of it happened"
@@ -24,7 +24,7 @@ class Trouble(Enum):
     CRASHED = "the process died within it"
 
 
-class Reached(Enum):
+class Reached(IntEnum):
     """How far a commit came before trouble: memory, then outputs, then offsets."""
 
     MEMORY = 1
@@ -33,27 +33,27 @@ class Reached(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class CommitFault:
     """Trouble waiting for the next commit."""
 
-    trouble: Trouble
+    trouble: CommitTrouble
     reached: Reached = Reached.OFFSETS
 
 
-class Group:
-    """One consumer group.
+class ConsumerGroup:
+    """Who reads which partitions.
 
     Partitions are assigned by number, so that a member has the same numbers of every topic. One that changes hands is
-    taken by its new owner only once the old one has polled, left or died: nobody loses a partition in mid-batch, unless
-    it is taken for dead.
+    taken by its new owner only once the old one has polled, left or died: a member loses no partition in mid-batch,
+    unless it is taken for dead.
     """
 
     def __init__(self) -> None:
         self.committed: dict[Position, int] = {}
-        self.faults: deque[Fault] = deque()
+        self.faults: deque[CommitFault] = deque()
         self._members: dict[str, Member] = {}
         self._holders: dict[int, Member] = {}
-        self._unfinished: list[Transaction] = []
+        self._unfinished: list[LogTransaction] = []
 
     def join(self, instance: str, member: Member) -> Member | None:
         """Add a member; return the one with the same instance that it replaces, if any."""
@@ -74,22 +74,22 @@ class Group:
         return self._members.get(instance) is member
 
     def taken(self, instance: str) -> bool:
-        """Return whether anybody is in the group under this instance."""
+        """Return whether a member is in the group under this instance."""
         return instance in self._members
 
     def share(self, instance: str, partitions: int) -> set[int]:
         """Return the partition numbers that a member is to have, as Kafka's range assignor gives them."""
         ordered = sorted(self._members)
         place = ordered.index(instance)
-        each, more = divmod(partitions, len(ordered))
-        begin = place * each + min(place, more)
-        return set(range(begin, begin + each + (place < more)))
+        size, larger = divmod(partitions, len(ordered))
+        begin = place * size + min(place, larger)
+        return set(range(begin, begin + size + (place < larger)))
 
     def hold(self, number: int, member: Member) -> bool:
-        """Take a partition over; False while somebody else still has it."""
+        """Take a partition over; False while another member still has it."""
         # What a dead member left unfinished ends before its successor reads on; Kafka's times out.
         for transaction in self._unfinished:
-            transaction.end(Fate.ABORTED)
+            transaction.abort()
         self._unfinished.clear()
         return self._holders.setdefault(number, member) is member
 
@@ -102,6 +102,6 @@ class Group:
         """Return whether a partition is this member's."""
         return self._holders.get(number) is member
 
-    def leave_unfinished(self, transaction: Transaction) -> None:
-        """Take note of what a process that died has left open."""
+    def leave_unfinished(self, transaction: LogTransaction) -> None:
+        """Keep the transaction that a process left open when it died, until a member takes over."""
         self._unfinished.append(transaction)

@@ -144,7 +144,7 @@ def test_a_service_may_die_more_than_once_and_others_are_left_alone():
     with scenario() as s:
         s.crash(payments, times=3)
         s.publish(order())
-        members = s._delivery.members
+        members = s.delivery.services
         before = {name: each.source for name, each in members.items()}
         s.step(payments)
         assert [name for name, each in members.items() if each.source is not before[name]] == ["payments"]
@@ -281,7 +281,7 @@ def test_r10_what_a_commit_set_that_was_not_told_is_not_forgotten():
         s.step(inventory)
         while s.step(orders) or s.step(shipping):
             pass
-        while not s._delivery.members["payments"].source.heads[1:]:
+        while not s.delivery.services["payments"].source.heads[1:]:
             s.step(payments)
         s.broker.lose_commit_response("payments")
         s.settle()

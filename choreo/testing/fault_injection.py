@@ -1,8 +1,8 @@
 """What goes wrong with the services of a scenario, and when.
 
-The faults that a test asked for, and the moments at which those and a plan's strike, live here; which ones chance
-brings does not (`plan`), nor what becomes of a service that is struck (`members`). Members ask at every step of an
-event's way, and call handlers through this.
+The faults that a test asked for, and the moments at which those and a plan's strike, live here; which ones a seed
+brings does not (`fault_plan`), nor what becomes of a service that is struck (`simulated_service`). Services ask at
+every step of an event's way, and call handlers through this.
 """
 
 from collections import Counter
@@ -16,18 +16,26 @@ from typing import Any
 from choreo.event import Event
 from choreo.handler import Handler
 from choreo.service import Declaration, Later
-from choreo.testing.group import Trouble
-from choreo.testing.plan import Plan, identity
-from choreo.testing.points import AT_HANDLERS, Blow, Died, Point, TransientFault
+from choreo.testing.fault_plan import AT_HANDLERS, FaultPlan, Interruption, Point, identity
+from choreo.testing.history import header
+from choreo.testing.memory_transport import CommitTrouble
 from choreo.transport import Outgoing, Record
 
 LATER = timedelta(days=1)
 """How long an event is put off that a test lets a handler return in a `Later`."""
 
 
+class TransientFault(Exception):
+    """What a handler is made to raise that has done nothing wrong: its next attempt may succeed."""
+
+
+class ProcessDied(BaseException):
+    """The process is dead: nothing in it goes on, and no handler catches it."""
+
+
 @dataclass(slots=True, kw_only=True)
-class Order:
-    """A fault that a test asked for.
+class RequestedFault:
+    """A fault, or an answer in place of a handler's own, that a test asked for.
 
     Attributes:
         service: Whom it strikes.
@@ -49,8 +57,8 @@ class Order:
 
 
 @dataclass(slots=True)
-class _Batch:
-    """What a service is doing, as far as faults ask."""
+class _CurrentBatch:
+    """What a service is doing, as far as faults depend on it."""
 
     service: str = ""
     places: Sequence[str] = ()
@@ -59,25 +67,25 @@ class _Batch:
     suffered: list[str] = field(default_factory=list)
 
 
-class Faults:
+class FaultInjection:
     """The faults of one scenario."""
 
     def __init__(self) -> None:
-        self.plan: Plan | None = None
-        """What chance brings beside what is asked for."""
-        self._orders: list[Order] = []
+        self.plan: FaultPlan | None = None
+        """What a seed brings beside what is asked for."""
+        self._requested: list[RequestedFault] = []
         self._twice: Counter[str] = Counter()
         self._tries: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
-        self._batch = _Batch()
+        self._batch = _CurrentBatch()
 
-    def ask(self, order: Order) -> None:
+    def request(self, fault: RequestedFault) -> None:
         """Have a fault strike as soon as it can."""
-        self._orders.append(order)
+        self._requested.append(fault)
 
-    def ask_twice(self, kind: type[Event], times: int) -> None:
+    def request_twice(self, event_type: type[Event], times: int) -> None:
         """Have the next events of a type come twice."""
-        self._twice[kind.__choreo_type__] += times
+        self._twice[event_type.__choreo_type__] += times
 
     @property
     def suffered(self) -> Sequence[str]:
@@ -86,23 +94,21 @@ class Faults:
 
     def begin(self, service: str, records: Sequence[Record], now: datetime) -> None:
         """Begin with a batch."""
-        ids = [identity(each) for each in records] or [f"timer {now.isoformat()}"]
+        ids = [identity(record) for record in records] or [f"timer {now.isoformat()}"]
         self._tries.update(f"{service} {each}" for each in ids)
-        # Told by each record that is in it: the same one is struck where others are left out.
+        # Named by each record in the batch: the same one is struck where others are left out.
         places = [f"{service} {each} {self._tries[f'{service} {each}']}" for each in ids]
-        self._batch = _Batch(service, places)
+        self._batch = _CurrentBatch(service, places)
         if self.plan is not None:
             self._batch.death = self.plan.death(places)
 
-    def commit(self) -> Blow | None:
+    def commit(self) -> Interruption | None:
         """Return what happens to the commit of this batch."""
         batch, plan = self._batch, self.plan
-        order = self._ordered(
-            lambda each: each.point not in {None, *AT_HANDLERS} and each.handler in {"", *batch.called}
-        )
-        if order is not None and order.point is not None:
-            self._suffer(f"dies {order.point}")
-            return Blow(order.point)
+        fault = self._take(lambda each: each.point not in {None, *AT_HANDLERS} and each.handler in {"", *batch.called})
+        if fault is not None and fault.point is not None:
+            self._suffer(f"dies {fault.point}")
+            return Interruption(fault.point)
         if plan is None:
             return None
         if batch.death is not None:
@@ -110,33 +116,33 @@ class Faults:
             # No handler was called that it could have struck at.
             point = Point.BEFORE_COMMIT if point in AT_HANDLERS else point
             self._suffer(f"dies {point}", name)
-            return Blow(point, plan.reached(name))
-        trouble = plan.trouble(batch.places)
-        if trouble is None:
+            return Interruption(point, plan.reached(name))
+        if (trouble := plan.trouble(batch.places)) is None:
             return None
-        name, blow = trouble
-        self._suffer("has its commit aborted" if blow.what is Trouble.ABORTED else "is not told of its commit", name)
-        return blow
+        name, interruption = trouble
+        aborted = interruption.cause is CommitTrouble.ABORTED
+        self._suffer("has its commit aborted" if aborted else "is not told of its commit", name)
+        return interruption
 
     def copy(self, outgoing: Outgoing, *, outside: bool) -> int | None:
         """Return how many deliveries later a record comes a second time; None where it does not."""
-        kind = next((value for name, value in outgoing.headers if name == "ce_type"), b"").decode(errors="replace")
-        if self._twice[kind]:
-            self._twice[kind] -= 1
+        type_name = header(outgoing, "ce_type")
+        if self._twice[type_name]:
+            self._twice[type_name] -= 1
             return 0
-        found = self.plan.copy(kind, outgoing, outside=outside) if self.plan is not None else None
-        if found is None or self.plan is None:
+        if self.plan is None or (drawn := self.plan.copy(type_name, outgoing, outside=outside)) is None:
             return None
-        self.plan.strike(found[0], f"{kind} comes twice")
-        return found[1]
+        name, deliveries = drawn
+        self.plan.strike(name, f"{type_name} comes twice")
+        return deliveries
 
     def delay(self, service: str, record: Record) -> timedelta | None:
         """Return for how long a service does not get what it would read next; None where nothing is late."""
-        found = self.plan.delay(service, record) if self.plan is not None else None
-        if found is None or self.plan is None:
+        if self.plan is None or (drawn := self.plan.delay(service, record)) is None:
             return None
-        self.plan.strike(found[0], f"{record.topic} is late for {service} by {found[1]}")
-        return found[1]
+        name, by = drawn
+        self.plan.strike(name, f"{record.topic} is late for {service} by {by}")
+        return by
 
     def batch_max(self, service: str, record: Record) -> int:
         """Return how many records a service reads at once, this one first."""
@@ -144,73 +150,53 @@ class Faults:
 
     def disturbed(self, declaration: Declaration) -> Declaration:
         """Return a service whose handlers may be struck when they are called."""
-        guarded = {each.guards for each in declaration.handlers if each.guards}
+        guarded = {handler.guards for handler in declaration.handlers if handler.guards}
         handlers = [
-            replace(each, function=self._wrapped(declaration.name, each, final=each.name not in guarded))
-            for each in declaration.handlers
+            replace(handler, function=self._wrapped(declaration.name, handler, final=handler.name not in guarded))
+            for handler in declaration.handlers
         ]
         return replace(declaration, handlers=tuple(handlers))
 
     def _wrapped(self, service: str, handler: Handler, *, final: bool) -> Callable[..., Any]:  # Any handler at all.
-        function = self._answering(handler)
-
-        def plain(*arguments: Any) -> Any:
-            with self._around(service, handler, arguments, final=final):
-                return function(*arguments)
-
-        async def awaited(*arguments: Any) -> Any:
-            with self._around(service, handler, arguments, final=final):
-                return await function(*arguments)
-
-        def yielding(*arguments: Any) -> Iterator[Any]:
-            with self._around(service, handler, arguments, final=final):
-                yield from function(*arguments)
-
-        async def streaming(*arguments: Any) -> AsyncIterator[Any]:
-            with self._around(service, handler, arguments, final=final):
-                async for each in function(*arguments):
-                    yield each
-
-        if handler.generator:
-            return streaming if handler.asynchronous else yielding
-        return awaited if handler.asynchronous else plain
-
-    def _answering(self, handler: Handler) -> Callable[..., Any]:
-        """Return a handler's function, which is not called where a test said what it returns."""
+        """Return a function that is struck, or answers, where that was asked for, and is the handler's otherwise."""
         function = handler.function
 
         def plain(*arguments: Any) -> Any:
-            answer = self._answer(handler)
-            return function(*arguments) if answer is None else _returned(handler, answer)
+            with self._struck(service, handler, arguments, final=final):
+                answer = self._answer(handler)
+                return function(*arguments) if answer is None else _returned(handler, answer)
 
         async def awaited(*arguments: Any) -> Any:
-            answer = self._answer(handler)
-            return await function(*arguments) if answer is None else _returned(handler, answer)
+            with self._struck(service, handler, arguments, final=final):
+                answer = self._answer(handler)
+                return await function(*arguments) if answer is None else _returned(handler, answer)
 
         def yielding(*arguments: Any) -> Iterator[Any]:
-            answer = self._answer(handler)
-            yield from function(*arguments) if answer is None else answer
+            with self._struck(service, handler, arguments, final=final):
+                answer = self._answer(handler)
+                yield from function(*arguments) if answer is None else answer
 
         async def streaming(*arguments: Any) -> AsyncIterator[Any]:
-            answer = self._answer(handler)
-            for each in answer or ():
-                yield each
-            if answer is None:
-                async for each in function(*arguments):
-                    yield each
+            with self._struck(service, handler, arguments, final=final):
+                answer = self._answer(handler)
+                for event in answer or ():
+                    yield event
+                if answer is None:
+                    async for event in function(*arguments):
+                        yield event
 
         if handler.generator:
             return streaming if handler.asynchronous else yielding
         return awaited if handler.asynchronous else plain
 
     def _answer(self, handler: Handler) -> tuple[Event, ...] | None:
-        order = self._ordered(lambda each: each.answer is not None and each.handler == handler.name)
-        return order.answer if order is not None else None
+        fault = self._take(lambda each: each.answer is not None and each.handler == handler.name)
+        return fault.answer if fault is not None else None
 
     @contextmanager
-    def _around(self, service: str, handler: Handler, arguments: Sequence[object], *, final: bool) -> Iterator[None]:
+    def _struck(self, service: str, handler: Handler, arguments: Sequence[object], *, final: bool) -> Iterator[None]:
         """Call a handler within this: it raises in place of it, or once it has run."""
-        # Told apart where chance has a say alone: it takes a while.
+        # Named only where a plan may fail it, for naming a step takes a while.
         step = _step(service, handler, arguments) if self.plan is not None and self.plan.rates["fail"] else ""
         self._batch.called.add(handler.name)
         self._die(handler, Point.BEFORE_HANDLER)
@@ -230,63 +216,62 @@ class Faults:
 
     def _die(self, handler: Handler, point: Point) -> None:
         """Raise where the process is to die at this handler."""
-        order = self._ordered(lambda each: each.point is point and each.handler in {"", handler.name})
+        fault = self._take(lambda each: each.point is point and each.handler in {"", handler.name})
         death = self._batch.death
-        if order is None and (death is None or death[1] is not point):
+        if fault is None and (death is None or death[1] is not point):
             return
-        name = death[0] if order is None and death is not None else ""
+        name = death[0] if fault is None and death is not None else ""
         self._suffer(f"dies {point.value.replace('the handler', handler.name)}", name)
-        raise Died
+        raise ProcessDied
 
     def _failure(self, handler: Handler, step: str, *, final: bool) -> tuple[Exception, bool] | None:
         """Return what a handler is to raise, and whether it has run by then."""
-        order = self._ordered(lambda each: each.error is not None and each.handler in {"", handler.name})
-        if order is not None and order.error is not None:
-            self._suffer(f"{handler.name} raises {type(order.error).__name__}{' when it has run' * order.after}")
-            return order.error, order.after
+        fault = self._take(lambda each: each.error is not None and each.handler in {"", handler.name})
+        if fault is not None and fault.error is not None:
+            self._suffer(f"{handler.name} raises {type(fault.error).__name__}{' when it has run' * fault.after}")
+            return fault.error, fault.after
         error = TransientFault(f"{handler.step} was made to fail")
-        # A step is not to park because of chance: its last attempt is its own, unless something answers for it.
+        # A plan never parks a step: it leaves its last attempt alone, unless an `otherwise` answers for it.
         spare = handler.retry.attempts - final if handler.retry.applies_to(error) or not final else 0
         if self.plan is None or self._failed[step] >= spare:
             return None
-        found = self.plan.failure(step, self._failed[step])
-        if found is None:
+        if (drawn := self.plan.failure(step, self._failed[step])) is None:
             return None
-        name, after = found
+        name, after = drawn
         self._suffer(f"{handler.name} raises{' when it has run' * after}", name)
         return error, after
 
-    def _ordered(self, matches: Callable[[Order], bool]) -> Order | None:
-        """Return the first fault that was asked for and is to strike now."""
+    def _take(self, matches: Callable[[RequestedFault], bool]) -> RequestedFault | None:
+        """Return the first fault that was asked for and strikes now."""
         service = self._batch.service
-        order = next((each for each in self._orders if each.service == service and matches(each)), None)
-        if order is not None:
-            order.times -= 1
-            if not order.times:
-                self._orders.remove(order)
-        return order
+        fault = next((each for each in self._requested if each.service == service and matches(each)), None)
+        if fault is not None:
+            fault.times -= 1
+            if not fault.times:
+                self._requested.remove(fault)
+        return fault
 
-    def _suffer(self, told: str, name: str = "") -> None:
-        self._batch.suffered.append(told)
+    def _suffer(self, words: str, name: str = "") -> None:
+        self._batch.suffered.append(words)
         if name and self.plan is not None:
-            self.plan.strike(name, f"{self._batch.service} {told}")
+            self.plan.strike(name, f"{self._batch.service} {words}")
 
 
 def _returned(handler: Handler, answer: tuple[Event, ...]) -> object:
     """Return these events as the handler's hint has them."""
     delayed = {kind for outcome in handler.outcomes for each in outcome if each.later for kind in each.types}
-    given = [Later(each, after=LATER) if type(each) in delayed else each for each in answer]
-    branches = [each for each in given if type(each) in handler.opens]
+    given = [Later(event, after=LATER) if type(event) in delayed else event for event in answer]
+    branches = [event for event in given if type(event) in handler.opens]
     if branches:
-        return (branches, *(each for each in given if type(each) not in handler.opens))
+        return (branches, *(event for event in given if type(event) not in handler.opens))
     return tuple(given)
 
 
 def _step(service: str, handler: Handler, arguments: Sequence[object]) -> str:
     """Return what tells a step from others of its handler: the events that it is given."""
     digest = blake2b(digest_size=8)
-    for each in arguments:
-        for event in each if isinstance(each, list) else [each]:
+    for argument in arguments:
+        for event in argument if isinstance(argument, list) else [argument]:
             if isinstance(event, Event):
                 digest.update(event.model_dump_json().encode())
     return f"{service} {handler.name} {digest.hexdigest()}"

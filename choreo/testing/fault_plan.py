@@ -1,19 +1,20 @@
-"""Which faults chance brings.
+"""Which faults there are, and which of them a seed brings.
 
-Rates, and the decisions that follow from them and a seed, live here; when one is asked for and what it does does not
-(`faults`). A simulation has a plan. Every fault has a name that says where it strikes, so that a run can be repeated
-with some of its faults alone.
+The points at which a process dies, rates, and the decisions that follow from them and a seed live here; when a fault is
+asked for and what it does does not (`fault_injection`). Every decision is drawn by its own name and not in turn, so
+that a run can be repeated with some of its faults alone: leaving one out changes no other.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from enum import StrEnum
+from hashlib import blake2b
 from types import MappingProxyType
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 from choreo.settings import Settings
-from choreo.testing.chance import Chance
-from choreo.testing.group import Reached, Trouble
-from choreo.testing.points import Blow, Point
+from choreo.testing.history import header
+from choreo.testing.memory_transport import CommitTrouble, Reached
 from choreo.transport import Outgoing, Record
 
 FAULTS_MAX = 200
@@ -26,6 +27,40 @@ BATCHES = (1, 1, 1, 1, 2, 5)
 """How many records may be read at once."""
 LATER_DELIVERIES_MAX = 30
 """How many records may be read before a duplicate comes."""
+_DRAWN_FROM = 1 << 64
+T = TypeVar("T")
+
+
+class Point(StrEnum):
+    """Where in an event's way a process dies.
+
+    `BEFORE_HANDLER`: the record is read and nothing is done. `AFTER_HANDLER`: the handler has run, effects and all, and
+    its outcome is lost. `BEFORE_COMMIT`: all is worked out and nothing is written. `IN_COMMIT`: in the middle of the
+    commit; of a transaction nothing is ever seen, without transactions the outputs are, and the record is read again.
+    `COMMIT_LOST`: the commit has happened, and the process does not know. `AFTER_COMMIT`: it knows.
+    """
+
+    BEFORE_HANDLER = "before the handler"
+    AFTER_HANDLER = "after the handler"
+    BEFORE_COMMIT = "before its commit"
+    IN_COMMIT = "in the middle of its commit"
+    COMMIT_LOST = "when it has committed, not knowing that"
+    AFTER_COMMIT = "when it has committed"
+
+
+AT_HANDLERS = frozenset({Point.BEFORE_HANDLER, Point.AFTER_HANDLER})
+
+
+class Interruption(NamedTuple):
+    """What happens to a commit: the process dies there, or the brokers make trouble.
+
+    Attributes:
+        cause: Which of them.
+        reached: How far the commit comes where there are no transactions.
+    """
+
+    cause: Point | CommitTrouble
+    reached: Reached = Reached.OUTPUTS
 
 
 class Rates(TypedDict, total=False):
@@ -57,11 +92,34 @@ RATES: Mapping[str, Any] = MappingProxyType(
 """What holds unless something else is said."""
 
 
-class Plan:
+class Seed:
+    """Decisions by name that follow from one number: the same on every machine and every version of Python.
+
+    Args:
+        number: What they follow from.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def draw(self, *name: object) -> float:
+        """Return a number in [0, 1) that belongs to this name."""
+        return self._number_for(name) / _DRAWN_FROM
+
+    def choose(self, options: Sequence[T], *name: object) -> T:
+        """Return one of several options, each as likely as the others."""
+        return options[self._number_for(name) % len(options)]
+
+    def _number_for(self, name: Sequence[object]) -> int:
+        text = "\n".join((str(self.number), *map(str, name)))
+        return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+class FaultPlan:
     """The faults of one run. Whoever lets one strike says so by `strike`.
 
     Args:
-        chance: What they follow from.
+        seed: What they follow from.
         rates: How often they strike.
         settings: Whether handlers' events may come twice, as without transactions, and how late may not be too late.
 
@@ -70,59 +128,60 @@ class Plan:
         TypeError: If there is no such rate.
     """
 
-    def __init__(self, chance: Chance, rates: Rates, settings: Settings) -> None:
+    def __init__(self, seed: Seed, rates: Rates, settings: Settings) -> None:
         if unknown := sorted(rates.keys() - RATES.keys()):
             raise TypeError(f"there is no {', '.join(unknown)}; faults are {', '.join(RATES)}")
         self.rates: dict[str, Any] = {**RATES, **rates}
         for name, rate in self.rates.items():
             if not 0 <= rate <= 1:
                 raise ValueError(f"{name}={rate} is no share: it lies between 0 and 1")
-        self._chance = chance
+        self._seed = seed
         self._copies = settings.delivery == "at_least_once"
         self._late_left = settings.remember_for / LATE_SHARE
         self.only: Collection[str] | None = None
-        """The names of the only faults that may strike; None for whatever chance brings."""
+        """The names of the only faults that may strike; None for whatever the seed brings."""
         self.struck: dict[str, str] = {}
         """What has struck, by name, in words."""
 
-    def strike(self, name: str, told: str) -> None:
-        """Take note that a fault has struck."""
-        self.struck[name] = told
+    def strike(self, name: str, words: str) -> None:
+        """Record that a fault has struck."""
+        self.struck[name] = words
 
     def death(self, places: Sequence[str]) -> tuple[str, Point] | None:
         """Return at which point a process dies that reads these records."""
-        name = next((name for each in places if (name := self._draw("crash", each))), "")
-        return (name, self._chance.choose(tuple(Point), name, "point")) if name else None
+        name = next((name for place in places if (name := self._draw("crash", place))), "")
+        return (name, self._seed.choose(tuple(Point), name, "point")) if name else None
 
     def reached(self, name: str) -> Reached:
         """Return how far the commit came in which a process died."""
-        return self._chance.choose((Reached.MEMORY, Reached.OUTPUTS), name, "reached")
+        return self._seed.choose((Reached.MEMORY, Reached.OUTPUTS), name, "reached")
 
-    def trouble(self, places: Sequence[str]) -> tuple[str, Blow] | None:
+    def trouble(self, places: Sequence[str]) -> tuple[str, Interruption] | None:
         """Return what brokers do to the commit of these records."""
-        for each in places:
-            if name := self._draw("abort", each):
-                return name, Blow(Trouble.ABORTED)
-            if name := self._draw("lose", each):
-                return name, Blow(Trouble.UNANSWERED, self._chance.choose(tuple(Reached), name, "reached"))
+        for place in places:
+            if name := self._draw("abort", place):
+                return name, Interruption(CommitTrouble.ABORTED)
+            if name := self._draw("lose", place):
+                reached = self._seed.choose(tuple(Reached), name, "reached")
+                return name, Interruption(CommitTrouble.UNANSWERED, reached)
         return None
 
     def failure(self, step: str, attempt: int) -> tuple[str, bool] | None:
         """Return whether a handler raises, and whether it has run by then."""
         name = self._draw("fail", step, attempt)
-        return (name, self._chance.choose((False, True), name, "after")) if name else None
+        return (name, self._seed.choose((False, True), name, "after")) if name else None
 
-    def copy(self, kind: str, record: Outgoing, *, outside: bool) -> tuple[str, int] | None:
+    def copy(self, type_name: str, record: Outgoing, *, outside: bool) -> tuple[str, int] | None:
         """Return how many deliveries later a record comes a second time."""
-        name = self._draw("duplicate", kind, identity(record)) if outside or self._copies else ""
-        return (name, self._chance.choose(range(LATER_DELIVERIES_MAX), name, "later")) if name else None
+        name = self._draw("duplicate", type_name, identity(record)) if outside or self._copies else ""
+        return (name, self._seed.choose(range(LATER_DELIVERIES_MAX), name, "later")) if name else None
 
     def delay(self, service: str, record: Record) -> tuple[str, timedelta] | None:
         """Return for how long a service does not get what it would read next, and all of that topic."""
         name = self._draw("delay", service, record.topic, identity(record))
         if not name or name in self.struck:
             return None
-        by = self._chance.choose(DELAYS, name, "by")
+        by = self._seed.choose(DELAYS, name, "by")
         if by > self._late_left:
             return None
         self._late_left -= by
@@ -130,7 +189,7 @@ class Plan:
 
     def batch_max(self, service: str, record: Record) -> int:
         """Return how many records a service reads at once, this one first."""
-        return self._chance.choose(BATCHES, "batch", service, record.topic, identity(record))
+        return self._seed.choose(BATCHES, "batch", service, record.topic, identity(record))
 
     def _draw(self, kind: str, *place: object) -> str:
         """Return the name of the fault that is to strike here, or ""."""
@@ -139,10 +198,9 @@ class Plan:
         name = " ".join((kind, *map(str, place)))
         if self.only is not None:
             return name if name in self.only else ""
-        return name if self._chance.draw(name) < self.rates[kind] else ""
+        return name if self._seed.draw(name) < self.rates[kind] else ""
 
 
 def identity(record: Record | Outgoing) -> str:
     """Return what tells a record from others of its topic: the same in every run that has it."""
-    found = next((value for name, value in record.headers if name == "ce_id"), None)
-    return (found if found is not None else record.key or b"").decode(errors="replace")
+    return header(record, "ce_id") or (record.key or b"").decode(errors="replace")

@@ -4,40 +4,30 @@ The questions that a test asks about a saga live here; the answers are the track
 `Scenario.publish` returns a handle.
 """
 
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from choreo.errors import ChoreoError
 from choreo.event import Envelope, Event
 from choreo.saga import SagaState
-from choreo.tracker import Flag, Reason, SagaStep, SagaView, Tracker
+from choreo.tracker import Flag, Reason, SagaStep, SagaView
 
 E = TypeVar("E", bound=Event)
 
 
-class Stage(Protocol):
-    """Where a saga plays."""
-
-    @property
-    def tracker(self) -> Tracker:
-        """A tracker that has read everything."""
-        ...
-
-    def events_of(self, saga_id: str) -> Sequence[Envelope]:
-        """Return a saga's committed events, in the order of their commits."""
-        ...
-
-
 class SagaHandle:
-    """A saga, looked at anew whenever it is asked about.
+    """A saga, read anew whenever it is asked about; it can be read after the block of its scenario, too.
 
     Attributes:
         saga_id: The saga.
     """
 
-    def __init__(self, stage: Stage, saga_id: str) -> None:
-        self._stage = stage
+    def __init__(
+        self, saga_id: str, view: Callable[[str], SagaView | None], events: Callable[[str], list[Envelope]]
+    ) -> None:
         self.saga_id = saga_id
+        self._view = view
+        self._events = events
 
     @property
     def view(self) -> SagaView:
@@ -46,7 +36,7 @@ class SagaHandle:
         Raises:
             ChoreoError: If no event of it has been published.
         """
-        view = self._stage.tracker.saga(self.saga_id)
+        view = self._view(self.saga_id)
         if view is None:
             raise ChoreoError(f"there is no event of saga {self.saga_id}")
         return view
@@ -79,12 +69,12 @@ class SagaHandle:
     @property
     def events(self) -> list[Envelope]:
         """Its events as they were committed, each once, the start first."""
-        return list(self._stage.events_of(self.saga_id))
+        return self._events(self.saga_id)
 
     @property
     def emitted(self) -> list[type[Event]]:
         """The types of its events, in the same order."""
-        return [type(each.event) for each in self._stage.events_of(self.saga_id)]
+        return [type(envelope.event) for envelope in self.events]
 
     def event(self, kind: type[E]) -> E:
         """Return its only event of a type.
@@ -92,11 +82,11 @@ class SagaHandle:
         Raises:
             LookupError: If there is none, or more than one; the message says what the saga has.
         """
-        found = [each.event for each in self._stage.events_of(self.saga_id) if isinstance(each.event, kind)]
+        found = [envelope.event for envelope in self.events if isinstance(envelope.event, kind)]
         if len(found) != 1:
-            told = ", ".join(each.__name__ for each in self.emitted) or "nothing"
+            emitted = ", ".join(each.__name__ for each in self.emitted) or "nothing"
             number = "no event" if not found else f"{len(found)} events"
-            raise LookupError(f"{number} of type {kind.__name__} in saga {self.saga_id}, which has: {told}")
+            raise LookupError(f"{number} of type {kind.__name__} in saga {self.saga_id}, which has: {emitted}")
         return found[0]
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ import pytest
 from choreo import Event, Saga, Service
 from choreo.clock import ManualClock
 from choreo.testing import InvariantBroken, Simulation, simulate
-from choreo.testing.trials import SMALLER_RUNS_MAX, _fewest
+from choreo.testing.shrinking import SMALLER_RUNS_MAX, fewest
 from tests.testing import shop
 
 HIGH = {"crash": 0.2, "abort": 0.2, "lose": 0.2, "fail": 0.2, "duplicate": 0.5, "delay": 0.2}
@@ -162,7 +162,7 @@ def test_events_into_a_saga_that_is_left_out_are_left_out_with_it():
 
 
 def test_little_time_is_spent_on_making_it_smaller(monkeypatch):
-    monkeypatch.setattr("choreo.testing.trials.SMALLER_RUNS_MAX", 2)
+    monkeypatch.setattr("choreo.testing.shrinking.SMALLER_RUNS_MAX", 2)
     service, run = twice_is_wrong()
     with pytest.raises(AssertionError) as raised:
         simulate(run, service, runs=50, seed=1, **HIGH)
@@ -170,7 +170,7 @@ def test_little_time_is_spent_on_making_it_smaller(monkeypatch):
 
 
 @pytest.mark.parametrize("guilty", [set(), {3}, {0, 9}, {2, 3, 7}, set(range(10))])
-def test_the_fewest_that_fail_are_found(guilty):
+def test_thefewest_that_fail_are_found(guilty):
     items = [str(each) for each in range(10)]
     tried: list[int] = []
 
@@ -178,5 +178,5 @@ def test_the_fewest_that_fail_are_found(guilty):
         tried.append(len(parts))
         return guilty <= {int(each) for each in parts}
 
-    assert {int(each) for each in _fewest(items, fails)} == guilty
+    assert {int(each) for each in fewest(items, fails)} == guilty
     assert len(tried) < SMALLER_RUNS_MAX

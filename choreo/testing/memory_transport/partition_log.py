@@ -1,43 +1,41 @@
 """One partition of a topic, as a broker keeps it.
 
 Records with their offsets, transactions with the marks they leave and compaction live here; topics, groups and
-clients do not. `broker` appends and reads, always under its own lock.
+clients do not. `memory_cluster` appends and reads, always under its own lock.
 """
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from enum import Enum, auto
+from operator import attrgetter
 from typing import NamedTuple
 
 from choreo.transport import Record
 
-
-class Fate(Enum):
-    """What becomes of a transaction."""
-
-    OPEN = auto()
-    COMMITTED = auto()
-    ABORTED = auto()
+_offset = attrgetter("offset")
 
 
-class Transaction:
-    """What is written all at once or not at all."""
+class LogTransaction:
+    """What is written all at once or not at all. Its mark takes an offset in each partition, as on Kafka."""
 
-    __slots__ = ("fate", "logs")
+    __slots__ = ("committed", "logs")
 
     def __init__(self) -> None:
-        self.fate = Fate.OPEN
+        self.committed = False
         self.logs: dict[int, PartitionLog] = {}
 
-    def end(self, fate: Fate) -> None:
-        """Let readers see all of it, or never any of it. Its mark takes an offset in each partition, as on Kafka."""
-        self.fate = fate
+    def commit(self) -> None:
+        """Let readers see all of it."""
+        self.committed = True
+        self.abort()
+
+    def abort(self) -> None:
+        """End it; of what is not committed, readers never see anything."""
         for log in self.logs.values():
             log.mark(self)
         self.logs.clear()
 
 
-class Entry(NamedTuple):
+class LogEntry(NamedTuple):
     """One offset of a partition.
 
     Attributes:
@@ -50,7 +48,12 @@ class Entry(NamedTuple):
     offset: int
     sequence: int
     record: Record | None
-    transaction: Transaction | None
+    transaction: LogTransaction | None
+
+    @property
+    def committed(self) -> bool:
+        """Whether it is a record that read_committed readers see, once no transaction before it is open."""
+        return self.record is not None and (self.transaction is None or self.transaction.committed)
 
 
 class PartitionLog:
@@ -59,8 +62,8 @@ class PartitionLog:
     __slots__ = ("_entries", "_open", "end", "tip")
 
     def __init__(self) -> None:
-        self._entries: list[Entry] = []
-        self._open: dict[Transaction, int] = {}
+        self._entries: list[LogEntry] = []
+        self._open: dict[LogTransaction, int] = {}
         self.end = 0
         self.tip = 0
         """Behind the last record that is committed: a reader that stands there has nothing to look for."""
@@ -70,10 +73,10 @@ class PartitionLog:
         """Where a read_committed reader stops: at the first open transaction."""
         return min(self._open.values()) if self._open else self.end
 
-    def append(self, record: Record, sequence: int, transaction: Transaction | None) -> None:
+    def append(self, record: Record, sequence: int, transaction: LogTransaction | None) -> None:
         """Add a record, whose offset is set here."""
         record = record._replace(offset=self.end)
-        self._entries.append(Entry(self.end, sequence, record, transaction))
+        self._entries.append(LogEntry(self.end, sequence, record, transaction))
         self.end += 1
         if transaction is None:
             self.tip = self.end
@@ -81,39 +84,38 @@ class PartitionLog:
             self._open.setdefault(transaction, record.offset)
             transaction.logs[id(self)] = self
 
-    def mark(self, transaction: Transaction) -> None:
+    def mark(self, transaction: LogTransaction) -> None:
         """End a transaction here."""
         del self._open[transaction]
-        if transaction.fate is Fate.COMMITTED:
-            last = next(each for each in reversed(self._entries) if each.transaction is transaction)
+        if transaction.committed:
+            last = next(entry for entry in reversed(self._entries) if entry.transaction is transaction)
             self.tip = max(self.tip, last.offset + 1)
-        self._entries.append(Entry(self.end, 0, None, transaction))
+        self._entries.append(LogEntry(self.end, 0, None, transaction))
         self.end += 1
 
-    def committed(self, offset: int) -> Iterator[Entry]:
+    def committed(self, offset: int) -> Iterator[LogEntry]:
         """Yield the records from `offset` on that a read_committed reader is given."""
         stop = self.stable_end
         entries = self._entries
-        # Nothing is searched for where nothing has been compacted: there the place is the offset.
-        index = offset if len(entries) == self.end else bisect_left(entries, offset, key=_offset)
+        # Where nothing has been compacted, the place of an entry is its offset.
+        begin = offset if len(entries) == self.end else bisect_left(entries, offset, key=_offset)
         # What is appended meanwhile is seen by the next call.
-        for index in range(index, len(entries)):  # noqa: B020 - it begins where it was found.
+        for index in range(begin, len(entries)):
             entry = entries[index]
             if entry.offset >= stop:
                 return
-            if entry.record is not None and (entry.transaction is None or entry.transaction.fate is Fate.COMMITTED):
+            if entry.committed:
                 yield entry
 
     def end_for(self, offset: int) -> int:
         """Return where a reader that stands at `offset` will stand when it has read all: marks count for nothing."""
-        stop = self.stable_end
         if not self._open or self.tip <= offset:
             return max(self.tip, offset)
+        stop = self.stable_end
         for entry in reversed(self._entries):
             if entry.offset < offset:
                 break
-            committed = entry.transaction is None or entry.transaction.fate is Fate.COMMITTED
-            if entry.offset < stop and entry.record is not None and committed:
+            if entry.offset < stop and entry.committed:
                 return entry.offset + 1
         return offset
 
@@ -134,19 +136,14 @@ class PartitionLog:
         """Drop what a later record of the same key replaces, and what was aborted; offsets stay as they are."""
         stop = self.stable_end
         seen: set[bytes | None] = set()
-        kept: list[Entry] = []
+        kept: list[LogEntry] = []
         for entry in reversed(self._entries):
             if entry.offset >= stop:
                 kept.append(entry)
-            elif entry.record is not None and (entry.transaction is None or entry.transaction.fate is Fate.COMMITTED):
+            elif entry.record is not None and entry.committed:
                 if entry.record.key not in seen and entry.record.value is not None:
                     kept.append(entry)
                 seen.add(entry.record.key)
-        kept.reverse()
-        self._entries = kept
-        # A tombstone that was last is gone: nobody is to wait for it.
+        self._entries = kept[::-1]
+        # No reader waits for a tombstone that was last and is gone.
         self.tip = max((entry.offset + 1 for entry in self.committed(0)), default=0)
-
-
-def _offset(entry: Entry) -> int:
-    return entry.offset

@@ -1,4 +1,4 @@
-"""One service, rehearsed alone: given what came, when this comes, then it says that.
+"""One service, tested alone: given these events, when this comes, then it emits that.
 
 The words of such a test live here; what they drive is a `Scenario` of the one service, plan, settle, memory and timers
 of production among it. For a single call of a function, call it, with a `context` where it takes one.
@@ -20,8 +20,8 @@ from choreo.transport import Record
 
 SAGA_ID = "018f0000-0000-7000-8000-000000000000"
 """The saga, where no key says which."""
-SOURCE = "/rehearsal"
-"""Where the events come from that are brought."""
+SOURCE = "/given"
+"""The source of the events that a test publishes."""
 T = TypeVar("T")
 _IDS = uuid.UUID("018f0000-0000-7000-8000-000000000001")
 
@@ -42,13 +42,13 @@ class Case:
     Args:
         service: The service.
         history: What it has read.
-        acts: What comes then: events, or time that passes.
+        happenings: What comes then: events, or time that passes.
         used: Resources that stand in for the real ones, by type.
     """
 
     service: Service
     history: tuple[Event, ...]
-    acts: tuple[Event | timedelta, ...] = ()
+    happenings: tuple[Event | timedelta, ...] = ()
     used: tuple[tuple[type, object], ...] = ()
 
     def using(self, kind: type[T], instance: T) -> "Case":
@@ -57,11 +57,11 @@ class Case:
 
     def when(self, *events: Event) -> "Case":
         """Have events come next; what is due at once is done, and no time passes."""
-        return replace(self, acts=(*self.acts, *events))
+        return replace(self, happenings=(*self.happenings, *events))
 
     def after(self, by: timedelta) -> "Case":
         """Let time pass: retries, deadlines and delayed events fall due."""
-        return replace(self, acts=(*self.acts, by))
+        return replace(self, happenings=(*self.happenings, by))
 
     def then(self, *expected: Event | type[Event]) -> None:
         """Assert what the service emits to all that came behind what was given: these events, in order, and no others.
@@ -73,7 +73,7 @@ class Case:
             AssertionError: Says what it emitted instead, and what its journal tells of it.
             ChoreoError: If an event comes that the service does not read.
         """
-        emitted, noted = self._play()
+        emitted, noted = self._run()
         fits = [event == want or type(event) is want for event, want in zip(emitted, expected, strict=False)]
         if len(emitted) != len(expected) or not all(fits):
             lines = [
@@ -84,27 +84,27 @@ class Case:
             ]
             raise AssertionError("\n".join(lines))
 
-    def _play(self) -> tuple[list[Event], list[str]]:
+    def _run(self) -> tuple[list[Event], list[str]]:
         """Return what is emitted and what is noted behind what was given."""
-        comes = [*self.history, *(each for each in self.acts if isinstance(each, Event))]
-        with _Rehearsal(self.service, park=True) as rehearsal:
+        comes = [*self.history, *(each for each in self.happenings if isinstance(each, Event))]
+        with _ServiceScenario(self.service, park=True) as scenario:
             for kind, instance in self.used:
-                rehearsal.replace(self.service, kind, instance)
-            rehearsal.begin(comes)
+                scenario.replace(self.service, kind, instance)
+            scenario.begin(comes)
             for each in self.history:
-                rehearsal.bring(each)
-            emitted, noted = rehearsal.said()
-            for act in self.acts:
-                if isinstance(act, Event):
-                    rehearsal.bring(act)
+                scenario.publish_to_service(each)
+            emitted, noted = scenario.emitted()
+            for happening in self.happenings:
+                if isinstance(happening, Event):
+                    scenario.publish_to_service(happening)
                 else:
-                    rehearsal.advance(act)
-            now_emitted, now_noted = rehearsal.said()
+                    scenario.advance(happening)
+            now_emitted, now_noted = scenario.emitted()
             return now_emitted[len(emitted) :], now_noted[len(noted) :]
 
 
-class _Rehearsal(Scenario):
-    """A scenario of one service, which is brought the events of one saga."""
+class _ServiceScenario(Scenario):
+    """A scenario of one service, into which the events of one saga are published as other services would."""
 
     def begin(self, events: Sequence[Event]) -> None:
         """Say which events will come.
@@ -112,32 +112,32 @@ class _Rehearsal(Scenario):
         Raises:
             ChoreoError: If the service does not read one of them.
         """
-        [own] = self._cast.declarations
+        [own] = self._compiled.declarations
         for each in events:
             _refuse_unread(own, type(each))
-        self._brought = 0
+        self._events_published = 0
         self._of = next((found for each in events if (found := self._starts.get(type(each))) is not None), None)
         start = next((each for each in events if self._of is not None and type(each) is self._of.starts), None)
         self._key = str(getattr(start, self._of.key)) if self._of is not None and self._of.key is not None else ""
         self._saga_id = saga_id_for(self._of.name, self._key) if self._of is not None and self._key else SAGA_ID
 
-    def bring(self, event: Event) -> None:
+    def publish_to_service(self, event: Event) -> None:
         """Have an event come next, and what is due at once done."""
-        self.broker.write([self._cast.codec.outgoing(self._envelope(event))])
+        self.broker.write([self._compiled.codec.outgoing(self._envelope(event))])
         self.advance(timedelta(0))
 
-    def said(self) -> tuple[list[Event], list[str]]:
+    def emitted(self) -> tuple[list[Event], list[str]]:
         """Return what the service has emitted so far, and what it has noted."""
         emitted = [each.event for each in self.events_of(self._saga_id) if each.source != SOURCE]
         return emitted, [_noted(each) for each in self.broker.records(JOURNAL)]
 
     def _envelope(self, event: Event) -> Envelope:
-        self._brought += 1
+        self._events_published += 1
         starts = self._of is not None and type(event) is self._of.starts
         return Envelope(
             event=event,
-            body=self._cast.codec.encode(event),
-            event_id=start_event_id(self._saga_id) if starts else str(uuid.uuid5(_IDS, str(self._brought))),
+            body=self._compiled.codec.encode(event),
+            event_id=start_event_id(self._saga_id) if starts else str(uuid.uuid5(_IDS, str(self._events_published))),
             type=event.__choreo_type__,
             saga_id=self._saga_id,
             saga_type=self._of.name if self._of is not None else "",

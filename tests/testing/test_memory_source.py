@@ -3,7 +3,8 @@
 import pytest
 
 from choreo.errors import Fenced, TransactionAborted
-from choreo.testing.group import Group, Reached
+from choreo.testing.memory_transport import Reached
+from choreo.testing.memory_transport.consumer_group import ConsumerGroup
 from choreo.transport import Commit, Outgoing
 from tests.testing.brokers import broker, member, outcome, put, texts
 
@@ -18,7 +19,7 @@ from tests.testing.brokers import broker, member, outcome, put, texts
     ],
 )
 def test_partitions_are_shared_out_in_ranges(members, shares):
-    group = Group()
+    group = ConsumerGroup()
     for each in reversed(members):
         group.join(each, each)
     assert [group.share(each, 7) for each in members] == shares
@@ -87,7 +88,7 @@ def test_r10_outputs_memory_and_offsets_are_committed_together(delivery):
     one.commit(outcome(batch, "first", "second", memory="m"))
     assert texts((at, "out")) == ["first", "second"]
     assert at.restore("shop.memory", [0]) == {0: {"s": b"m"}}
-    assert at.group("shop").committed == {("orders", 0): 1}
+    assert at.cluster.group("shop").committed == {("orders", 0): 1}
     assert texts(one.poll(0, 10)) == []
 
 
@@ -243,7 +244,7 @@ def test_two_polls_before_a_commit_go_on_reading():
     second = one.poll(0, 1)
     assert texts(second) == ["1"]
     one.commit(outcome(second))
-    assert at.group("shop").committed == {("orders", 0): 2}
+    assert at.cluster.group("shop").committed == {("orders", 0): 2}
 
 
 def test_a_delivery_that_nobody_knows_is_refused():

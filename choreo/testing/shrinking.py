@@ -73,16 +73,16 @@ def simulate(
     first = seed if seed is not None else SystemRandom().randrange(SEEDS)
     sagas, faults = 0, Counter[str]()
     for number in range(first, first + runs):
-        trial = _Trial(run, services, number, options)
-        error = trial.fails(None)
+        seeded = _SeededRun(run, services, number, options)
+        error = seeded.fails(None)
         if error is not None:
-            raise _smallest(trial, error)
-        sagas += trial.sagas
-        faults.update(name.partition(" ")[0] for name in trial.struck)
+            raise _smallest(seeded, error)
+        sagas += seeded.sagas
+        faults.update(name.partition(" ")[0] for name in seeded.struck)
     return Report(seed=first, runs=runs, sagas=sagas, faults=faults)
 
 
-class _Trial:
+class _SeededRun:
     """One seed, run as often as is asked for.
 
     Args:
@@ -131,29 +131,29 @@ class _Trial:
         return error
 
 
-def _smallest(trial: _Trial, error: Exception) -> Exception:
+def _smallest(seeded: _SeededRun, error: Exception) -> Exception:
     """Return what the smallest run raises that fails in the same way, with a note that says what is left of it."""
-    whole = trial.parts
-    spent, best, struck = 0, error, trial.struck
+    whole = seeded.parts
+    spent, best, struck = 0, error, seeded.struck
 
     def fails(parts: Sequence[str]) -> bool:
         nonlocal spent, best, struck
         if spent == SMALLER_RUNS_MAX:
             return False
         spent += 1
-        raised = trial.fails(frozenset(parts))
+        raised = seeded.fails(frozenset(parts))
         if raised is None or not _alike(raised, error):
             return False
-        best, struck = raised, trial.struck
+        best, struck = raised, seeded.struck
         return True
 
-    left = _fewest(whole, fails)
+    left = fewest(whole, fails)
     sagas, of = (sum(each.startswith(SAGA) for each in parts) for parts in (left, whole))
     faults = sum(each != ORDER and not each.startswith(SAGA) for each in whole)
     lines = [
         f"Made smaller by {spent} runs: {sagas} of {of} sagas and {len(struck)} of {faults} faults are left,",
         f"and records come {'in the order that the seed stands for' if ORDER in left else 'oldest first'}.",
-        *(f"  {told}" for told in struck.values()),
+        *(f"  {words}" for words in struck.values()),
     ]
     best.add_note("\n".join(lines))
     return best
@@ -166,7 +166,7 @@ def _alike(one: Exception, other: Exception) -> bool:
     return type(one) is type(other)
 
 
-def _fewest(items: Sequence[str], fails: Callable[[Sequence[str]], bool]) -> Sequence[str]:
+def fewest(items: Sequence[str], fails: Callable[[Sequence[str]], bool]) -> Sequence[str]:
     """Return a part of these that fails still, and would not without any one of them, if there was time to try all."""
     size = len(items)
     while size:

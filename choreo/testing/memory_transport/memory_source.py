@@ -1,23 +1,20 @@
 """One service's consumer and producer, in memory.
 
 Polling with rebalances, and committing with everything that may go wrong in between, live here; what is stored does
-not (`broker`, `log`). Workers and scenarios get one from `MemoryBroker.source`.
+not (`memory_cluster`). Workers and scenarios get one from `MemoryBroker.source`.
 """
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from choreo.errors import Fenced, TopicProblem, TransactionAborted
-from choreo.testing.group import Fault, Group, Reached, Trouble
-from choreo.testing.log import Fate, Transaction
+from choreo.testing.memory_transport.consumer_group import CommitFault, CommitTrouble
+from choreo.testing.memory_transport.memory_cluster import Head, MemoryCluster
 from choreo.transport import Batch, Commit, Position
 
-if TYPE_CHECKING:
-    from choreo.testing.broker import Head, MemoryBroker
 
-
-class Token(NamedTuple):
+class PollToken(NamedTuple):
     """What was owned at one poll.
 
     Attributes:
@@ -33,7 +30,7 @@ class MemorySource:
     """See `Source`.
 
     Args:
-        broker: Where to read and write.
+        cluster: Where to read and write.
         number: Tells this source from all others of the broker.
         group: Name of the group.
         topics: What to read.
@@ -42,9 +39,9 @@ class MemorySource:
         instance: Identity within the group.
     """
 
-    def __init__(  # noqa: PLR0913 - the broker calls it once, by keyword.
+    def __init__(  # noqa: PLR0913 - the broker calls it, by keyword.
         self,
-        broker: "MemoryBroker",
+        cluster: MemoryCluster,
         *,
         number: int,
         group: str,
@@ -55,13 +52,13 @@ class MemorySource:
     ) -> None:
         self.group = group
         self.instance = instance
-        self._broker = broker
+        self._cluster = cluster
         self._number = number
         self._memory_topic = memory_topic
         self._exactly_once = exactly_once
-        with broker.changed:
-            self._group: Group = broker.group(group)
-            self._topics = {topic: broker.partitions(topic) for topic in topics}
+        with cluster.changed:
+            self._group = cluster.group(group)
+            self._topics = {topic: cluster.partitions(topic) for topic in topics}
             self._share_of = max(self._topics.values(), default=0)
             self._owned: set[int] = set()
             self._again: set[int] = set()
@@ -72,7 +69,7 @@ class MemorySource:
             replaced = self._group.join(instance, self)
             if isinstance(replaced, MemorySource):
                 replaced.end(f"{group}: another process has taken over as {instance}")
-            broker.changed.notify_all()
+            cluster.changed.notify_all()
 
     @property
     def owned(self) -> frozenset[int]:
@@ -80,38 +77,38 @@ class MemorySource:
         return frozenset(self._owned)
 
     @property
-    def heads(self) -> "list[Head]":
+    def heads(self) -> list[Head]:
         """What a poll may begin with: the next record of each partition that has one."""
-        return self._broker.heads(self._next, self.group)
+        return self._cluster.heads(self._next, self.group)
 
     def poll(self, timeout_s: float, records_max: int) -> Batch:
         """Return what has come; see `Source.poll`."""
         deadline = time.monotonic() + timeout_s
         batch = Batch()
-        with self._broker.changed:
+        with self._cluster.changed:
             while True:
                 self._refuse_if_over()
                 self._rebalance(batch)
-                batch.records = self._broker.fetch(self._next, records_max, self.group)
+                batch.records = self._cluster.fetch(self._next, records_max, self.group)
                 left_s = deadline - time.monotonic()
                 if batch.records or batch.gained or batch.lost or left_s <= 0:
                     break
-                self._broker.changed.wait(left_s)
-            batch.token = Token(self._number, self._epoch)
+                self._cluster.changed.wait(left_s)
+            batch.token = PollToken(self._number, self._epoch)
             batch.behind = self._still_behind()
         return batch
 
     def fetch(self, records_max: int) -> Batch | None:
         """Return what has come already; see `Source.fetch`."""
-        with self._broker.changed:
+        with self._cluster.changed:
             if self._over or self._again or not self._group.is_member(self.instance, self):
                 return None
             if self._owned != self._group.share(self.instance, self._share_of):
                 return None
-            records = self._broker.fetch(self._next, records_max, self.group)
+            records = self._cluster.fetch(self._next, records_max, self.group)
             if not records:
                 return None
-            return Batch(records, token=Token(self._number, self._epoch), behind=self._still_behind())
+            return Batch(records, token=PollToken(self._number, self._epoch), behind=self._still_behind())
 
     def stage(self, commit: Commit) -> Commit:
         """Take nothing early; see `Source.stage`: nobody waits for brokers in memory."""
@@ -119,29 +116,28 @@ class MemorySource:
 
     def commit(self, commit: Commit) -> None:
         """Make a batch durable; see `Source.commit`."""
-        with self._broker.changed:
+        with self._cluster.changed:
             self._refuse_if_over()
             mine = all(self._group.holds(number, self) for _, number in commit.offsets)
-            if commit.token != Token(self._number, self._epoch) or not mine:
+            if commit.token != PollToken(self._number, self._epoch) or not mine:
                 raise Fenced(f"{self.group}: what this batch came from has changed hands")
             fault = self._group.faults.popleft() if self._group.faults else None
             try:
-                if self._exactly_once:
-                    self._commit_at_once(commit, fault)
-                else:
-                    self._commit_in_turn(commit, fault)
+                write = self._cluster.commit_at_once if self._exactly_once else self._cluster.commit_in_turn
+                write(self._group, commit, fault)
+                self._suffer(fault)
             except TopicProblem:
                 self._seek_back()
                 raise
             finally:
-                self._broker.changed.notify_all()
+                self._cluster.changed.notify_all()
 
     def close(self) -> None:
         """Leave the group; closing twice is fine."""
-        with self._broker.changed:
+        with self._cluster.changed:
             self._group.leave(self.instance, self)
             self.end(f"{self.group}: this source is closed")
-            self._broker.changed.notify_all()
+            self._cluster.changed.notify_all()
 
     def end(self, why: str) -> None:
         """Refuse everything from now on, but for closing."""
@@ -179,7 +175,7 @@ class MemorySource:
             del self._next[position]
         self._seek_back(gained)
         self._backlog |= {
-            each: self._broker.log(each).end_for(at) for each, at in self._next.items() if each[1] in gained
+            each: self._cluster.log(each).end_for(at) for each, at in self._next.items() if each[1] in gained
         }
         gained |= self._again & self._owned
         self._again = set()
@@ -188,8 +184,8 @@ class MemorySource:
             # A poll that waits may see several changes; each partition is told as it ends up.
             batch.lost = batch.lost | lost
             kept = {number: memory for number, memory in batch.gained.items() if number not in lost}
-            batch.gained = kept | self._broker.restore(self._memory_topic, sorted(gained))
-            self._broker.changed.notify_all()
+            batch.gained = kept | self._cluster.latest(self._memory_topic, sorted(gained))
+            self._cluster.changed.notify_all()
 
     def _still_behind(self) -> frozenset[int]:
         """Return the partitions that have not been read to where they ended when they were gained."""
@@ -206,41 +202,15 @@ class MemorySource:
                 if number < partitions:
                     self._next[topic, number] = self._group.committed.get((topic, number), 0)
 
-    def _commit_at_once(self, commit: Commit, fault: Fault | None) -> None:
-        transaction = Transaction()
-        # Whoever dies in the middle may have written the half of it; a transaction that happens happens whole.
-        whole = fault is None or fault.trouble is not Trouble.CRASHED or fault.reached is not Reached.MEMORY
-        self._broker.write([*commit.changelog, *(commit.outputs if whole else ())], transaction)
-        if fault is None or fault.trouble is Trouble.UNANSWERED:
-            transaction.end(Fate.COMMITTED)
-            self._group.committed.update(commit.offsets)
-        elif fault.trouble is Trouble.ABORTED:
-            transaction.end(Fate.ABORTED)
-        else:
-            self._group.leave_unfinished(transaction)
-        self._suffer(fault)
-
-    def _commit_in_turn(self, commit: Commit, fault: Fault | None) -> None:
-        if fault is None or fault.trouble is not Trouble.ABORTED:
-            reached = Reached.OFFSETS.value if fault is None else fault.reached.value
-            # Both are checked before either is written, as the size and the topics are before anything is produced.
-            self._broker.require([*commit.changelog, *commit.outputs])
-            self._broker.write(commit.changelog)
-            if reached >= Reached.OUTPUTS.value:
-                self._broker.write(commit.outputs)
-            if reached >= Reached.OFFSETS.value:
-                self._group.committed.update(commit.offsets)
-        self._suffer(fault)
-
-    def _suffer(self, fault: Fault | None) -> None:
+    def _suffer(self, fault: CommitFault | None) -> None:
         if fault is None:
             return
-        if fault.trouble is Trouble.CRASHED:
+        if fault.trouble is CommitTrouble.CRASHED:
             self._group.leave(self.instance, self)
             self.end(f"{self.group}: this process died in the middle of a commit")
             self._refuse_if_over()
-        if fault.trouble is Trouble.UNANSWERED:
-            # Nobody knows what happened, so memory is read again before anything else is done.
+        if fault.trouble is CommitTrouble.UNANSWERED:
+            # What happened is unknown, so memory is read again before anything else is done.
             self._again = set(self._owned)
         self._seek_back()
         raise TransactionAborted(f"{self.group}: {fault.trouble.value}")

@@ -4,18 +4,16 @@ from collections import Counter
 from datetime import timedelta
 
 from choreo import Settings
-from choreo.testing.chance import Chance
-from choreo.testing.group import Trouble
-from choreo.testing.plan import FAULTS_MAX, Plan, Rates, identity
-from choreo.testing.points import Point
+from choreo.testing.fault_plan import FAULTS_MAX, FaultPlan, Point, Rates, Seed, identity
+from choreo.testing.memory_transport import CommitTrouble
 from choreo.transport import Record
 
 SETTINGS = Settings.model_construct()
 
 
-def plan(settings: Settings = SETTINGS, seed: int = 1, **rates: float) -> Plan:
+def plan(settings: Settings = SETTINGS, seed: int = 1, **rates: float) -> FaultPlan:
     none = {"crash": 0, "abort": 0, "lose": 0, "fail": 0, "duplicate": 0, "delay": 0}
-    return Plan(Chance(seed), Rates(**(none | rates)), settings)
+    return FaultPlan(Seed(seed), Rates(**(none | rates)), settings)
 
 
 def record(number: int) -> Record:
@@ -39,9 +37,9 @@ def test_of_several_records_any_may_be_struck_by_its_own_name():
 
 def test_brokers_make_two_kinds_of_trouble():
     found = [plan(abort=0.5, lose=0.5).trouble([str(number)]) for number in range(100)]
-    assert {blow.what for each in found if each is not None for blow in each[1:]} == {
-        Trouble.ABORTED,
-        Trouble.UNANSWERED,
+    assert {each[1].cause for each in found if each is not None} == {
+        CommitTrouble.ABORTED,
+        CommitTrouble.UNANSWERED,
     }
     assert None in found
 
@@ -88,3 +86,27 @@ def test_a_record_is_known_by_its_id_or_its_key():
     assert identity(record(3)) == "3"
     assert identity(record(3)._replace(headers=[])) == "key"
     assert identity(record(3)._replace(headers=[], key=None)) == ""
+
+
+# Decisions by name.
+
+
+def test_a_decision_follows_from_seed_and_name_alone():
+    seed = Seed(7)
+    assert seed.draw("crash", "payments", 1) == Seed(7).draw("crash", "payments", 1)
+    assert seed.draw("crash", "payments", 1) != seed.draw("crash", "payments", 2)
+    assert seed.draw("crash", "payments", 1) != Seed(8).draw("crash", "payments", 1)
+
+
+def test_it_is_the_same_on_every_machine():
+    assert Seed(7).draw("crash", "payments", 1) == 0.31480146564008615
+    assert [Seed(7).choose("abcdef", number) for number in range(8)] == list("cdcecaef")
+
+
+def test_it_is_fair():
+    draws = [Seed(1).draw(number) for number in range(10_000)]
+    assert 0 <= min(draws) < 0.01
+    assert 0.99 < max(draws) < 1
+    assert 0.48 < sum(draws) / len(draws) < 0.52
+    chosen = Counter(Seed(1).choose("abcd", number) for number in range(10_000))
+    assert all(2300 < count < 2700 for count in chosen.values())
