@@ -23,7 +23,7 @@ from choreo.codec import encoder
 from choreo.kafka import KafkaTransport
 from choreo.launch import running
 from choreo.memory import Fence, Memory, Status
-from choreo.runtime.forgetting import Forgetting
+from choreo.runtime.retention import Retention
 
 MEMORY_TOPIC = "bench.memory"
 LATENCY_TIMEOUT_S = 120.0
@@ -152,7 +152,7 @@ def memory(bootstrap: str, total: int) -> Result:
     before = _rss_mb()
     begin = time.perf_counter()
     restored = transport.restore(MEMORY_TOPIC, range(PARTITIONS))
-    sweeps = [Forgetting(7 * 86_400_000) for _ in restored]
+    sweeps = [Retention(7 * 86_400_000) for _ in restored]
     for sweep, memories in zip(sweeps, restored.values(), strict=True):
         sweep.restore(memories)
     elapsed = time.perf_counter() - begin

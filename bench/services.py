@@ -9,7 +9,7 @@ from typing import Any
 from bench.events import HANDLERS, OrderConfirmed, OrderPlaced, reserve
 from choreo import Saga, Service, Settings
 from choreo.launch import running, tune_garbage_collection
-from choreo.runtime import Work, Worker
+from choreo.runtime import BatchResult, Worker
 from choreo.transport import Record
 
 EVENT_TOPICS = frozenset(each.__choreo_topic__ for each in (*HANDLERS, OrderConfirmed))
@@ -62,12 +62,12 @@ class Stopwatch:
     def watch(self, worker: Worker) -> None:
         process, settle = worker.engine.process, worker._settle  # noqa: SLF001 - the moment of the commit is there.
 
-        async def processing(records: Sequence[Record]) -> Work:
+        async def processing(records: Sequence[Record]) -> BatchResult:
             if records and not self._started:
                 self._started, self._worked = time.perf_counter(), time.process_time()
             return await process(records)
 
-        async def settling(pending: Any, *, also: Work | None = None) -> bool:
+        async def settling(pending: Any, *, also: BatchResult | None = None) -> bool:
             committed = await settle(pending, also=also)
             if committed:
                 self._left -= sum(outgoing.topic in EVENT_TOPICS for outgoing in pending.work.outputs)

@@ -25,12 +25,12 @@ from choreo.replay.recorded_outcome import RecordedOutcome
 from choreo.replay.recorded_saga import RecordedEvent, RecordedSaga, Recording, emitted_by
 from choreo.replay.replayed_step import StepKey, StepOutput, Steps, fresh_output, recorded_output
 from choreo.runtime import Resources
+from choreo.runtime.batch import BatchResult, Item, SagaBatch
 from choreo.runtime.course import Course
 from choreo.runtime.engine import THREADS_MAX
 from choreo.runtime.intake import Intake
 from choreo.runtime.invoke import Invoker
 from choreo.runtime.notes import JOURNAL
-from choreo.runtime.work import Chain, Item, Work
 from choreo.service import Declaration
 from choreo.step import Rules
 from choreo.tracker.decoding import note
@@ -137,8 +137,8 @@ class _SagaRun:
         self._then = then
         self._clock = ManualClock(_EPOCH)
         self._memory = Memory()
-        self._work = Work()
-        self._chain = Chain(0, saga.saga_id.encode(), [], saga_id=saga.saga_id)
+        self._work = BatchResult()
+        self._chain = SagaBatch(0, saga.saga_id.encode(), [], saga_id=saga.saga_id)
         self._result = RerunResult()
         # Own events that are read back when they arrive, and those that have been emitted by now.
         self._to_come = {each.event_id for each in order if each.event is not None}

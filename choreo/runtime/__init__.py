@@ -5,9 +5,9 @@ commits, drains and is watched live here; what a step means does not (`step`), n
 `launch` puts workers together; `testing` drives the same engine without threads.
 """
 
+from choreo.runtime.batch import BatchResult
 from choreo.runtime.engine import Engine
 from choreo.runtime.resources import Resources
-from choreo.runtime.work import Work
 from choreo.runtime.worker import Worker
 
-__all__ = ["Engine", "Resources", "Work", "Worker"]
+__all__ = ["BatchResult", "Engine", "Resources", "Worker"]

@@ -14,9 +14,9 @@ from choreo.errors import RetriesExhausted, UndecodableRecord
 from choreo.event import Envelope
 from choreo.memory import Memory, MemoryFlag, Status, TimerKind
 from choreo.runtime import notes
+from choreo.runtime.batch import BatchResult, Item, SagaBatch
 from choreo.runtime.intake import Intake
 from choreo.runtime.invoke import AttemptFailed
-from choreo.runtime.work import Chain, Item, Work
 from choreo.step import (
     Call,
     Emitted,
@@ -61,7 +61,9 @@ class Course:
         self._clock = clock
         self._alone = not rules.owned
 
-    async def take(self, chain: Chain, items: Iterable[tuple[Record, Item]], memory: Memory, work: Work) -> None:
+    async def take(
+        self, chain: SagaBatch, items: Iterable[tuple[Record, Item]], memory: Memory, work: BatchResult
+    ) -> None:
         """Do all that a chain brings, on a memory that nobody else holds."""
         rules = self._rules
         if memory.owed:
@@ -85,7 +87,7 @@ class Course:
             await self._wake(chain, memory, work)
 
     async def _arrive(
-        self, chain: Chain, memory: Memory, envelope: Envelope, work: Work, *, owing: bool = False
+        self, chain: SagaBatch, memory: Memory, envelope: Envelope, work: BatchResult, *, owing: bool = False
     ) -> None:
         calls, told = plan(self._rules, memory, envelope)
         if told:
@@ -93,7 +95,9 @@ class Course:
         for call in calls:
             await self._do(chain, memory, call, work, owing=owing)
 
-    async def _do(self, chain: Chain, memory: Memory, call: Call, work: Work, *, owing: bool = False) -> None:
+    async def _do(
+        self, chain: SagaBatch, memory: Memory, call: Call, work: BatchResult, *, owing: bool = False
+    ) -> None:
         """Take one step and, where its retries are spent, its `otherwise`.
 
         It is `owing` where no record comes again that would make it ready: without transactions, what it emits is owed
@@ -127,7 +131,7 @@ class Course:
             return skip(rules, memory, call)
         return park(rules, memory, call, RetriesExhausted(call.error, service=rules.service))
 
-    def _emit(self, chain: Chain, outcome: Outcome, memory: Memory) -> None:
+    def _emit(self, chain: SagaBatch, outcome: Outcome, memory: Memory) -> None:
         """Add a step's events and, where it ended the saga, the record of that."""
         outgoing = self._rules.codec.outgoing
         for envelope in outcome.events:
@@ -137,7 +141,7 @@ class Course:
             now = outcome.ended.occurred_at
             chain.outputs.append(notes.end(outcome.ended, self._rules.service, completed=completed, now=now))
 
-    def _publish(self, chain: Chain, work: Work, outcome: Outcome, near: Envelope, memory: Memory) -> None:
+    def _publish(self, chain: SagaBatch, work: BatchResult, outcome: Outcome, near: Envelope, memory: Memory) -> None:
         self._emit(chain, outcome, memory)
         if outcome.ended is not None:
             # The end counts for its owner as come (rule 8); reading it back changes nothing.
@@ -147,14 +151,14 @@ class Course:
         if outcome.error is not None:
             work.errors.append(outcome.error)
 
-    def _note(self, chain: Chain, work: Work, told: list[Note], near: Envelope | None) -> None:
+    def _note(self, chain: SagaBatch, work: BatchResult, told: list[Note], near: Envelope | None) -> None:
         saga_type = near.saga_type if near is not None else ""
         for note in told:
             now = self._clock.now()
             chain.outputs.append(notes.journal(note, self._rules.service, chain.saga_id, saga_type, now))
             work.counts[note.kind] += 1
 
-    async def _release(self, chain: Chain, memory: Memory, work: Work) -> None:
+    async def _release(self, chain: SagaBatch, memory: Memory, work: BatchResult) -> None:
         """Go on with events that waited behind a step, or for the start, as far as their turn has come."""
         while True:
             try:
@@ -167,7 +171,7 @@ class Course:
                     chain, work, [Note("dropped", reason="it waited, and can be read no more", error=str(error))], None
                 )
 
-    async def _wake(self, chain: Chain, memory: Memory, work: Work) -> None:
+    async def _wake(self, chain: SagaBatch, memory: Memory, work: BatchResult) -> None:
         rules, saga_id = self._rules, chain.saga_id
         for key in due(memory, self._now_ms()):
             if key not in memory.timers:
@@ -189,7 +193,7 @@ class Course:
             if memory.held:
                 await self._release(chain, memory, work)
 
-    async def _obey(self, chain: Chain, memory: Memory, command: Command, work: Work) -> None:
+    async def _obey(self, chain: SagaBatch, memory: Memory, command: Command, work: BatchResult) -> None:
         call, outcome = repair(self._rules, memory, chain.saga_id, command, self._clock.now())
         near = call.ready if call is not None else _nobody(chain.saga_id)
         self._publish(chain, work, outcome, near, memory)
@@ -198,14 +202,14 @@ class Course:
         if call is not None:
             await self._do(chain, memory, call, work, owing=True)
 
-    def _end(self, chain: Chain, memory: Memory, work: Work) -> None:
+    def _end(self, chain: SagaBatch, memory: Memory, work: BatchResult) -> None:
         if not memory.ended_ms:
             memory.ended_ms = self._now_ms()
             work.ended.append((chain.partition, chain.saga_id, memory.ended_ms))
         if memory.timers:
             end(memory)
 
-    def _vouch(self, chain: Chain, memory: Memory, work: Work) -> None:
+    def _vouch(self, chain: SagaBatch, memory: Memory, work: BatchResult) -> None:
         """Publish again what nobody vouches for, or forget that it was owed: this process has seen it committed."""
         if not chain.owed:
             memory.owed.clear()

@@ -15,13 +15,13 @@ from typing import Any
 from choreo.clock import Clock
 from choreo.errors import UndecodableRecord
 from choreo.memory import Memory, MemoryFlag, peek, with_end
+from choreo.runtime.batch import BatchResult, SagaBatch
 from choreo.runtime.course import Course, now_ms
-from choreo.runtime.forgetting import Forgetting
 from choreo.runtime.intake import Intake, SagaKey
 from choreo.runtime.invoke import Invoker
 from choreo.runtime.resources import Resources
-from choreo.runtime.timers import WOKEN_MAX, Timers
-from choreo.runtime.work import Chain, Work
+from choreo.runtime.retention import Retention
+from choreo.runtime.schedule import WOKEN_MAX, Schedule
 from choreo.step import Rules
 from choreo.transport import Outgoing, Position, Record
 from choreo.tuples import maker
@@ -62,8 +62,8 @@ class Engine:
         self._remember_ms = int(remember_for.total_seconds() * 1000)
         self._memory_topic = f"{rules.service}.memory"
         self._partitions: dict[int, dict[str, bytes]] = {}
-        self._forgetting: dict[int, Forgetting] = {}
-        self._timers: dict[int, Timers] = {}
+        self._forgetting: dict[int, Retention] = {}
+        self._timers: dict[int, Schedule] = {}
         self._owed: dict[int, set[str]] = {}
         self._vouched: dict[int, set[str]] = {}
         self._behind: Collection[int] = ()
@@ -100,9 +100,9 @@ class Engine:
         """Take a partition over with its restored memory; a second time replaces what was known."""
         self.lose(partition)
         self._partitions[partition] = memories
-        self._forgetting[partition] = Forgetting(self._remember_ms)
+        self._forgetting[partition] = Retention(self._remember_ms)
         self._forgetting[partition].restore(memories)
-        self._timers[partition] = Timers()
+        self._timers[partition] = Schedule()
         self._timers[partition].restore(memories)
         if self.rules.at_least_once:
             self._owed[partition] = {
@@ -128,18 +128,18 @@ class Engine:
                 return Memory.decode(memories[saga_id])
         return None
 
-    async def process(self, records: Sequence[Record]) -> Work:
+    async def process(self, records: Sequence[Record]) -> BatchResult:
         """Return what these records come to, and all that is due. Nothing takes effect before `merge`.
 
         Args:
             records: In each partition's order, of owned partitions only.
         """
-        work = Work()
+        work = BatchResult()
         chains, ends = self._intake.chains(records, work)
         ended_ms = now_ms(self._clock.now())
         for saga, record in ends.items():
             if not self._only_ended(saga, ended_ms, work):
-                chains[saga] = Chain(*saga, [record])
+                chains[saga] = SagaBatch(*saga, [record])
         self._wake(chains, work)
         if chains:
             todo = iter(chains.values())
@@ -153,7 +153,7 @@ class Engine:
         self._sweep(work)
         return work
 
-    def merge(self, work: Work) -> None:
+    def merge(self, work: BatchResult) -> None:
         """Make a batch's memories the ones that are known: once it is committed, or before with `undo` if it is not."""
         before = work.before
         for key, data in work.memories.items():
@@ -173,7 +173,7 @@ class Engine:
         self._positions.update(work.offsets)
         self.counts.update(work.counts)
 
-    def _vouch(self, work: Work) -> None:
+    def _vouch(self, work: BatchResult) -> None:
         """Take note of what this process has seen published: it is owed no more, which the memory is to say next."""
         for (partition, saga_id), data in work.memories.items():
             owed = data is not None and peek(data).flags & MemoryFlag.OWED
@@ -182,7 +182,7 @@ class Engine:
             self._owed[partition].discard(saga_id)
             self._vouched[partition].add(saga_id)
 
-    def undo(self, work: Work) -> None:
+    def undo(self, work: BatchResult) -> None:
         """Take back a batch that was merged and could not be committed after all; its records come again.
 
         Whatever was merged behind it has been undone or dropped before. Heaps keep what was added to them: it counts
@@ -210,7 +210,7 @@ class Engine:
         self.counts.subtract(work.counts)
         self.drop(work)
 
-    def drop(self, work: Work) -> None:
+    def drop(self, work: BatchResult) -> None:
         """Forget a batch that was not committed; its records come again."""
         for (partition, saga_id), data in work.memories.items():
             if data is None and partition in self._forgetting:
@@ -225,7 +225,7 @@ class Engine:
         """Let the threads of blocking handlers end; those that never return go on until the process ends."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _wake(self, chains: dict[SagaKey, Chain], work: Work) -> None:
+    def _wake(self, chains: dict[SagaKey, SagaBatch], work: BatchResult) -> None:
         """Add what is due, in partitions whose backlog has been read, and what is owed since they were gained."""
         now = now_ms(self._clock.now())
         for partition, timers in self._timers.items():
@@ -243,14 +243,14 @@ class Engine:
             for saga_id in sorted(sagas)[:WOKEN_MAX]:
                 _chain_of(chains, partition, saga_id).vouched = True
 
-    async def _run(self, todo: Iterator[Chain], work: Work) -> None:
+    async def _run(self, todo: Iterator[SagaBatch], work: BatchResult) -> None:
         """Take chains one after another; several of these run side by side while handlers await."""
         for chain in todo:
             await self._chain(chain, work)
             # Those of one saga stay together, in their order; sagas stand as they are done.
             work.outputs += chain.outputs
 
-    async def _chain(self, chain: Chain, work: Work) -> None:
+    async def _chain(self, chain: SagaBatch, work: BatchResult) -> None:
         items = self._intake.items(chain, work)
         if items is None:
             await self._intake.look(work)
@@ -274,7 +274,7 @@ class Engine:
             work.due.append((partition, saga_id, memory.due_ms))
         work.counts["events"] += len(items)
 
-    def _only_ended(self, saga: SagaKey, ended_ms: int, work: Work) -> bool:
+    def _only_ended(self, saga: SagaKey, ended_ms: int, work: BatchResult) -> bool:
         """Stamp a memory where the saga's end is all that came: nothing is decoded.
 
         Returns:
@@ -290,11 +290,11 @@ class Engine:
         work.counts["events"] += 1
         return True
 
-    def _remember(self, partition: int, saga_id: str, memory: bytes, work: Work) -> None:
+    def _remember(self, partition: int, saga_id: str, memory: bytes, work: BatchResult) -> None:
         work.memories[partition, saga_id] = memory
         work.changelog.append(_outgoing((self._memory_topic, saga_id.encode(), memory, [], partition)))
 
-    def _sweep(self, work: Work) -> None:
+    def _sweep(self, work: BatchResult) -> None:
         """Add a tombstone for every saga that may be forgotten now, in partitions whose offsets vouch for us."""
         now = now_ms(self._clock.now())
         for partition, forgetting in self._forgetting.items():
@@ -318,7 +318,7 @@ def _saga_id(key: bytes | None) -> str:
     return (key or b"").decode()
 
 
-def _chain_of(chains: dict[SagaKey, Chain], partition: int, saga_id: str) -> Chain:
+def _chain_of(chains: dict[SagaKey, SagaBatch], partition: int, saga_id: str) -> SagaBatch:
     """Return the chain of a saga; a new one where no record came for it."""
     saga = (partition, saga_id.encode())
-    return chains.get(saga) or chains.setdefault(saga, Chain(*saga, []))
+    return chains.get(saga) or chains.setdefault(saga, SagaBatch(*saga, []))

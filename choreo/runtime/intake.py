@@ -14,7 +14,7 @@ from choreo.command import COMMANDS, Command
 from choreo.errors import UndecodableRecord
 from choreo.event import Envelope
 from choreo.runtime import notes
-from choreo.runtime.work import Chain, Item, Work
+from choreo.runtime.batch import BatchResult, Item, SagaBatch
 from choreo.step import Rules
 from choreo.transport import Outgoing, Record
 
@@ -41,12 +41,14 @@ class Intake:
     refresh: Callable[[], Coroutine[Any, Any, None]] | None
     concerns: Callable[[str], bool]
 
-    def chains(self, records: Sequence[Record], work: Work) -> tuple[dict[SagaKey, Chain], dict[SagaKey, Record]]:
+    def chains(
+        self, records: Sequence[Record], work: BatchResult
+    ) -> tuple[dict[SagaKey, SagaBatch], dict[SagaKey, Record]]:
         """Return what came, by saga, and apart from it the ends to remember of sagas that nothing else came for.
 
         Most ends come alone, and need no chain.
         """
-        chains: dict[SagaKey, Chain] = {}
+        chains: dict[SagaKey, SagaBatch] = {}
         ends: dict[SagaKey, Record] = {}
         offsets = work.offsets
         for record in records:
@@ -62,11 +64,11 @@ class Intake:
                     self.dead_letter(record, error, work.outputs, work)
                 continue
             if chain is None:
-                chain = chains[saga] = Chain(partition, key, [ends.pop(saga)] if saga in ends else [])
+                chain = chains[saga] = SagaBatch(partition, key, [ends.pop(saga)] if saga in ends else [])
             chain.records.append(record)
         return chains, ends
 
-    def items(self, chain: Chain, work: Work, *, looked: bool = False) -> list[tuple[Record, Item]] | None:
+    def items(self, chain: SagaBatch, work: BatchResult, *, looked: bool = False) -> list[tuple[Record, Item]] | None:
         """Return what a chain's records hold, without those that are not for this service or cannot be read.
 
         Args:
@@ -99,7 +101,7 @@ class Intake:
             self.dead_letter(record, why, chain.outputs, work)
         return found
 
-    def dead_letter(self, record: Record, error: UndecodableRecord, outputs: list[Outgoing], work: Work) -> None:
+    def dead_letter(self, record: Record, error: UndecodableRecord, outputs: list[Outgoing], work: BatchResult) -> None:
         """Set a record aside, with the reason."""
         outputs.append(notes.dead_letter(record, self.rules.service, error, self.clock.now()))
         work.counts["dead-lettered"] += 1
@@ -112,7 +114,7 @@ class Intake:
             return command if command.service == self.rules.service else None
         return self.rules.codec.read(record)
 
-    async def look(self, work: Work) -> None:
+    async def look(self, work: BatchResult) -> None:
         """Look for schemas that were announced since, once for all of a batch."""
         if work.refreshed is None and self.refresh is not None:
             work.refreshed = asyncio.ensure_future(self.refresh())

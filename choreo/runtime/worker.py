@@ -1,7 +1,7 @@
 """Poll, process, commit, again: one service on one transport until it is told to stop.
 
 The loop, the thread for transport calls that wait, and draining live here; what a batch comes to does not (`engine`),
-nor noticing that it hangs (`watch`). `launch` runs one worker a service and process.
+nor noticing that it hangs (`watchdog`). `launch` runs one worker a service and process.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from choreo.errors import TransactionAborted
+from choreo.runtime.batch import BatchResult
 from choreo.runtime.engine import Engine
-from choreo.runtime.watch import Watch
-from choreo.runtime.work import Work
+from choreo.runtime.watchdog import Watchdog
 from choreo.transport import Batch, Commit, Source
 
 POLL_S = 0.25
@@ -35,7 +35,7 @@ class _Pending(NamedTuple):
     """A batch whose commit is under way."""
 
     batch: Batch
-    work: Work
+    work: BatchResult
     commit: asyncio.Future[None]
 
 
@@ -73,7 +73,7 @@ class Worker:
         self._drain_s = drain_s
         self._assigned = asyncio.Event()
         self._stop = asyncio.Event()
-        self._watch = Watch(name, engine.rules.handlers.values(), engine.counts, batch_s_max=batch_s_max)
+        self._watch = Watchdog(name, engine.rules.handlers.values(), engine.counts, batch_s_max=batch_s_max)
 
     @property
     def ready(self) -> bool:
@@ -146,13 +146,13 @@ class Worker:
         if pending is not None:
             await self._settle(pending)
 
-    def _commit(self, on_thread: OnThread, batch: Batch, work: Work) -> _Pending:
+    def _commit(self, on_thread: OnThread, batch: Batch, work: BatchResult) -> _Pending:
         """Begin to commit; what comes next is worked out as if that had succeeded."""
         self.engine.merge(work)
         rest = self._source.stage(Commit(batch.token, work.changelog, work.outputs, work.offsets))
         return _Pending(batch, work, asyncio.ensure_future(on_thread(partial(self._source.commit, rest))))
 
-    async def _settle(self, pending: "_Pending", *, also: Work | None = None) -> bool:
+    async def _settle(self, pending: "_Pending", *, also: BatchResult | None = None) -> bool:
         """Await a commit; where it did not happen, take its batch back, and what was worked out behind it `also`.
 
         Raises:
@@ -171,7 +171,7 @@ class Worker:
             raise
         return True
 
-    def _take_back(self, pending: "_Pending", also: Work | None) -> None:
+    def _take_back(self, pending: "_Pending", also: BatchResult | None) -> None:
         if also is not None:
             self.engine.drop(also)
         self.engine.undo(pending.work)
@@ -181,7 +181,7 @@ class Worker:
         due_ms = self.engine.next_ms
         return POLL_S if due_ms is None else min(max(due_ms / 1000 - time.time(), 0.0), POLL_S)
 
-    async def _process(self, batch: Batch) -> Work | None:
+    async def _process(self, batch: Batch) -> BatchResult | None:
         """Return what a batch comes to; None where it was given up, because it took too long to drain."""
         processing = asyncio.ensure_future(self.engine.process(batch.records))
         stopping = asyncio.ensure_future(self._stop.wait())

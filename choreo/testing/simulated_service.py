@@ -12,8 +12,8 @@ from choreo.clock import Clock
 from choreo.command import COMMANDS
 from choreo.errors import Fenced, RetriesExhausted, TransactionAborted
 from choreo.runtime import Engine, Resources
+from choreo.runtime.batch import BatchResult
 from choreo.runtime.notes import ENDS
-from choreo.runtime.work import Work
 from choreo.service import Declaration
 from choreo.settings import Settings
 from choreo.step import Rules
@@ -109,7 +109,7 @@ class SimulatedService:
             self.engine.gain(partition, dict(memories))
         self.engine.wait_for(batch.behind)
         self._environment.faults.begin(self.name, batch.records, self._environment.clock.now())
-        work: Work | None = None
+        work: BatchResult | None = None
         try:
             work = await self.engine.process(batch.records)
         except* ProcessDied:
@@ -119,7 +119,7 @@ class SimulatedService:
             return await self.restart()
         return [] if work.empty else await self._commit(batch, work)
 
-    async def _commit(self, batch: Batch, work: Work) -> list[Exception]:
+    async def _commit(self, batch: Batch, work: BatchResult) -> list[Exception]:
         """Commit, and suffer what happens to that."""
         interruption = self._environment.faults.commit()
         reached = self._write(batch, work, interruption)
@@ -136,7 +136,7 @@ class SimulatedService:
             errors += await self.serve(0)
         return errors
 
-    def _write(self, batch: Batch, work: Work, interruption: Interruption | None) -> Reached | None:
+    def _write(self, batch: Batch, work: BatchResult, interruption: Interruption | None) -> Reached | None:
         """Have brokers do what is to be done of a commit; return how far it came, None where nothing happened."""
         broker = self._environment.broker
         cause, reached = interruption if interruption is not None else (None, Reached.OFFSETS)
@@ -161,7 +161,7 @@ class SimulatedService:
             return None if whole else reached
         return Reached.OFFSETS
 
-    def _add_to_history(self, batch: Batch, work: Work | None) -> None:
+    def _add_to_history(self, batch: Batch, work: BatchResult | None) -> None:
         environment = self._environment
         outputs = work.outputs if work is not None else ()
         suffered = environment.faults.suffered

@@ -13,11 +13,11 @@ from choreo.clock import ManualClock
 from choreo.event import Envelope
 from choreo.handler import Handler, Kind
 from choreo.memory import Memory, TimerKey, TimerKind
+from choreo.runtime.batch import BatchResult, Item, SagaBatch
 from choreo.runtime.course import Course, Invoke, now_ms
 from choreo.runtime.intake import Intake
 from choreo.runtime.invoke import AttemptFailed
 from choreo.runtime.notes import ENDS, JOURNAL
-from choreo.runtime.work import Chain, Item, Work
 from choreo.service import Declaration
 from choreo.step import Call, Emitted, Rules
 from choreo.step.recording import key_of
@@ -111,14 +111,14 @@ class Actor:
     def deliver(self, memory: bytes, saga_id: str, item: Item) -> list[Move]:
         """Return all that may come of an event, of a command or, for None, of the saga's end."""
         record = Record("", 0, 0, saga_id.encode(), b"", [], 0)
-        return self._moves(memory, lambda: (Chain(0, saga_id.encode(), [record], saga_id), [(record, item)]))
+        return self._moves(memory, lambda: (SagaBatch(0, saga_id.encode(), [record], saga_id), [(record, item)]))
 
     def fire(self, memory: bytes, saga_id: str, key: TimerKey) -> list[Move]:
         """Return all that may come of a timer that is due."""
         decoded, now = Memory.decode(memory), now_ms(self._clock.now())
         for each, timer in decoded.timers.items():
             decoded.timers[each] = timer._replace(due_ms=now if each == key else max(timer.due_ms, now + 1))
-        return self._moves(decoded.encode(), lambda: (Chain(0, saga_id.encode(), [], saga_id, woken=True), []))
+        return self._moves(decoded.encode(), lambda: (SagaBatch(0, saga_id.encode(), [], saga_id, woken=True), []))
 
     def timers(self, memory: bytes) -> list[TimerKey]:
         """Return the timers that may be the next one due: of those set by one event, the first."""
@@ -129,7 +129,7 @@ class Actor:
             found[group] = min(found.get(group, (timer.due_ms, key)), (timer.due_ms, key))
         return [key for _, key in found.values()]
 
-    def _moves(self, memory: bytes, chain: Callable[[], tuple[Chain, list[tuple[Record, Item]]]]) -> list[Move]:
+    def _moves(self, memory: bytes, chain: Callable[[], tuple[SagaBatch, list[tuple[Record, Item]]]]) -> list[Move]:
         found: dict[object, Move] = {}
         script: Script | None = Script()
         while script is not None:
@@ -140,8 +140,8 @@ class Actor:
             script = script.following()
         return list(found.values())
 
-    def _run(self, memory: Memory, chain: Chain, items: list[tuple[Record, Item]]) -> Move:
-        work = Work()
+    def _run(self, memory: Memory, chain: SagaBatch, items: list[tuple[Record, Item]]) -> Move:
+        work = BatchResult()
         self._codec.published.clear()
         running = self._course.take(chain, items, memory, work)
         try:

@@ -11,7 +11,7 @@ from choreo import Context, Event, Failure, Later, Retry, Saga, Service
 from choreo.codec import Codec, Schemas
 from choreo.event import Envelope
 from choreo.memory import Status
-from choreo.runtime import Engine, Resources, Work
+from choreo.runtime import BatchResult, Engine, Resources
 from choreo.service import declarations
 from choreo.step import Rules
 from choreo.transport import Record
@@ -79,7 +79,7 @@ def test_r23_a_clock_that_jumps_an_hour_back_and_forth_loses_and_doubles_nothing
     engine.gain(0, {})
     emitted: Counter[str] = Counter()
 
-    def process(*records: Record) -> Work:
+    def process(*records: Record) -> BatchResult:
         work = asyncio.run(engine.process(records))
         if chance.random() < 0.2:
             engine.drop(work)  # A commit that failed: the same comes again.

@@ -8,7 +8,7 @@ from choreo import Event, Service
 from choreo.clock import ManualClock
 from choreo.codec import Codec, Schemas
 from choreo.event import Envelope
-from choreo.runtime import Engine, Resources, Work
+from choreo.runtime import BatchResult, Engine, Resources
 from choreo.service import declarations
 from choreo.step import Rules
 from choreo.transport import Outgoing, Record
@@ -47,8 +47,8 @@ class Bench:
         self._offsets[outgoing.topic] = offset + 1
         return Record(outgoing.topic, partition, offset, outgoing.key, outgoing.value, outgoing.headers, 0)
 
-    def process(self, *records: Record, merge: bool = True) -> Work:
-        async def run() -> Work:
+    def process(self, *records: Record, merge: bool = True) -> BatchResult:
+        async def run() -> BatchResult:
             await self.resources.open()
             try:
                 return await self.engine.process(records)

@@ -14,7 +14,7 @@ import pytest
 
 from choreo import Event, Failure, Retry, Saga, SagaState, Service
 from choreo.runtime import course
-from choreo.runtime.forgetting import Forgetting
+from choreo.runtime.retention import Retention
 from choreo.step import joining, undoing
 from choreo.testing import InvariantBroken, Point, Simulation
 from choreo.testing.fault_plan import FAULTS_MAX
@@ -176,8 +176,8 @@ def undo_nothing_unknown(monkeypatch):
 
 def forget_at_once(monkeypatch):
     """Rule 5."""
-    begin = Forgetting.__init__
-    monkeypatch.setattr(Forgetting, "__init__", lambda forgetting, _: begin(forgetting, 0))
+    begin = Retention.__init__
+    monkeypatch.setattr(Retention, "__init__", lambda forgetting, _: begin(forgetting, 0))
 
 
 @pytest.mark.parametrize(

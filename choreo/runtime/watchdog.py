@@ -23,7 +23,7 @@ EXIT_STUCK = 70
 _log = logging.getLogger("choreo")
 
 
-class Watch:
+class Watchdog:
     """Watches one service.
 
     Args:

@@ -1,6 +1,7 @@
 """What a batch comes to, and the parts of it that belong together.
 
-Two records live here: `Work`, until it is committed, and `Chain`, what came for one saga. They hold no rules. The
+Two records live here: `BatchResult`, until it is committed, and `SagaBatch`, what came for one saga. They hold no
+rules. The
 engine fills them.
 """
 
@@ -17,7 +18,7 @@ Item = Envelope | Command | None
 
 
 @dataclass(slots=True)
-class Work:
+class BatchResult:
     """What a batch came to, until it is committed.
 
     Attributes:
@@ -56,7 +57,7 @@ class Work:
 
 
 @dataclass(slots=True)
-class Chain:
+class SagaBatch:
     """What came for one saga within a batch, in its order.
 
     Attributes:

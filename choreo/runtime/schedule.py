@@ -13,7 +13,7 @@ WOKEN_MAX = 1000
 """Sagas that one batch wakes; the rest are due in the next one."""
 
 
-class Timers:
+class Schedule:
     """The sagas of one partition that have something to do later.
 
     An entry stays in the heap when its timer is called off or set anew: it counts only as long as the memory says the

@@ -1,7 +1,7 @@
 """The heap of a partition: soonest first, and nothing that the memories do not say as well."""
 
 from choreo.memory import Memory, Timer, TimerKind
-from choreo.runtime.timers import Timers
+from choreo.runtime.schedule import Schedule
 
 
 def memory(due_ms: int) -> bytes:
@@ -13,7 +13,7 @@ def memory(due_ms: int) -> bytes:
 
 def test_what_is_due_comes_soonest_first_and_once():
     memories = {f"saga-{n}": memory(n) for n in range(1, 6)}
-    timers = Timers()
+    timers = Schedule()
     timers.restore(memories)
     assert timers.next_ms(memories) == 1
     assert timers.due(memories, 3) == ["saga-1", "saga-2", "saga-3"]
@@ -22,7 +22,7 @@ def test_what_is_due_comes_soonest_first_and_once():
 
 
 def test_a_timer_that_was_called_off_or_set_anew_counts_as_the_memory_says():
-    timers = Timers()
+    timers = Schedule()
     timers.set("gone", 1)
     timers.set("later", 2)
     timers.set("later", 9)
@@ -36,7 +36,7 @@ def test_a_timer_that_was_called_off_or_set_anew_counts_as_the_memory_says():
 
 def test_one_look_wakes_no_more_than_it_may():
     memories = {f"saga-{n}": memory(1) for n in range(10)}
-    timers = Timers()
+    timers = Schedule()
     timers.restore(memories)
     assert len(timers.due(memories, 1, most=4)) == 4
     assert len(timers.due(memories, 1)) == 6

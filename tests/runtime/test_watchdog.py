@@ -6,15 +6,15 @@ from collections import Counter
 
 import pytest
 
-from choreo.runtime import watch
-from choreo.runtime.watch import EXIT_STUCK, Watch
+from choreo.runtime import watchdog
+from choreo.runtime.watchdog import EXIT_STUCK, Watchdog
 
 WAIT_S = 20.0
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "WATCH_EVERY_S", 0.01)
+    monkeypatch.setattr(watchdog, "WATCH_EVERY_S", 0.01)
 
 
 async def test_a_batch_in_flight_for_too_long_ends_the_process():
@@ -25,7 +25,7 @@ async def test_a_batch_in_flight_for_too_long_ends_the_process():
         codes.append(code)
         ended.set()
 
-    watching = Watch("slow", [], Counter(), batch_s_max=0.05, exit_process=end)
+    watching = Watchdog("slow", [], Counter(), batch_s_max=0.05, exit_process=end)
     watching.begin()
     watching.start(asyncio.get_running_loop())
     assert await asyncio.to_thread(ended.wait, WAIT_S)
@@ -34,7 +34,7 @@ async def test_a_batch_in_flight_for_too_long_ends_the_process():
 
 async def test_batches_that_end_in_time_end_nothing():
     codes: list[int] = []
-    watching = Watch("quick", [], Counter(), batch_s_max=0.2, exit_process=codes.append)
+    watching = Watchdog("quick", [], Counter(), batch_s_max=0.2, exit_process=codes.append)
     watching.start(asyncio.get_running_loop())
     for _ in range(20):
         watching.begin()

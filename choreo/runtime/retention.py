@@ -12,7 +12,7 @@ from choreo.memory import MemoryFlag, peek
 SWEEP_MAX = 500
 
 
-class Forgetting:
+class Retention:
     """The sagas of one partition that have ended, soonest to be forgotten first.
 
     Args:

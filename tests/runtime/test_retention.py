@@ -1,7 +1,7 @@
 """What may be forgotten: sagas that have ended, some time ago, and whose memory says so."""
 
 from choreo.memory import Fence, Memory, Status
-from choreo.runtime.forgetting import Forgetting
+from choreo.runtime.retention import Retention
 
 
 def memory(ended_ms: int, status: Status = Status.DONE) -> bytes:
@@ -13,7 +13,7 @@ def memory(ended_ms: int, status: Status = Status.DONE) -> bytes:
 
 def test_r05_an_ended_saga_is_forgotten_when_it_has_been_remembered_long_enough():
     memories = {"early": memory(1), "late": memory(50)}
-    forgetting = Forgetting(100)
+    forgetting = Retention(100)
     forgetting.restore(memories)
     assert forgetting.due(memories, 100) == []
     assert forgetting.due(memories, 149) == ["early"]
@@ -21,13 +21,13 @@ def test_r05_an_ended_saga_is_forgotten_when_it_has_been_remembered_long_enough(
 
 
 def test_r05_one_whose_end_was_taken_back_is_not_forgotten_by_age():
-    forgetting = Forgetting(100)
+    forgetting = Retention(100)
     forgetting.ended("saga", 1)
     assert forgetting.due({"saga": memory(0)}, 10_000) == []
 
 
 def test_r05_one_that_waits_for_a_person_is_looked_at_again_later():
-    forgetting = Forgetting(100)
+    forgetting = Retention(100)
     forgetting.ended("saga", 1)
     parked = {"saga": memory(1, Status.PARKED)}
     assert forgetting.due(parked, 200) == []
