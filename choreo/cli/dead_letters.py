@@ -8,7 +8,7 @@ import re
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from time import monotonic
 from typing import Any, NamedTuple
@@ -20,12 +20,12 @@ from choreo.transport import Outgoing, Position, Reader, Record, Transport
 POLL_S = 0.5
 RECORDS_MAX = 500
 SILENCE_S_MAX = 30.0
-_ABOUT = "choreo_dlq_"
+_PREFIX = "choreo_dlq_"
 _POSITION = re.compile(r"(\d{1,9}):(\d{1,18})")
 
 
 class LetterPosition(NamedTuple):
-    """Where a dead letter lies: partition and offset in `<service>.dlq`."""
+    """Where a dead letter is: partition and offset in `<service>.dlq`."""
 
     partition: int
     offset: int
@@ -41,29 +41,29 @@ class LetterPosition(NamedTuple):
         Raises:
             ValueError: If it is not that.
         """
-        found = _POSITION.fullmatch(text)
-        if found is None:
+        match = _POSITION.fullmatch(text)
+        if match is None:
             raise ValueError(f"{text} is not partition:offset, such as 0:17")
-        return cls(int(found[1]), int(found[2]))
+        return cls(int(match[1]), int(match[2]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """What is told of one dead letter.
+    """What a record of `<service>.dlq` says about itself; "" for whatever it does not say.
 
     Attributes:
-        topic: Where the record was, "" where nobody says.
+        topic: Where the record was.
         partition: Its partition there, as text.
         offset: Its offset there, as text.
-        service: Who could not read it.
+        service: Which service could not read it.
         reason: A stable word.
         error: What is wrong, for people.
         failed_at: When, as the service wrote it.
         attempts: How often it was tried, as text.
         key: Its key, as text; None where it has none.
-        event_id: `ce_id`, "" where it has none.
-        event_type: `ce_type`, likewise.
-        saga_type: `ce_sagatype`, likewise.
+        event_id: `ce_id`.
+        event_type: `ce_type`.
+        saga_type: `ce_sagatype`.
         value_bytes: How large its value is.
         timestamp_ms: When the dead letter was written.
     """
@@ -86,27 +86,17 @@ class DeadLetter:
 
     @classmethod
     def of(cls, record: Record) -> "DeadLetter":
-        """Return what a record of `<service>.dlq` says about itself, as far as it says anything."""
-        # Of two headers with one name the later one was added by whoever failed last.
-        found = {name: text(value) or "" for name, value in record.headers}
-
-        def about(name: str) -> str:
-            return found.get(_ABOUT + name, "")
-
+        """Return what a record says about itself."""
+        # Of two headers with one name the later one was added by the service that failed last.
+        headers = {name: text(value) or "" for name, value in record.headers}
+        names = ("topic", "partition", "offset", "service", "reason", "error", "failed_at", "attempts")
         return cls(
             position=LetterPosition(record.partition, record.offset),
-            topic=about("topic"),
-            partition=about("partition"),
-            offset=about("offset"),
-            service=about("service"),
-            reason=about("reason"),
-            error=about("error"),
-            failed_at=about("failed_at"),
-            attempts=about("attempts"),
+            **{name: headers.get(_PREFIX + name, "") for name in names},
             key=text(record.key),
-            event_id=found.get("ce_id", ""),
-            event_type=found.get("ce_type", ""),
-            saga_type=found.get("ce_sagatype", ""),
+            event_id=headers.get("ce_id", ""),
+            event_type=headers.get("ce_type", ""),
+            saga_type=headers.get("ce_sagatype", ""),
             value_bytes=len(record.value or b""),
             timestamp_ms=record.timestamp_ms,
         )
@@ -114,26 +104,24 @@ class DeadLetter:
     @property
     def was_at(self) -> str:
         """Topic, partition and offset of the original, as far as they are known."""
-        place = f"{self.partition}:{self.offset}" if self.partition and self.offset else ""
-        return f"{self.topic} {place}".rstrip()
+        position = f"{self.partition}:{self.offset}" if self.partition and self.offset else ""
+        return f"{self.topic} {position}".rstrip()
 
     @property
-    def told(self) -> str:
+    def why(self) -> str:
         """Reason and error; errors of choreo's own begin with the reason."""
-        return (
-            self.error
-            if self.error and self.error.startswith(self.reason)
-            else f"{self.reason}: {self.error}".removesuffix(": ")
-        )
+        if self.error and self.error.startswith(self.reason):
+            return self.error
+        return f"{self.reason}: {self.error}".removesuffix(": ")
 
     @property
     def saga_id(self) -> str:
         """The saga that the record belongs to, "" where its key is no saga's id."""
         try:
-            known = str(uuid.UUID(self.key or ""))
+            saga_id = str(uuid.UUID(self.key or ""))
         except ValueError:
             return ""
-        return known if known == self.key else ""
+        return saga_id if saga_id == self.key else ""
 
     def failed_before(self, moment: datetime) -> bool:
         """Return whether it failed before a moment; by its own time where the service's cannot be read."""
@@ -145,21 +133,9 @@ class DeadLetter:
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON's own types."""
-        return {
-            "position": str(self.position),
-            "topic": self.topic,
-            "partition": _number(self.partition),
-            "offset": _number(self.offset),
-            "service": self.service,
-            "reason": self.reason,
-            "error": self.error,
-            "failed_at": self.failed_at,
-            "attempts": _number(self.attempts),
-            "key": self.key,
-            "event_id": self.event_id,
-            "event_type": self.event_type,
-            "value_bytes": self.value_bytes,
-        }
+        fields = asdict(self) | {"position": str(self.position)}
+        fields |= {name: _number(fields[name]) for name in ("partition", "offset", "attempts")}
+        return {name: value for name, value in fields.items() if name not in {"saga_type", "timestamp_ms"}}
 
 
 def read(transport: Transport, topic: str, positions: Collection[LetterPosition] | None = None) -> Iterator[Record]:
@@ -214,14 +190,14 @@ def _until(
                 yield record
 
 
-def again(record: Record, topic: str) -> Outgoing:
-    """Return the record that was set aside, for the topic it was in: its own bytes, key and headers."""
-    headers = [(name, value) for name, value in record.headers if not name.startswith(_ABOUT)]
+def original(record: Record, topic: str) -> Outgoing:
+    """Return a dead letter as the record that it was, for the topic it was in: its own bytes, key and headers."""
+    headers = [(name, value) for name, value in record.headers if not name.startswith(_PREFIX)]
     return Outgoing(topic, record.key, record.value, headers)
 
 
 def text(value: bytes | None) -> str | None:
-    """Return bytes from anywhere as text; what is no text is escaped."""
+    """Return bytes as text that is safe to print; what is no text is escaped."""
     return None if value is None else printable(value.decode("utf-8", "backslashreplace"))
 
 

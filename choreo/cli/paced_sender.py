@@ -1,7 +1,7 @@
-"""Records sent at a measured pace, each acknowledged before it counts.
+"""Records sent at a given rate, each of which counts once the brokers have acknowledged it.
 
-The pace, the wait for the brokers, what a refusal or a Ctrl-C leaves behind and saying so live here; what is sent does
-not. `parked` sends commands through it, and `dlq` the records that are given another chance.
+The rate, waiting for the brokers, and reporting what a refusal or a Ctrl-C leaves unsent live here; what is sent does
+not. `parked` sends commands through it, and `dlq` the records that go back.
 """
 
 import time
@@ -20,15 +20,15 @@ from choreo.errors import BrokerUnavailable, BufferFull, ChoreoError, Problem, T
 from choreo.transport import Outgoing, Sender, Transport
 
 SILENCE_S_MAX = 60.0
-"""Without any answer for so long the brokers are taken for gone; the client gives every record up before that."""
+"""Brokers that answer nothing for so long are taken for gone; the client gives every record up before that."""
 INTERRUPTED_S_MAX = 5.0
-"""After a Ctrl-C, what is on its way is waited for so long."""
+"""How long an answer to a record that was sent before a Ctrl-C is waited for."""
 IN_FLIGHT_MAX = 100
 BUFFER_PAUSE_S = 0.05
 
 
 class Answer(NamedTuple):
-    """What the brokers said about one record: of which chain, and the error if there is one."""
+    """The brokers' answer to one record: its chain, and the error if there is one."""
 
     chain: int
     error: Exception | None
@@ -40,7 +40,7 @@ class Sent:
 
     Attributes:
         count: Chains that the brokers have whole.
-        unanswered: Chains that were begun, and of which nobody knows.
+        unanswered: Chains that were begun and not acknowledged: what became of them is not known.
         error: Why it ended early.
         interrupted: A person ended it early.
     """
@@ -57,7 +57,7 @@ class PacedSender:
     Args:
         sender: Where to.
         rate: Chains begun a second at most.
-        told: Called with a chain's number, from 0, when the brokers have all of it.
+        on_sent: Called with a chain's number, from 0, when the brokers have all of it.
         answers: Where the brokers' answers come in.
         now: Seconds that pass.
     """
@@ -67,13 +67,13 @@ class PacedSender:
         sender: Sender,
         *,
         rate: float,
-        told: Callable[[int], object],
+        on_sent: Callable[[int], object],
         answers: "SimpleQueue[Answer] | None" = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sender = sender
         self._rate = rate
-        self._told = told
+        self._on_sent = on_sent
         self._answers: SimpleQueue[Answer] = answers if answers is not None else SimpleQueue()
         self._now = now
         self._open: dict[int, deque[Outgoing]] = {}
@@ -100,7 +100,7 @@ class PacedSender:
             while self._open and self._serve(INTERRUPTED_S_MAX):
                 pass
         except ChoreoError as error:
-            # The next one could not be read; what is on its way arrives all the same.
+            # The next chain could not be read; what was sent before arrives all the same.
             sent.error = sent.error or error
             while self._open and self._serve_or_fail():
                 pass
@@ -113,7 +113,7 @@ class PacedSender:
         if not chain:
             del self._open[number]
             self._sent.count += 1
-            self._told(number)
+            self._on_sent(number)
             return
         outgoing = chain.popleft()
         patience = self._now() + SILENCE_S_MAX
@@ -124,7 +124,7 @@ class PacedSender:
                 if self._now() >= patience:
                     self._fail(number, error)
                     return
-                # Room is made by what the brokers answer.
+                # Each answer makes room in the buffer.
                 self._serve(BUFFER_PAUSE_S)
             except ChoreoError as error:
                 self._fail(number, error)
@@ -163,7 +163,7 @@ class PacedSender:
 
 
 def require(transport: Transport, topics: Sequence[str]) -> None:
-    """Look whether topics exist, so that a missing one is told at once.
+    """Check that topics exist, so that a missing one is reported before anything is sent.
 
     Raises:
         TopicProblem: Naming those that are missing.
@@ -181,27 +181,34 @@ def send(
     chains: Iterable[Sequence[Outgoing]],
     *,
     total: int,
+    thing: str,
     rate: float,
-    told: Callable[[int], object],
-    quiet: bool = False,
-) -> Sent:
-    """Send chains of records, with a bar where it takes long.
+    on_sent: Callable[[int], object],
+    hidden: bool = False,
+) -> None:
+    """Send chains of records, show progress, and say how many were sent.
 
     Args:
         transport: The brokers.
         chains: What to send; of a chain, each record after the one before.
         total: How many chains there are.
+        thing: What one of them is, such as "command".
         rate: Chains begun a second at most.
-        told: Called with a chain's number, from 0, when the brokers have all of it.
-        quiet: Standard output is data, and no bar may run into it.
+        on_sent: Called with a chain's number, from 0, when the brokers have all of it.
+        hidden: Standard output is data, and no progress may run into it.
+
+    Raises:
+        CommandFailed: If one was refused.
+        Exit: With exit code 1, if a person interrupted it.
     """
-    with closing(transport.sender()) as sender, progress("sending", total, hidden=quiet) as advance:
+    with closing(transport.sender()) as sender, progress("sending", total, hidden=hidden) as advance:
 
-        def counted(number: int) -> None:
+        def sent_one(number: int) -> None:
             advance(1)
-            told(number)
+            on_sent(number)
 
-        return PacedSender(sender, rate=rate, told=counted).run(chains)
+        sent = PacedSender(sender, rate=rate, on_sent=sent_one).run(chains)
+    conclude(sent, total, thing)
 
 
 def conclude(sent: Sent, total: int, thing: str) -> None:

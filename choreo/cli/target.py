@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from choreo.manifest import Manifest
 
 MODULES_MAX = 5000
+targets_argument = click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
 _STDIN = "-"
 _SKIPPED = re.compile(r"(test_.*|.*_test|conftest|setup|__main__)\.py")
 _MENTIONS_SERVICE = re.compile(rb"\bService\b")

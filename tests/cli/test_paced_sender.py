@@ -67,7 +67,7 @@ def run(
     post: Post, clock: Clock, chains: Sequence[list[Outgoing]] | Iterator[list[Outgoing]], rate: float = 10
 ) -> Sent:
     told: list[int] = []
-    sent = PacedSender(post, rate=rate, told=told.append, answers=clock, now=clock.now).run(chains)
+    sent = PacedSender(post, rate=rate, on_sent=told.append, answers=clock, now=clock.now).run(chains)
     assert len(told) == sent.count
     return sent
 

@@ -16,14 +16,14 @@ import click
 from choreo.cli.command_group import EXIT_PROBLEMS
 from choreo.cli.live_system import LiveSystem, against_options
 from choreo.cli.output import counted, note, print_json
-from choreo.cli.target import load_with_manifests
+from choreo.cli.target import load_with_manifests, targets_argument
 from choreo.errors import Problem
 
 _PLACE = re.compile(r"(?P<file>.+):(?P<line>\d+)")
 
 
 @click.command()
-@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
+@targets_argument
 @click.option(
     "--format",
     "form",
@@ -34,7 +34,7 @@ _PLACE = re.compile(r"(?P<file>.+):(?P<line>\d+)")
 )
 @click.option("--strict", is_flag=True, help="Warnings count as problems.")
 @against_options
-def check(targets: tuple[str, ...], form: str, strict: bool, against: LiveSystem | None) -> None:  # noqa: FBT001 - click's form
+def check(targets: tuple[str, ...], form: str, strict: bool, against: LiveSystem | None) -> None:
     """Check every TARGET and how they work together. Exit code 1 if something is wrong; warnings alone are fine.
 
     Name all services that work together: what one emits is looked for in the others. A TARGET may also be a file of

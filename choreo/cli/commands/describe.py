@@ -6,15 +6,15 @@ Printing manifests lives here; what is in them does not. It needs no broker.
 import click
 
 from choreo.cli.output import console, json_option, print_json, print_table
-from choreo.cli.target import load
+from choreo.cli.target import load, targets_argument
 from choreo.event import short
 from choreo.manifest import HandlerManifest, Manifest
 
 
 @click.command()
-@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
+@targets_argument
 @json_option
-def describe(targets: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001 - click's form
+def describe(targets: tuple[str, ...], as_json: bool) -> None:
     """Print the handlers, sagas, events and topics of every TARGET. --json prints the manifests."""
     from choreo.service import declarations
 

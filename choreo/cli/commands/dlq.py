@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from heapq import heappush, heappushpop
+from heapq import nlargest
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,9 @@ import click
 from choreo.cli.brokers import Brokers, broker_options, connect
 from choreo.cli.command_group import CommandFailed
 from choreo.cli.confirmation import SAMPLE_MAX, Confirmation, Preview, confirmation_options, rate_option
-from choreo.cli.dead_letters import DeadLetter, LetterPosition, again, dump, read, text
+from choreo.cli.dead_letters import DeadLetter, LetterPosition, dump, original, read, text
 from choreo.cli.output import counted, json_option, note, print_json, print_table, progress, span
+from choreo.cli.paced_sender import require, send
 
 if TYPE_CHECKING:
     from choreo.settings import Settings
@@ -79,25 +80,14 @@ def _letters(records: Iterable["Record"], why: str | None) -> Iterator[tuple["Re
 )
 @broker_options
 @json_option
-def list_letters(
-    service: str,
-    why: str | None,
-    limit: int,
-    brokers: Brokers,
-    as_json: bool,  # noqa: FBT001 - click's form
-) -> None:
+def list_letters(service: str, why: str | None, limit: int, brokers: Brokers, as_json: bool) -> None:
     """List the dead letters of SERVICE, the newest first."""
-    newest: list[tuple[int, int, DeadLetter]] = []
-    total = 0
+    numbers = count()
     with closing(connect(brokers.settings())) as transport:
-        for _, letter in _letters(read(transport, _topic(transport, service)), why):
-            total += 1
-            entry = (letter.timestamp_ms, total, letter)
-            if len(newest) < limit:
-                heappush(newest, entry)
-            else:
-                heappushpop(newest, entry)
-    letters = [letter for _, _, letter in sorted(newest, reverse=True)]
+        records = read(transport, _topic(transport, service))
+        newest = nlargest(limit, ((each.timestamp_ms, next(numbers), each) for _, each in _letters(records, why)))
+    letters = [letter for *_, letter in newest]
+    total = next(numbers)
     if as_json:
         print_json({"items": [letter.plain() for letter in letters], "count": total})
         return
@@ -106,7 +96,7 @@ def list_letters(
             ["position", "was at", "reason", "failed at", "key", "error"],
             [(each.position, each.was_at, each.reason, each.failed_at, each.key, each.error) for each in letters],
         )
-    note(f"{len(letters):,} of {total:,} dead letters" if total > len(letters) else f"{total:,} dead letters")
+    note((f"{len(letters):,} of " if total > len(letters) else "") + f"{total:,} dead letters")
 
 
 @dlq.command()
@@ -115,13 +105,7 @@ def list_letters(
 @click.option("--raw", is_flag=True, help="Write the value's bytes to standard output, and nothing else.")
 @broker_options
 @json_option
-def show(
-    service: str,
-    position: LetterPosition,
-    raw: bool,  # noqa: FBT001 - click's form
-    brokers: Brokers,
-    as_json: bool,  # noqa: FBT001 - click's form
-) -> None:
+def show(service: str, position: LetterPosition, raw: bool, brokers: Brokers, as_json: bool) -> None:
     """Show the dead letter of SERVICE at POSITION (partition:offset), with all headers. Nothing in it is masked."""
     if raw and as_json:
         raise click.UsageError("--raw and --json are two ways of printing: say one.")
@@ -143,16 +127,16 @@ def show(
 def _print(record: "Record") -> None:
     letter = DeadLetter.of(record)
     click.echo(click.style(f"{record.topic} {letter.position}", bold=True) + f"  {letter.reason}")
-    for title, told in (
+    for title, value in (
         ("error", letter.error),
         ("was at", letter.was_at),
         ("failed at", letter.failed_at),
         ("key", letter.key if letter.key is not None else "(none)"),
     ):
-        click.echo(f"  {title:<11}{told}")
+        click.echo(f"  {title:<11}{value}")
     click.echo("headers")
-    for name, value in record.headers:
-        click.echo(f"  {name}: {text(value)}")
+    for name, header in record.headers:
+        click.echo(f"  {name}: {text(header)}")
     if record.value is None:
         click.echo("no value")
         return
@@ -171,15 +155,15 @@ def _print(record: "Record") -> None:
 @confirmation_options
 @broker_options
 @json_option
-def redrive(  # noqa: PLR0913, PLR0917 - one parameter a flag
+def redrive(
     service: str,
     positions: tuple[LetterPosition, ...],
     why: str | None,
-    everything: bool,  # noqa: FBT001 - click's form
+    everything: bool,
     rate: float,
     confirmation: Confirmation,
     brokers: Brokers,
-    as_json: bool,  # noqa: FBT001 - click's form
+    as_json: bool,
 ) -> None:
     """Send dead letters of SERVICE to the topic they were in, with their own bytes, key and headers.
 
@@ -198,7 +182,7 @@ def redrive(  # noqa: PLR0913, PLR0917 - one parameter a flag
         preview = Preview(
             count=len(chosen.positions),
             words=f"redrive {counted(len(chosen.positions), 'dead letter')} of {service}",
-            sample=[f"{each.position} to {each.topic}: {each.told}" for each in chosen.sample],
+            sample=[f"{each.position} to {each.topic}: {each.why}" for each in chosen.sample],
             items=[each.plain() for each in chosen.sample],
             warnings=chosen.warnings(settings),
         )
@@ -208,7 +192,7 @@ def redrive(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
 @dataclass(slots=True)
 class Chosen:
-    """The dead letters that are meant: where they are, and what a person should see of them.
+    """The dead letters to send back: where they are, and what a person should see of them.
 
     Attributes:
         positions: Of those that can go back.
@@ -242,19 +226,16 @@ class Chosen:
 
     def warnings(self, settings: "Settings") -> list[str]:
         """Say what a person should know before saying yes."""
-        told = []
-        if self.lost:
-            told.append(self.left_alone)
+        warnings = [self.left_alone] if self.lost else []
         if self.old:
-            told.append(
+            warnings.append(
                 f"Older than remember_for ({span(settings.remember_for.total_seconds())}): {self.old:,}. Services may "
                 "have forgotten sagas that have ended since, and would run their steps again."
             )
-        return told
+        return warnings
 
 
 def _check(chosen: Chosen, positions: Sequence[LetterPosition], topic: str, transport: "Transport") -> None:
-    from choreo.cli.paced_sender import require
     from choreo.runtime.notes import JOURNAL
 
     if missing := [] if chosen.lost else [each for each in positions if each not in chosen.positions]:
@@ -273,42 +254,39 @@ def _redrive(
     *,
     as_json: bool,
 ) -> None:
-    from choreo.cli.paced_sender import conclude, send
-
-    # Letters may be large, so they are read again one after another; of those on their way a line is kept.
-    on_their_way: dict[int, DeadLetter] = {}
+    # Their values may be large, so they are read again one after another; only what they say is kept meanwhile.
+    unsent: dict[int, DeadLetter] = {}
 
     def chains() -> Iterator[Sequence["Outgoing"]]:
         for number, record in zip(count(), read(transport, f"{service}.dlq", positions), strict=False):
             letter = DeadLetter.of(record)
-            on_their_way[number] = letter
-            yield [again(record, letter.topic), *_note(letter, service, confirmation)]
+            unsent[number] = letter
+            yield [original(record, letter.topic), *_journal_note(letter, service, confirmation)]
 
-    def told(number: int) -> None:
-        letter = on_their_way.pop(number)
+    def on_sent(number: int) -> None:
+        letter = unsent.pop(number)
         if as_json:
             print_json(letter.plain())
 
-    sent = send(transport, chains(), total=len(positions), rate=rate, told=told, quiet=as_json)
-    conclude(sent, len(positions), "dead letter")
+    send(transport, chains(), total=len(positions), thing="dead letter", rate=rate, on_sent=on_sent, hidden=as_json)
 
 
-def _note(letter: DeadLetter, service: str, confirmation: Confirmation) -> list["Outgoing"]:
-    """Return the note of who did it, where there is a saga to note it on."""
+def _journal_note(letter: DeadLetter, service: str, confirmation: Confirmation) -> list["Outgoing"]:
+    """Return the journal's note of who sent it back and why, where it belongs to a saga."""
     from choreo.event import uuid7
     from choreo.runtime.notes import journal
     from choreo.step import Note
 
     if not letter.saga_id:
         return []
-    done = Note(
+    redriven = Note(
         "redriven",
         reason=confirmation.reason,
-        error=letter.told,
+        error=letter.why,
         event_type=letter.event_type,
         event_id=letter.event_id,
         actor=confirmation.actor,
-        # Each time is a note of its own: that it was done twice is worth knowing.
+        # A fresh id each time, so that the journal shows each of them.
         command_id=uuid7(),
     )
-    return [journal(done, service, letter.saga_id, letter.saga_type, datetime.now(UTC))]
+    return [journal(redriven, service, letter.saga_id, letter.saga_type, datetime.now(UTC))]

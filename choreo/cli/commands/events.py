@@ -42,15 +42,15 @@ def events() -> None:
 @click.option("-e", "--exit", "leave", is_flag=True, help="Stop at the end of the topics.")
 @broker_options
 @json_option
-def tail(  # noqa: PLR0913, PLR0917 - one parameter a flag
+def tail(
     topics: tuple[str, ...],
     event_type: str | None,
     saga_id: str | None,
-    from_beginning: bool,  # noqa: FBT001 - click's form
+    from_beginning: bool,
     limit: int | None,
-    leave: bool,  # noqa: FBT001 - click's form
+    leave: bool,
     brokers: Brokers,
-    as_json: bool,  # noqa: FBT001 - click's form
+    as_json: bool,
 ) -> None:
     """Print events as they are committed, one a line, until Ctrl-C. Sensitive fields are masked."""
     transport = connect(brokers.settings())

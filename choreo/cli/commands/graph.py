@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from choreo.cli.output import console, json_option, print_json
-from choreo.cli.target import load_with_manifests
+from choreo.cli.target import load_with_manifests, targets_argument
 
 if TYPE_CHECKING:
     from choreo.manifest import Manifest
 
 
 @click.command()
-@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
+@targets_argument
 @click.option(
     "--format",
     "form",
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     help="mermaid for Markdown, dot for Graphviz, svg for a browser, text for here, asyncapi for AsyncAPI 3 in JSON.",
 )
 @json_option
-def graph(targets: tuple[str, ...], form: str, as_json: bool) -> None:  # noqa: FBT001 - click's form
+def graph(targets: tuple[str, ...], form: str, as_json: bool) -> None:
     """Draw the choreography of every TARGET together; --json prints it as data.
 
     A TARGET may also be a file of manifests, as `choreo describe --json` prints them: a name that ends in .json, or -

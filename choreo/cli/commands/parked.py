@@ -17,6 +17,7 @@ from choreo.cli.brokers import Brokers, broker_options, connect
 from choreo.cli.command_group import EXIT_USAGE, CommandFailed
 from choreo.cli.confirmation import SAMPLE_MAX, Confirmation, Preview, confirmation_options, rate_option
 from choreo.cli.output import counted, json_option, moment, note, print_json, print_table, printable
+from choreo.cli.paced_sender import require, send
 from choreo.cli.parked_steps import (
     ParkedStep,
     Which,
@@ -51,11 +52,7 @@ def parked() -> None:
 @store_option
 @json_option
 def list_parked(
-    service: str | None,
-    handler: str | None,
-    saga_type: str | None,
-    store: str | None,
-    as_json: bool,  # noqa: FBT001 - click's form
+    service: str | None, handler: str | None, saga_type: str | None, store: str | None, as_json: bool
 ) -> None:
     """List the steps that wait for a person, those of the newest saga first."""
     with closing(open_tracker(store)) as tracker:
@@ -92,7 +89,7 @@ def _print(steps: Sequence[ParkedStep]) -> None:
 @type_option
 @store_option
 @json_option
-def show(saga: str, saga_type: str | None, store: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's form
+def show(saga: str, saga_type: str | None, store: str | None, as_json: bool) -> None:
     """Show the parked steps of one saga, what each may be resolved with, and who has asked for what."""
     with closing(open_tracker(store)) as tracker:
         view = existing_saga(tracker, saga, saga_type)
@@ -167,17 +164,17 @@ def _print_history(past: "Sequence[NoteView]") -> None:
 @store_option
 @broker_options
 @json_option
-def retry(  # noqa: PLR0913, PLR0917 - one parameter a flag
+def retry(
     sagas: tuple[str, ...],
     service: str | None,
     handler: str | None,
-    everything: bool,  # noqa: FBT001 - click's form
+    everything: bool,
     saga_type: str | None,
     rate: float,
     confirmation: Confirmation,
     store: str | None,
     brokers: Brokers,
-    as_json: bool,  # noqa: FBT001 - click's form
+    as_json: bool,
 ) -> None:
     """Have parked steps tried again, from their first attempt.
 
@@ -217,7 +214,7 @@ def _of(tracker: "Tracker", sagas: Sequence[str], saga_type: str | None) -> list
 @store_option
 @broker_options
 @json_option
-def resolve(  # noqa: PLR0913, PLR0917 - one parameter a flag
+def resolve(
     saga: str,
     payload: str | None,
     service: str | None,
@@ -229,7 +226,7 @@ def resolve(  # noqa: PLR0913, PLR0917 - one parameter a flag
     confirmation: Confirmation,
     store: str | None,
     brokers: Brokers,
-    as_json: bool,  # noqa: FBT001 - click's form
+    as_json: bool,
 ) -> None:
     """Have one parked step taken as done, with --event or with nothing emitted; the handler does not run again.
 
@@ -292,7 +289,7 @@ def _behind(tracker: "Tracker") -> list[str]:
     return [f"The tracker is {lag.records:,} records behind; what waits may have changed."] if lag.records else []
 
 
-def ask(  # noqa: PLR0913 - the end of two commands
+def ask(
     commands: "Sequence[Command]",
     steps: Sequence[ParkedStep],
     confirmation: Confirmation,
@@ -328,18 +325,16 @@ def ask(  # noqa: PLR0913 - the end of two commands
     if not confirmation.given(preview, as_json=as_json):
         return
 
-    from choreo.cli.paced_sender import conclude, require, send
     from choreo.command import COMMANDS
 
-    def told(number: int) -> None:
+    def on_sent(number: int) -> None:
         if as_json:
             print_json(commands[number].model_dump(mode="json"))
 
+    chains = [[record(each)] for each in commands]
     with closing(connect(brokers.settings())) as transport:
         require(transport, [COMMANDS])
-        chains = [[record(each)] for each in commands]
-        sent = send(transport, chains, total=len(chains), rate=rate, told=told, quiet=as_json)
-    conclude(sent, len(commands), "command")
+        send(transport, chains, total=len(chains), thing="command", rate=rate, on_sent=on_sent, hidden=as_json)
 
 
 def _line(command: "Command", step: ParkedStep) -> str:

@@ -37,7 +37,7 @@ CHUNK_EVENTS = 1000
 @click.option("--event-id", help="The event's identity; the same again is the same event.")
 @broker_options
 @json_option
-def publish(  # noqa: PLR0913, PLR0917 - one parameter a flag
+def publish(
     target: str,
     event: str,
     body: str,
@@ -48,7 +48,7 @@ def publish(  # noqa: PLR0913, PLR0917 - one parameter a flag
     generation: int | None,
     event_id: str | None,
     brokers: Brokers,
-    as_json: bool,  # noqa: FBT001 - click's form
+    as_json: bool,
 ) -> None:
     """Publish EVENT with the fields in JSON, and print its saga's id once the brokers have it.
 

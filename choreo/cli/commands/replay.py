@@ -13,7 +13,7 @@ import click
 from choreo.cli.brokers import Brokers, broker_options, connect
 from choreo.cli.command_group import EXIT_PROBLEMS, CommandFailed
 from choreo.cli.output import json_option, note, print_json, printable
-from choreo.cli.target import load
+from choreo.cli.target import load, targets_argument
 
 if TYPE_CHECKING:
     from choreo.replay import Difference, Recording, ReplayReport, SagaReplay
@@ -24,7 +24,7 @@ LIMIT_MAX = 1000
 
 
 @click.command()
-@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
+@targets_argument
 @click.option("--saga-id", "saga_ids", multiple=True, help="This saga, ended or not; may be given several times.")
 @click.option("--type", "saga_type", help="Sagas of this type only.")
 @click.option(
@@ -41,7 +41,7 @@ LIMIT_MAX = 1000
 @click.option("--store", metavar="URL", help="Read a tracker's store, such as sqlite:///tracker.db, not the topics.")
 @broker_options
 @json_option
-def replay(  # noqa: PLR0913, PLR0917 - one parameter a flag
+def replay(
     targets: tuple[str, ...],
     saga_ids: tuple[str, ...],
     saga_type: str | None,
@@ -50,7 +50,7 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter a flag
     steps: tuple[str, ...],
     store: str | None,
     brokers: Brokers,
-    as_json: bool,  # noqa: FBT001 - click's form
+    as_json: bool,
 ) -> None:
     """Take recorded sagas through today's code of every TARGET, and tell what it would do otherwise.
 

@@ -15,7 +15,7 @@ import click
 from choreo.cli.brokers import Brokers, broker_options
 from choreo.cli.command_group import EXIT_PROBLEMS
 from choreo.cli.output import json_option, log_to_stderr, note
-from choreo.cli.target import load
+from choreo.cli.target import load, targets_argument
 
 PARENT_VARIABLE = "CHOREO_WORKER_PARENT"
 PARENT_LOOK_S = 1.0
@@ -24,7 +24,7 @@ WORKERS_MAX = 256
 
 
 @click.command()
-@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
+@targets_argument
 @click.option(
     "-w", "--workers", type=click.IntRange(1, WORKERS_MAX), default=1, show_default=True, help="Processes to run."
 )
@@ -38,15 +38,15 @@ WORKERS_MAX = 256
 @click.option("--apply-topics", is_flag=True, help="Create the topics that are missing, then start.")
 @broker_options
 @json_option
-def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
+def run(
     targets: tuple[str, ...],
     workers: int,
     health: str | None,
     delivery: str | None,
     instance: str | None,
-    apply_topics: bool,  # noqa: FBT001 - click's form
+    apply_topics: bool,
     brokers: Brokers,
-    as_json: bool,  # noqa: FBT001 - click's form
+    as_json: bool,
 ) -> None:
     """Run the services of every TARGET until SIGTERM or Ctrl-C; then finish what is in flight, commit and leave.
 

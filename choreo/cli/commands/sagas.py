@@ -62,7 +62,7 @@ def sagas() -> None:
 @click.option("--after", metavar="CURSOR", help="Where the page before ended.")
 @store_option
 @json_option
-def list_sagas(  # noqa: PLR0913, PLR0917 - one parameter a flag
+def list_sagas(
     saga_type: str | None,
     state: str | None,
     flag: str | None,
@@ -70,7 +70,7 @@ def list_sagas(  # noqa: PLR0913, PLR0917 - one parameter a flag
     limit: int,
     after: str | None,
     store: str | None,
-    as_json: bool,  # noqa: FBT001 - click's form
+    as_json: bool,
 ) -> None:
     """List sagas, the one that started last first."""
     from choreo.cli import saga_display
@@ -107,13 +107,7 @@ def list_sagas(  # noqa: PLR0913, PLR0917 - one parameter a flag
 @click.option("--payloads", is_flag=True, help="Show the fields of each event; sensitive ones are masked.")
 @store_option
 @json_option
-def show(
-    saga: str,
-    saga_type: str | None,
-    payloads: bool,  # noqa: FBT001 - click's form
-    store: str | None,
-    as_json: bool,  # noqa: FBT001 - click's form
-) -> None:
+def show(saga: str, saga_type: str | None, payloads: bool, store: str | None, as_json: bool) -> None:
     """Show one saga, by its id or its business key: how it stands and why, its steps and its history."""
     from choreo.cli import saga_display
     from choreo.tracker import plain
@@ -132,13 +126,7 @@ def show(
 @_timeout
 @store_option
 @json_option
-def watch(
-    saga: str | None,
-    saga_type: str | None,
-    timeout_s: float | None,
-    store: str | None,
-    as_json: bool,  # noqa: FBT001 - click's form
-) -> None:
+def watch(saga: str | None, saga_type: str | None, timeout_s: float | None, store: str | None, as_json: bool) -> None:
     """Watch one saga until it is at rest, or all of them until Ctrl-C.
 
     Where nobody looks at a terminal, and with --json, one line is printed at each change.
@@ -230,7 +218,7 @@ def _again(look: Callable[[], tuple["RenderableType", bool]], timeout_s: float |
 @click.option("--watch", "again", is_flag=True, help="Preview again and again until Ctrl-C.")
 @store_option
 @json_option
-def stats(again: bool, store: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's form
+def stats(again: bool, store: str | None, as_json: bool) -> None:
     """Count sagas by type and state, and say how far the tracker is behind."""
     from choreo.cli import saga_display
     from choreo.tracker import plain

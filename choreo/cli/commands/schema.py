@@ -16,7 +16,7 @@ from choreo.cli.brokers import Brokers, broker_options
 from choreo.cli.command_group import EXIT_PROBLEMS
 from choreo.cli.live_system import running_manifests
 from choreo.cli.output import json_option, note, print_json
-from choreo.cli.target import load
+from choreo.cli.target import load, targets_argument
 from choreo.schema import stale
 from choreo.schema import write as write_files
 from choreo.schema.avsc import file_name, schemas_of
@@ -49,11 +49,11 @@ def _declared(targets: tuple[str, ...]) -> "tuple[list[type[Event]], set[str]]":
 
 
 @schema.command()
-@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
+@targets_argument
 @_out
 @click.option("--force", is_flag=True, help="Write even what old and new versions would not both understand.")
 @json_option
-def write(targets: tuple[str, ...], out: Path, force: bool, as_json: bool) -> None:  # noqa: FBT001 - click's form
+def write(targets: tuple[str, ...], out: Path, force: bool, as_json: bool) -> None:
     """Write the schema of every event that the services know; files that are right stay untouched.
 
     A change that breaks readers is refused: make a new event instead, or say --force while nothing of it is out there.
@@ -79,7 +79,7 @@ def write(targets: tuple[str, ...], out: Path, force: bool, as_json: bool) -> No
 
 
 @schema.command()
-@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
+@targets_argument
 @_out
 @click.option(
     "--against-git",
@@ -89,13 +89,7 @@ def write(targets: tuple[str, ...], out: Path, force: bool, as_json: bool) -> No
 )
 @broker_options
 @json_option
-def check(
-    targets: tuple[str, ...],
-    out: Path,
-    revision: str | None,
-    brokers: Brokers,
-    as_json: bool,  # noqa: FBT001 - click's form
-) -> None:
+def check(targets: tuple[str, ...], out: Path, revision: str | None, brokers: Brokers, as_json: bool) -> None:
     """Compare the models with what is out there. Exit code 1 if a change is not compatible both ways.
 
     Out there are the files in --out, which must also say what the models say; with --against-git, what they said at a

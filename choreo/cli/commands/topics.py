@@ -5,15 +5,33 @@ creates topics without being told to.
 """
 
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from choreo.cli.brokers import Brokers, broker_options, connect
-from choreo.cli.command_group import EXIT_PROBLEMS
+from choreo.cli.command_group import EXIT_PROBLEMS, bundle
 from choreo.cli.output import json_option, note, print_json, print_table
-from choreo.cli.target import load
-from choreo.errors import Problem
+from choreo.cli.target import load, targets_argument
 from choreo.transport import TopicSpec
+
+if TYPE_CHECKING:
+    from choreo.settings import Settings
+
+
+def _settings(brokers: Brokers, partitions: int | None, replication: int | None) -> "Settings":
+    return brokers.settings(partitions=partitions, replication=replication)
+
+
+_settings_options = bundle(
+    "settings",
+    _settings,
+    click.option("--partitions", type=click.IntRange(1), help="Partitions of new topics."),
+    click.option("--replication", type=click.IntRange(1), help="Copies of new topics."),
+    broker_options,
+)
 
 
 @click.group()
@@ -21,100 +39,59 @@ def topics() -> None:
     """Plan or create the topics that services need."""
 
 
-def _row(spec: TopicSpec) -> dict[str, object]:
-    return {
-        "name": spec.name,
-        "partitions": spec.partitions,
-        "replication": spec.replication,
-        "config": dict(spec.config),
-    }
-
-
-def _print_specs(action: str, specs: Sequence[TopicSpec]) -> None:
-    print_table(
-        ["", "topic", "partitions", "replication", "config"],
-        [
-            (
-                action,
-                spec.name,
-                spec.partitions,
-                spec.replication,
-                " ".join(f"{name}={value}" for name, value in sorted(spec.config.items())),
-            )
-            for spec in specs
-        ],
-        numbers=("partitions", "replication"),
-    )
-
-
-def _problem(problem: Problem) -> dict[str, str]:
-    return {"code": problem.code, "message": problem.message, "fix": problem.fix, "place": problem.place}
-
-
 @topics.command()
-@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
-@click.option("--partitions", type=click.IntRange(1), help="Partitions of new topics.")
-@click.option("--replication", type=click.IntRange(1), help="Copies of new topics.")
-@broker_options
+@targets_argument
+@_settings_options
 @json_option
-def plan(
-    targets: tuple[str, ...],
-    partitions: int | None,
-    replication: int | None,
-    brokers: Brokers,
-    as_json: bool,  # noqa: FBT001 - click's form
-) -> None:
+def plan(targets: tuple[str, ...], settings: "Settings", as_json: bool) -> None:
     """Say which topics are missing or do not fit. Exit code 1 if something is to be done."""
     from choreo import launch
     from choreo.service import declarations
 
     declared = declarations(*load(targets))
-    settings = brokers.settings(partitions=partitions, replication=replication)
-    transport = connect(settings)
-    try:
+    with closing(connect(settings)) as transport:
         missing, problems = launch.plan_topics(declared, transport, settings)
-    finally:
-        transport.close()
     if as_json:
-        print_json({"create": [_row(spec) for spec in missing], "problems": [_problem(each) for each in problems]})
-    elif missing:
-        _print_specs("create", missing)
-    if not as_json:
+        print_json({"create": [_plain(spec) for spec in missing], "problems": [asdict(each) for each in problems]})
+    else:
+        _print("create", missing)
         for problem in problems:
             note(str(problem))
         if not missing and not problems:
-            note("All topics are there.")
+            note("All topics exist.")
     if missing or problems:
         raise click.exceptions.Exit(EXIT_PROBLEMS)
 
 
 @topics.command()
-@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
-@click.option("--partitions", type=click.IntRange(1), help="Partitions of new topics.")
-@click.option("--replication", type=click.IntRange(1), help="Copies of new topics.")
-@broker_options
+@targets_argument
+@_settings_options
 @json_option
-def apply(
-    targets: tuple[str, ...],
-    partitions: int | None,
-    replication: int | None,
-    brokers: Brokers,
-    as_json: bool,  # noqa: FBT001 - click's form
-) -> None:
+def apply(targets: tuple[str, ...], settings: "Settings", as_json: bool) -> None:
     """Create the topics that are missing; those that exist stay as they are."""
     from choreo import launch
     from choreo.service import declarations
 
     declared = declarations(*load(targets))
-    settings = brokers.settings(partitions=partitions, replication=replication)
-    transport = connect(settings)
-    try:
+    with closing(connect(settings)) as transport:
         created = launch.apply_topics(declared, transport, settings)
-    finally:
-        transport.close()
     if as_json:
-        print_json({"created": [_row(spec) for spec in created]})
-    elif created:
-        _print_specs("created", created)
-    else:
-        note("All topics are there.")
+        print_json({"created": [_plain(spec) for spec in created]})
+        return
+    _print("created", created)
+    if not created:
+        note("All topics exist.")
+
+
+def _plain(spec: TopicSpec) -> dict[str, object]:
+    return spec._asdict() | {"config": dict(spec.config)}
+
+
+def _print(action: str, specs: Sequence[TopicSpec]) -> None:
+    rows = []
+    for name, partitions, replication, config in specs:
+        pairs = " ".join(f"{key}={value}" for key, value in sorted(config.items()))
+        rows.append((action, name, partitions, replication, pairs))
+    if rows:
+        titles = ["", "topic", "partitions", "replication", "config"]
+        print_table(titles, rows, numbers=("partitions", "replication"))

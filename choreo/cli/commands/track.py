@@ -21,7 +21,7 @@ _log = logging.getLogger("choreo")
 @click.option("--store", metavar="URL", help="Where to keep what is read; sqlite:///tracker.db unless set.")
 @broker_options
 @json_option
-def track(store: str | None, brokers: Brokers, as_json: bool) -> None:  # noqa: FBT001 - click's form
+def track(store: str | None, brokers: Brokers, as_json: bool) -> None:
     """Follow the topics into a store until SIGTERM or Ctrl-C. It writes nothing but the store.
 
     --json writes the log as JSON lines.

@@ -11,7 +11,7 @@ import click
 
 from choreo.cli.command_group import EXIT_PROBLEMS
 from choreo.cli.output import counted, json_option, note, print_json
-from choreo.cli.target import load
+from choreo.cli.target import load, targets_argument
 
 if TYPE_CHECKING:
     from choreo.verify import Proof
@@ -20,7 +20,7 @@ _count = click.IntRange(min=0)
 
 
 @click.command()
-@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
+@targets_argument
 @click.option("--duplicates", type=_count, default=1, show_default=True, help="Records that come twice.")
 @click.option("--crashes", type=_count, default=1, show_default=True, help="Crashes between an effect and its commit.")
 @click.option("--failures", type=_count, default=1, show_default=True, help="Steps that raise, or take too long.")
@@ -30,7 +30,7 @@ _count = click.IntRange(min=0)
 )
 @click.option("--test", "as_test", is_flag=True, help="Print the way to what does not hold as a test to paste, too.")
 @json_option
-def verify(targets: tuple[str, ...], as_test: bool, as_json: bool, **bounds: int) -> None:  # noqa: FBT001 - click's form
+def verify(targets: tuple[str, ...], as_test: bool, as_json: bool, **bounds: int) -> None:
     """Go through every run of all TARGETs together: outcomes, errors, orders, duplicates, crashes.
 
     Exit code 1 if an invariant does not hold, with the shortest way to it, or if the bounds were too narrow to tell.
