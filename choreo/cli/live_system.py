@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +16,7 @@ import click
 from choreo.cli.brokers import Brokers, broker_options, connect, read_settings
 from choreo.cli.command_group import CommandFailed, bundle
 from choreo.cli.output import note, progress
-from choreo.cli.tracker_store import announced, open_tracker
+from choreo.cli.tracker_store import announced, each_saga, open_tracker
 
 if TYPE_CHECKING:
     from choreo.errors import Problem
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from choreo.service import Service
     from choreo.tracker import SagaView, Tracker
 
-PAGE_SAGAS = 500
 LIVE_SAGAS_MAX = 20_000
 """Most live sagas that are looked at, the newest of each state first."""
 POLL_S = 0.2
@@ -105,18 +105,11 @@ def _live(tracker: "Tracker") -> "Iterator[SagaView]":
     total = sum(counts[state] for counts in tracker.counts().values() for state in states)
     left = min(total, LIVE_SAGAS_MAX)
     if left < total:
-        note(f"Of {total:,} live sagas {left:,} are looked at: there may be more than is told.")
+        note(f"Of {total:,} live sagas {left:,} are looked at: there may be more problems than are listed.")
     with progress("looking", left) as advance:
-        for state in states:
-            after: str | None = None
-            while left > 0:
-                page = tracker.sagas(state=state, limit=min(PAGE_SAGAS, left), after=after)
-                yield from page.items
-                advance(len(page.items))
-                left -= len(page.items)
-                after = page.next
-                if after is None:
-                    break
+        for saga in islice(chain.from_iterable(each_saga(tracker, state=state) for state in states), left):
+            yield saga
+            advance(1)
 
 
 def running_manifests(brokers: Brokers) -> list["Manifest"]:

@@ -4,25 +4,25 @@ Finding such steps through the tracker, what each may be resolved with and the c
 sending do not. `parked` calls this.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from choreo.cli.confirmation import Confirmation
 from choreo.cli.output import progress
+from choreo.cli.tracker_store import each_saga
 
 if TYPE_CHECKING:
     from choreo.command import Command
     from choreo.manifest import Manifest
-    from choreo.tracker import NoteView, SagaView, Tracker
+    from choreo.tracker import NoteView, SagaStep, SagaView, Tracker
     from choreo.transport import Outgoing
 
 SOURCE = "/choreo/cli"
-PAGE_SAGAS = 200
 _PARKED = "parked"
-# Of these notes about a step the last one says how it stands.
-_TELLING = frozenset({_PARKED, "retried", "resumed", "resolved", "skipped", "completed"})
+# Of these notes about a step the last one says whether it is parked.
+_STATUS_NOTES = frozenset({_PARKED, "retried", "resumed", "resolved", "skipped", "completed"})
 _REPAIRS = frozenset({"resumed", "resolved", "refused", "redriven"})
 
 
@@ -35,7 +35,7 @@ class ParkedStep:
         trigger: What it runs for; "" for a join.
         event_type: Type of the event that made it ready.
         since: When it was parked.
-        attempts: Attempts that failed before that; 0 where nobody says.
+        attempts: Attempts that failed before that; 0 where it is not known.
         error: The last error, whole.
     """
 
@@ -50,6 +50,11 @@ class ParkedStep:
     since: datetime
     attempts: int
     error: str
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What makes it this step of its saga."""
+        return self.service, self.handler, self.branch, self.trigger
 
     @property
     def name(self) -> str:
@@ -67,8 +72,8 @@ class ParkedStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Which:
-    """Which parked steps are meant; None means any.
+class StepFilter:
+    """Which parked steps to choose; None stands for any.
 
     Attributes:
         trigger: What the step runs for; "" is that of a join.
@@ -82,17 +87,16 @@ class Which:
     def __contains__(self, step: ParkedStep) -> bool:
         """Return whether a step is one of them."""
         wanted = (self.service, self.handler, self.branch, self.trigger)
-        is_ = (step.service, step.handler, step.branch, step.trigger)
-        return all(each is None or each == own for each, own in zip(wanted, is_, strict=True))
+        return all(each in {None, own} for each, own in zip(wanted, step.key, strict=True))
 
 
 def parked_steps(view: "SagaView") -> list[ParkedStep]:
     """Return the steps of a saga that wait for a person, the one that has waited longest first."""
     last: dict[tuple[str, str, str, str], NoteView] = {}
     for note in view.notes:
-        if note.handler and note.kind in _TELLING:
+        if note.handler and note.kind in _STATUS_NOTES:
             key = (note.service, note.handler, note.branch, note.trigger)
-            # Without transactions it is told again, in fewer words, that a step is parked; the first time counts.
+            # Without transactions a step may be noted as parked again, in fewer words; the first note counts.
             if key not in last or {last[key].kind, note.kind} != {_PARKED}:
                 last[key] = note
     return [
@@ -115,16 +119,11 @@ def parked_steps(view: "SagaView") -> list[ParkedStep]:
 
 
 def _waits(view: "SagaView", note: "NoteView") -> bool:
-    """Whether the tracker still has a step parked: services' clocks may differ, and what came of it counts more."""
+    """Return whether the tracker still has a step parked: clocks of services differ, and its events count more."""
     for step in view.steps:
-        if (step.service, step.name, step.branch, step.trigger) == (
-            note.service,
-            note.handler,
-            note.branch,
-            note.trigger,
-        ):
+        if _key(step) == (note.service, note.handler, note.branch, note.trigger):
             return step.status == _PARKED and step.result is None
-    # A compensation stands in the row of the step that it undoes.
+    # A compensation is part of the row of the step that it undoes.
     source = f"/{note.service}/{note.handler}"
     return any(
         step.service == note.service and step.compensation == note.handler and step.status == _PARKED
@@ -132,43 +131,28 @@ def _waits(view: "SagaView", note: "NoteView") -> bool:
     ) and not any(event.source == source and event.compensates_id == note.trigger for event in view.events)
 
 
-def all_parked(tracker: "Tracker", saga_type: str | None, which: Which) -> list[ParkedStep]:
-    """Return the steps of all sagas that wait for a person and are meant, saga by saga, the newest saga first.
+def _key(step: "SagaStep") -> tuple[str, str, str, str]:
+    return step.service, step.name, step.branch, step.trigger
 
-    Args:
-        tracker: Whom to ask.
-        saga_type: Of sagas of this type only.
-        which: Which steps are meant.
-    """
-    found: list[ParkedStep] = []
-    with progress("looking", None if saga_type else _flagged(tracker)) as advance:
-        for view in _sagas(tracker, saga_type):
-            found += [step for step in parked_steps(view) if step in which]
+
+def all_parked(tracker: "Tracker", saga_type: str | None, which: StepFilter) -> list[ParkedStep]:
+    """Return the chosen steps of all sagas, or of those of one type, saga by saga, the newest saga first."""
+    steps: list[ParkedStep] = []
+    total = None if saga_type else next((count for flag, count in tracker.flag_counts().items() if flag == _PARKED), 0)
+    with progress("looking", total) as advance:
+        for view in each_saga(tracker, type=saga_type, flag=_PARKED):
+            steps += [step for step in parked_steps(view) if step in which]
             advance(1)
-    return found
-
-
-def _flagged(tracker: "Tracker") -> int:
-    return next((number for flag, number in tracker.flag_counts().items() if flag == _PARKED), 0)
-
-
-def _sagas(tracker: "Tracker", saga_type: str | None) -> Iterator["SagaView"]:
-    after: str | None = None
-    while True:
-        page = tracker.sagas(type=saga_type, flag=_PARKED, limit=PAGE_SAGAS, after=after)
-        yield from page.items
-        after = page.next
-        if after is None:
-            return
+    return steps
 
 
 def history(view: "SagaView") -> list["NoteView"]:
-    """Return what people have asked for in a saga and what came of it, by time; when a step was parked among it."""
+    """Return when steps of a saga were parked, what people asked for and what came of it, by time."""
     return [note for note in view.notes if note.kind in _REPAIRS or note.kind == _PARKED]
 
 
 def may_emit(step: ParkedStep, view: "SagaView", manifests: Sequence["Manifest"]) -> list[str] | None:
-    """Return the types of the events that a step may be resolved with; None where nobody knows.
+    """Return the types of the events that a step may be resolved with; None where it is not known.
 
     Args:
         step: The step.
@@ -180,18 +164,15 @@ def may_emit(step: ParkedStep, view: "SagaView", manifests: Sequence["Manifest"]
         handlers = [each for each in manifest.handlers if step.handler in {each.name, each.guards}]
         if any(each.name == step.handler for each in handlers):
             return sorted({name for each in handlers for name in each.emits})
-    for row in view.steps:
-        where = (row.service, row.name, row.branch, row.trigger)
-        if where == (step.service, step.handler, step.branch, step.trigger) and row.action:
-            return row.action.split(" | ")
-    return None
+    # Where no manifest says it, the tracker's row may.
+    return next((row.action.split(" | ") for row in view.steps if _key(row) == step.key and row.action), None)
 
 
-def command_for(asked: str, step: ParkedStep, confirmation: Confirmation, **more: Any) -> "Command":
-    """Return the command that asks for a step to be repaired.
+def command_for(verb: str, step: ParkedStep, confirmation: Confirmation, **more: Any) -> "Command":
+    """Return the command that retries or resolves a step.
 
     Args:
-        asked: "retry" or "resolve".
+        verb: "retry" or "resolve".
         step: The step.
         confirmation: Who asks, and why.
         more: `event_type` and `payload` of a resolve; untyped because pydantic checks them.
@@ -202,7 +183,7 @@ def command_for(asked: str, step: ParkedStep, confirmation: Confirmation, **more
     return Command.model_validate(
         {
             "command_id": uuid7(),
-            "command": asked,
+            "command": verb,
             "saga_id": step.saga_id,
             "service": step.service,
             "handler": step.handler,

@@ -5,9 +5,10 @@ not. `sagas`, `parked`, `track` and `check --against` call this.
 """
 
 import uuid
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from choreo.manifest import Manifest
     from choreo.tracker import SagaView, Tracker
 
+PAGE_SAGAS = 500
 _PREFIX = "sqlite:///"
 store_option = click.option("--store", metavar="URL", help="The tracker's store; sqlite:///tracker.db unless set.")
 type_option = click.option("--type", "saga_type", help="Its saga type, where SAGA is a key that several types have.")
@@ -79,6 +81,17 @@ def _existing(store: str | None) -> str:
     if not path.exists():
         raise CommandFailed([f"There is no tracker's store at {path}. Start one with: choreo track --store {url}"])
     return url
+
+
+def each_saga(tracker: "Tracker", **filters: Any) -> Iterator["SagaView"]:
+    """Yield the sagas that filters of `Tracker.sagas` let through, untyped here, page by page, the newest first."""
+    after: str | None = None
+    while True:
+        page = tracker.sagas(**filters, limit=PAGE_SAGAS, after=after)
+        yield from page.items
+        after = page.next
+        if after is None:
+            return
 
 
 def find_saga(tracker: "Tracker", id_or_key: str, saga_type: str | None) -> "SagaView | None":

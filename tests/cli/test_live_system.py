@@ -166,7 +166,7 @@ def test_every_live_saga_is_looked_at_page_by_page(
     choreo: Choreo, desk: Open, new_files: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ):
     desk("file").ask("a-1", "a-2", "a-3", "a-4", "a-5")
-    monkeypatch.setattr("choreo.cli.live_system.PAGE_SAGAS", 2)
+    monkeypatch.setattr("choreo.cli.tracker_store.PAGE_SAGAS", 2)
     target = new_files(RENAMED)
     (problem,) = told(choreo("check", target, "--against", *STORE, *JSON))
     named = re.findall(r"(a-\d) \(", problem["message"])

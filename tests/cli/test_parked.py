@@ -61,7 +61,7 @@ def test_list_filters(desk: OpenDesk, choreo: Choreo, flags: tuple[str, ...], st
 
 
 def test_list_goes_through_all_pages(desk: OpenDesk, choreo: Choreo, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("choreo.cli.parked_steps.PAGE_SAGAS", 2)
+    monkeypatch.setattr("choreo.cli.tracker_store.PAGE_SAGAS", 2)
     sagas = desk("answer").ask(*(f"a-{number}" for number in range(5)))
     assert {each["saga_id"] for each in items(choreo("parked", "list", "--json"))} == set(sagas)
 

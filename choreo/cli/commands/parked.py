@@ -20,7 +20,7 @@ from choreo.cli.output import counted, json_option, moment, note, print_json, pr
 from choreo.cli.paced_sender import require, send
 from choreo.cli.parked_steps import (
     ParkedStep,
-    Which,
+    StepFilter,
     all_parked,
     command_for,
     history,
@@ -56,7 +56,7 @@ def list_parked(
 ) -> None:
     """List the steps that wait for a person, those of the newest saga first."""
     with closing(open_tracker(store)) as tracker:
-        steps = all_parked(tracker, saga_type, Which(service, handler))
+        steps = all_parked(tracker, saga_type, StepFilter(service, handler))
     if as_json:
         print_json({"items": [step.plain() for step in steps]})
     elif steps:
@@ -129,7 +129,7 @@ def _print_whole(step: ParkedStep, may: Sequence[str] | None, view: "SagaView") 
     if step.attempts:
         click.echo(f"  attempts      {step.attempts}")
     click.echo(f"  runs for      {trigger}" + (f"  {step.trigger}" if step.trigger else ""))
-    known = "nobody has announced what it emits" if may is None else ", ".join([*may, "nothing"])
+    known = "unknown: no service has announced what it emits" if may is None else ", ".join([*may, "nothing"])
     click.echo(f"  resolve with  {known}")
     click.echo("  error")
     for line in step.error.splitlines():
@@ -185,10 +185,12 @@ def retry(
     if bool(sagas) + filters + everything != 1:
         raise click.UsageError("Say which steps: SAGA..., or --service, --handler and --type, or --all.")
     with closing(open_tracker(store)) as tracker:
-        steps = _of(tracker, sagas, saga_type) if sagas else all_parked(tracker, saga_type, Which(service, handler))
+        steps = (
+            _of(tracker, sagas, saga_type) if sagas else all_parked(tracker, saga_type, StepFilter(service, handler))
+        )
         behind = _behind(tracker)
     commands = [command_for("retry", step, confirmation) for step in steps]
-    ask(commands, steps, confirmation, brokers, rate, behind, as_json=as_json)
+    _send(commands, steps, confirmation, brokers, rate, behind, as_json=as_json)
 
 
 def _of(tracker: "Tracker", sagas: Sequence[str], saga_type: str | None) -> list[ParkedStep]:
@@ -239,19 +241,19 @@ def resolve(
     with closing(open_tracker(store)) as tracker:
         view = existing_saga(tracker, saga, saga_type)
         behind = _behind(tracker)
-    which = Which(service, handler, branch, trigger)
+    which = StepFilter(service, handler, branch, trigger)
     steps = [step for step in parked_steps(view) if step in which]
     if len(steps) > 1:
-        told = [f"{step.name}, for {step.trigger or 'a join'}: {printable(step.first_line)}" for step in steps]
+        lines = [f"{step.name}, for {step.trigger or 'a join'}: {printable(step.first_line)}" for step in steps]
         raise CommandFailed(
-            [*told, "Several steps are parked: choose one with --service, --handler, --branch or --trigger."],
+            [*lines, "Several steps are parked: choose one with --service, --handler, --branch or --trigger."],
             EXIT_USAGE,
         )
     commands = []
     for step in steps:
         kind = "" if event is None else _event_type(event, step, may_emit(step, view, announced(store)))
         commands.append(command_for("resolve", step, confirmation, event_type=kind, payload=fields))
-    ask(commands, steps, confirmation, brokers, 1.0, behind, as_json=as_json)
+    _send(commands, steps, confirmation, brokers, 1.0, behind, as_json=as_json)
 
 
 def _fields(text: str) -> dict[str, Any]:
@@ -271,7 +273,7 @@ def _event_type(name: str, step: ParkedStep, may: Sequence[str] | None) -> str:
     step_name = f"{step.service}.{step.handler}"
     if may is None:
         if "." not in name:
-            raise click.UsageError(f"Nobody has announced what {step_name} emits: give the event's full name.")
+            raise click.UsageError(f"No service has announced what {step_name} emits: give the event's full name.")
         return name
     short = {each: each.rpartition(".")[2] for each in may}
     found = [each for each in may if name in {each, short[each]}]
@@ -286,10 +288,10 @@ def _event_type(name: str, step: ParkedStep, may: Sequence[str] | None) -> str:
 
 def _behind(tracker: "Tracker") -> list[str]:
     lag = tracker.lag()
-    return [f"The tracker is {lag.records:,} records behind; what waits may have changed."] if lag.records else []
+    return [f"The tracker is {lag.records:,} records behind; other steps may be parked by now."] if lag.records else []
 
 
-def ask(
+def _send(
     commands: "Sequence[Command]",
     steps: Sequence[ParkedStep],
     confirmation: Confirmation,
@@ -299,20 +301,7 @@ def ask(
     *,
     as_json: bool,
 ) -> None:
-    """Send commands, if that is what is wanted, and say so.
-
-    Args:
-        commands: What is asked, at least one.
-        steps: Of which steps, in the same order.
-        confirmation: Who asks, why, and whether it is meant.
-        brokers: Where to.
-        rate: Commands a second at most.
-        warnings: What a person should know beforehand.
-        as_json: Print each command that was sent.
-
-    Raises:
-        CommandFailed: If there are none, or the brokers refuse one.
-    """
+    """Preview commands about these steps, in the same order, and send them if that is confirmed."""
     if not commands:
         raise CommandFailed(["No such step waits for a person."])
     preview = Preview(
@@ -338,7 +327,7 @@ def ask(
 
 
 def _line(command: "Command", step: ParkedStep) -> str:
-    """Say in one line what is asked about which step."""
+    """Return in one line what is asked about which step."""
     what = f" with {command.event_type or 'nothing'}" if command.command == "resolve" else ""
     whose = f"{step.business_key} ({step.saga_id})" if step.business_key else step.saga_id
     return f"{step.name} of {whose}{what}: {printable(step.first_line)}"

@@ -1,26 +1,29 @@
 """`choreo sagas list|show|watch|stats`: where sagas stand.
 
-Arguments and looking again and again live here; how sagas look is `views`', and what they are is the tracker's.
-Nothing here talks to a broker.
+Arguments and watching live here; how sagas look is `saga_display`'s, and what they are is the tracker's. Nothing here
+talks to a broker.
 """
 
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
 
+from choreo.cli import saga_display
 from choreo.cli.command_group import EXIT_PROBLEMS
 from choreo.cli.output import console, json_option, moment, note, print_json
 from choreo.cli.tracker_store import existing_saga, find_saga, open_tracker, store_option, type_option
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from choreo.tracker import SagaView, Tracker
+from choreo.saga import SagaState
+from choreo.settings import read_span
+from choreo.tracker import SagaView, Tracker, plain
 
 LOOK_S = 0.5
 RECENT_SAGAS = 15
@@ -32,10 +35,6 @@ class _Span(click.ParamType[timedelta]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        from pydantic import TypeAdapter, ValidationError
-
-        from choreo.settings import read_span
-
         try:
             return TypeAdapter(timedelta).validate_python(read_span(value))
         except ValidationError:
@@ -73,10 +72,6 @@ def list_sagas(
     as_json: bool,
 ) -> None:
     """List sagas, the one that started last first."""
-    from choreo.cli import saga_display
-    from choreo.saga import SagaState
-    from choreo.tracker import plain
-
     with closing(open_tracker(store)) as tracker:
         try:
             page = tracker.sagas(
@@ -109,9 +104,6 @@ def list_sagas(
 @json_option
 def show(saga: str, saga_type: str | None, payloads: bool, store: str | None, as_json: bool) -> None:
     """Show one saga, by its id or its business key: how it stands and why, its steps and its history."""
-    from choreo.cli import saga_display
-    from choreo.tracker import plain
-
     with closing(open_tracker(store)) as tracker:
         view = existing_saga(tracker, saga, saga_type)
     if as_json:
@@ -129,7 +121,7 @@ def show(saga: str, saga_type: str | None, payloads: bool, store: str | None, as
 def watch(saga: str | None, saga_type: str | None, timeout_s: float | None, store: str | None, as_json: bool) -> None:
     """Watch one saga until it is at rest, or all of them until Ctrl-C.
 
-    Where nobody looks at a terminal, and with --json, one line is printed at each change.
+    Without a terminal, and with --json, one line is printed at each change.
     """
     with closing(open_tracker(store)) as tracker:
         if saga is None:
@@ -138,15 +130,11 @@ def watch(saga: str | None, saga_type: str | None, timeout_s: float | None, stor
             _watch_one(tracker, saga, saga_type, timeout_s, as_json=as_json)
 
 
-def _watch_one(tracker: "Tracker", saga: str, saga_type: str | None, timeout_s: float | None, *, as_json: bool) -> None:
-    from rich.text import Text
-
-    from choreo.cli import saga_display
-    from choreo.tracker import plain
+def _watch_one(tracker: Tracker, saga: str, saga_type: str | None, timeout_s: float | None, *, as_json: bool) -> None:
 
     seen: SagaView | None = None
 
-    def look() -> tuple["RenderableType", bool]:
+    def look() -> tuple[RenderableType, bool]:
         nonlocal seen
         view = find_saga(tracker, saga, saga_type)
         if view is None:
@@ -166,17 +154,12 @@ def _watch_one(tracker: "Tracker", saga: str, saga_type: str | None, timeout_s: 
         raise click.exceptions.Exit(EXIT_PROBLEMS)
 
 
-def _watch_all(tracker: "Tracker", timeout_s: float | None, *, as_json: bool) -> None:
-    from rich.console import Group
-    from rich.text import Text
-
-    from choreo.cli import saga_display
-    from choreo.tracker import plain
+def _watch_all(tracker: Tracker, timeout_s: float | None, *, as_json: bool) -> None:
 
     known: dict[str, SagaView] = {}
     out = console()
 
-    def look() -> tuple["RenderableType", bool]:
+    def look() -> tuple[RenderableType, bool]:
         recent = tracker.recent(RECENT_SAGAS)
         for view in reversed(recent):
             if known.get(view.saga_id) == view or (sys.stdout.isatty() and not as_json):
@@ -195,12 +178,8 @@ def _watch_all(tracker: "Tracker", timeout_s: float | None, *, as_json: bool) ->
     _again(look, timeout_s, live=not as_json and sys.stdout.isatty())
 
 
-def _again(look: Callable[[], tuple["RenderableType", bool]], timeout_s: float | None, *, live: bool) -> bool:
+def _again(look: Callable[[], tuple[RenderableType, bool]], timeout_s: float | None, *, live: bool) -> bool:
     """Look until done, Ctrl-C or the timeout; return whether it was done."""
-    from contextlib import nullcontext
-
-    from rich.live import Live
-
     deadline = time.monotonic() + timeout_s if timeout_s is not None else None
     with Live(console=console(), auto_refresh=False) if live else nullcontext() as screen:
         while True:
@@ -215,17 +194,14 @@ def _again(look: Callable[[], tuple["RenderableType", bool]], timeout_s: float |
 
 
 @sagas.command()
-@click.option("--watch", "again", is_flag=True, help="Preview again and again until Ctrl-C.")
+@click.option("--watch", "again", is_flag=True, help="Look again and again until Ctrl-C.")
 @store_option
 @json_option
 def stats(again: bool, store: str | None, as_json: bool) -> None:
     """Count sagas by type and state, and say how far the tracker is behind."""
-    from choreo.cli import saga_display
-    from choreo.tracker import plain
-
     with closing(open_tracker(store)) as tracker:
 
-        def look() -> tuple["RenderableType", bool]:
+        def look() -> tuple[RenderableType, bool]:
             counted, flags, lag = tracker.counts(), tracker.flag_counts(), tracker.lag()
             if as_json:
                 print_json({"counts": plain(counted), "flags": plain(flags), "lag": plain(lag)})
