@@ -1,7 +1,7 @@
 """One service in the model: all that may come of one thing that happens to it.
 
 The real course of a chain (`runtime`) is driven here with handlers that return each outcome in turn, on a memory given
-as bytes; what happens between services does not live here (`world`). Nothing is awaited, and the clock stands still.
+as bytes; what happens between services does not live here (`model`). Nothing is awaited, and the clock stands still.
 """
 
 from collections.abc import Callable
@@ -22,8 +22,8 @@ from choreo.service import Declaration
 from choreo.step import Call, Emitted, Rules
 from choreo.step.recording import key_of
 from choreo.transport import Outgoing, Record
-from choreo.verify.codec import ModelCodec
-from choreo.verify.outcomes import Script, outcomes, told_of
+from choreo.verify.handler_outcomes import Choices, outcomes, told_of
+from choreo.verify.model_codec import ModelCodec
 
 HOPS_MAX = 40
 """Longest chain of events from the start; what is longer does not come to rest."""
@@ -38,7 +38,7 @@ class Attempt(NamedTuple):
         handler: The handler.
         key: The step's idempotency key.
         undoes_key: That of the step it undoes.
-        effect: It has a way to the outside world, and something undoes what it does there.
+        effect: It has a way to the outside model, and something undoes what it does there.
         told: What it came to: event types, or that it raised.
         failed: It raised.
         attempt: Which attempt it was.
@@ -95,7 +95,7 @@ class Actor:
         self._codec = ModelCodec(self.declaration.event_types)
         self.rules = Rules(self.declaration, self._codec, hops_max=HOPS_MAX)
         self._clock = ManualClock()
-        self._script = Script()
+        self._choices = Choices()
         self._attempts: list[Attempt] = []
         self._failures = 0
         intake = Intake(self.rules, self._clock, {}, None, lambda _: True)
@@ -131,13 +131,13 @@ class Actor:
 
     def _moves(self, memory: bytes, chain: Callable[[], tuple[SagaBatch, list[tuple[Record, Item]]]]) -> list[Move]:
         found: dict[object, Move] = {}
-        script: Script | None = Script()
-        while script is not None:
-            self._script, self._attempts, self._failures = script, [], 0
+        choices: Choices | None = Choices()
+        while choices is not None:
+            self._choices, self._attempts, self._failures = choices, [], 0
             move = self._run(Memory.decode(memory), *chain())
             # An event may hold what cannot be hashed; the rest of its envelope tells it from others.
             found[move._replace(events=tuple(each[1:] for each in move.events))] = move  # type: ignore[misc]
-            script = script.following()
+            choices = choices.following()
         return list(found.values())
 
     def _run(self, memory: Memory, chain: SagaBatch, items: list[tuple[Record, Item]]) -> Move:
@@ -166,7 +166,7 @@ class Actor:
         effect = bool(handler.uses) and bool(rules.guards.get(handler.name))
 
         async def invoke(_memory: Memory, call: Call) -> Emitted:
-            chosen = self._script.choose(len(possible) + (1 if call.attempt > 1 else 2))
+            chosen = self._choices.choose(len(possible) + (1 if call.attempt > 1 else 2))
             failed = chosen >= len(possible)
             told = ("raises",) if failed else tuple(told_of(each) for each in possible[chosen])
             key = key_of(rules, call.ready.saga_id, call.name, call.branch, call.trigger)

@@ -19,40 +19,40 @@ from choreo.tracker.graph import Graph
 from choreo.tracker.projection import project
 from choreo.tracker.seen import ENDED, Noted, Seen
 from choreo.transport import Record
-from choreo.verify.state import OUTSIDE, Action, State
-from choreo.verify.world import World
+from choreo.verify.model_state import OUTSIDE, Action, ModelState
+from choreo.verify.saga_model import SagaModel
 
 _OPEN = {"I2": single, "I3": ended, "I5": agreed}
 """What must be true of a saga that waits for a person, too."""
 
 
 class Judge:
-    """The invariants, asked of one world."""
+    """The invariants, asked of one model."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        manifests = [Manifest.of(each.declaration) for each in world.actors]
+    def __init__(self, model: SagaModel) -> None:
+        self._model = model
+        manifests = [Manifest.of(each.declaration) for each in model.actors]
         self._choreography = Choreography(manifests)
         self._graph = Graph(manifests)
         self._judged: set[tuple[tuple[int, ...], int, int]] = set()
-        self._ends = frozenset(kind.__choreo_type__ for kind in (*world.saga.completes, *world.saga.fails))
+        self._ends = frozenset(kind.__choreo_type__ for kind in (*model.saga.completes, *model.saga.fails))
 
-    def on_the_way(self, before: State, action: Action) -> Breach | None:
+    def on_the_way(self, before: ModelState, action: Action) -> Breach | None:
         """Return what an action did that nothing may ever do."""
         move = action.move
         if move is None or action.crash:
             return None
-        service = self._world.actors[action.service].name
+        service = self._model.actors[action.service].name
         if move.parked and not any(each.failed for each in move.attempts):
             return Breach("I4", f"{service} sets aside a step that has not failed: {move.parked}")
         if move.unread:
             return Breach("I4", f"{service} cannot take what comes, and puts it into its dead letters")
-        if twice := self._world.committed_twice(before, move):
+        if twice := self._model.committed_twice(before, move):
             return Breach("I2", f"{service} commits {twice.type} again: its step has run twice")
         return None
 
     def at_rest(
-        self, state: State, actions: Sequence[tuple[Action, State]], way: Callable[[], Iterable[Action]]
+        self, state: ModelState, actions: Sequence[tuple[Action, ModelState]], way: Callable[[], Iterable[Action]]
     ) -> Breach | None:
         """Return what is wrong where nothing is left to do, or nothing but to wait for somebody outside.
 
@@ -61,15 +61,15 @@ class Judge:
             actions: The ways on from it.
             way: What led to it.
         """
-        world = self._world
-        if any(action.service < len(world.actors) for action, _ in actions):
+        model = self._model
+        if any(action.service < len(model.actors) for action, _ in actions):
             return None
-        if any(world.matters(after, action) for action, after in actions):
+        if any(model.matters(after, action) for action, after in actions):
             return None  # Somebody outside has something to say yet.
         if (settled := (state.memories, state.history, state.loose)) in self._judged:
             return None
-        memories = world.remembered(state)
-        evidence = self._evidence(memories, world.history(state), way())
+        memories = model.remembered(state)
+        evidence = self._evidence(memories, model.history(state), way())
         if any(memory.fences[key].status is Status.PARKED for memory in memories.values() for key in memory.waiting):
             found = [Breach(name, text) for name, ask in _OPEN.items() for text in ask(self._choreography, evidence)]
         else:
@@ -78,19 +78,19 @@ class Judge:
             self._judged.add(settled)
         return found[0] if found else None
 
-    def _left(self, state: State) -> Iterator[Breach]:
-        for name in self._world.register.steps(state.loose):
+    def _left(self, state: ModelState) -> Iterator[Breach]:
+        for name in self._model.register.steps(state.loose):
             yield Breach("I6", f"the saga is over, and what {name} did before a crash or an error is not undone")
 
     def _evidence(self, memories: dict[str, Memory], events: list[Envelope], way: Iterable[Action]) -> Evidence:
-        told = dict(note for action in way if action.move and not action.crash for note in action.move.notes)
-        noted = [self._noted(place, note_id, body) for place, (note_id, body) in enumerate(told.items())]
+        notes = dict(note for action in way if action.move and not action.crash for note in action.move.notes)
+        noted = [self._noted(place, note_id, body) for place, (note_id, body) in enumerate(notes.items())]
         noted += [_ended(each) for each in events if each.type in self._ends]
-        view = project(self._graph, self._world.saga_id, map(_seen, range(len(events)), events), noted)
+        view = project(self._graph, self._model.saga_id, map(_seen, range(len(events)), events), noted)
         return Evidence(events=events, notes=view.notes, memories=memories, view=view)
 
     def _noted(self, place: int, note_id: str, body: bytes) -> Noted:
-        record = Record(JOURNAL, 0, place, self._world.saga_id.encode(), body, [("ce_id", note_id.encode())], 0)
+        record = Record(JOURNAL, 0, place, self._model.saga_id.encode(), body, [("ce_id", note_id.encode())], 0)
         return read_note(record)
 
 

@@ -11,73 +11,73 @@ from choreo.event import Event
 from choreo.handler import Handler, Kind
 from choreo.memory import Memory, TimerKind
 from choreo.runtime.notes import ENDS
-from choreo.verify.state import AGAIN, END, Action, State
-from choreo.verify.world import Ways, World
+from choreo.verify.model_state import AGAIN, END, Action, ModelState
+from choreo.verify.saga_model import SagaModel, Ways
 
 
 class Reduction:
-    """The orders of one world that count as one.
+    """The orders of one model that count as one.
 
     A service's moves are independent of what the others do meanwhile if nothing can come into a queue of its that is
     empty now, and nothing it publishes is put into a queue into which others may put something, too. Every run has a
     first move of that service, which therefore may as well be the first of all.
     """
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, model: SagaModel) -> None:
+        self._model = model
         self._types: dict[str, int] = {}
-        for actor in world.actors:
+        for actor in model.actors:
             for kind in actor.declaration.event_types:
                 self._types.setdefault(kind.__choreo_type__, 1 << len(self._types))
         self._types[ENDS] = 1 << len(self._types)
-        self._outside = [self._types[kind.__choreo_type__] for kind in world.outside]
-        everyone = range(len(world.actors))
+        self._outside = [self._types[kind.__choreo_type__] for kind in model.outside]
+        everyone = range(len(model.actors))
         self._closed = [self._closures(number) for number in everyone]
-        self._put_into = [self._of(place) for place in range(len(world.slots))]
+        self._put_into = [self._of(place) for place in range(len(model.slots))]
         self._slots = [
-            [place for place, (owner, topic) in enumerate(world.slots) if owner == number and topic != AGAIN]
+            [place for place, (owner, topic) in enumerate(model.slots) if owner == number and topic != AGAIN]
             for number in everyone
         ]
         self._by_queue: dict[tuple[int, tuple[int, ...]], int] = {}
         self._by_memory: dict[tuple[int, int, int], int] = {}
 
-    def ways(self, state: State) -> Ways:
+    def ways(self, state: ModelState) -> Ways:
         """Return the ways on from a state that are enough: those of one service, or all."""
-        world = self._world
+        model = self._model
         found: dict[int, Ways] = {}
-        for number in range(len(world.actors)):
+        for number in range(len(model.actors)):
             if not self._moves(state, number):
                 continue
             come = self._may_come(state, number)
             if any(come & self._put_into[place] for place in self._slots[number] if not state.queues[place]):
                 continue
-            found[number] = own = list(world.ways_of(number, state))
+            found[number] = own = list(model.ways_of(number, state))
             places = {place for action, _ in own for place in self._places(action)}
             if own and not any(come & self._put_into[place] for place in places):
                 return own
-        everyone = range(len(world.actors))
-        own = [way for number in everyone for way in found.get(number) or world.ways_of(number, state)]
-        return own + list(world.published(state))
+        everyone = range(len(model.actors))
+        own = [way for number in everyone for way in found.get(number) or model.ways_of(number, state)]
+        return own + list(model.published(state))
 
-    def _moves(self, state: State, number: int) -> bool:
+    def _moves(self, state: ModelState, number: int) -> bool:
         queues = state.queues
-        return any(queues[place] for place in self._world.slots_of[number]) or bool(
-            self._world.timers(number, state.memories[number])
+        return any(queues[place] for place in self._model.slots_of[number]) or bool(
+            self._model.timers(number, state.memories[number])
         )
 
     def _places(self, action: Action) -> Iterable[int]:
         if action.move is None or action.crash:
             return
         for event in action.move.events:
-            yield from self._world.readers(event.type)
+            yield from self._model.readers(event.type)
         if action.move.ended:
-            yield from self._world.readers(ENDS)
+            yield from self._model.readers(ENDS)
 
-    def _may_come(self, state: State, number: int) -> int:
+    def _may_come(self, state: ModelState, number: int) -> int:
         """Return every type that may be published before this service moves."""
-        world, closed = self._world, self._closed[number]
+        model, closed = self._model, self._closed[number]
         found = 0
-        for place, (owner, _) in enumerate(world.slots):
+        for place, (owner, _) in enumerate(model.slots):
             if owner != number and (queue := state.queues[place]):
                 found |= self._of_queue(number, queue)
         for owner, memory in enumerate(state.memories):
@@ -85,7 +85,7 @@ class Reduction:
                 found |= self._of_memory(number, owner, memory)
         for place, bit in enumerate(self._outside):
             if state.outside >> place & 1:
-                found |= bit | closed[world.outside[place].__choreo_type__]
+                found |= bit | closed[model.outside[place].__choreo_type__]
         return found
 
     def _of_queue(self, number: int, queue: tuple[int, ...]) -> int:
@@ -95,7 +95,7 @@ class Reduction:
             found = 0
             for item in queue:
                 if item != END:
-                    found |= self._closed[number][self._world.register.events[item].type]
+                    found |= self._closed[number][self._model.register.events[item].type]
             self._by_queue[number, queue] = found
         return found
 
@@ -104,7 +104,7 @@ class Reduction:
         known = self._by_memory.get((number, owner, memory))
         if known is not None:
             return known
-        rules, decoded = self._world.actors[owner].rules, Memory.decode(self._world.register.memories[memory])
+        rules, decoded = self._model.actors[owner].rules, Memory.decode(self._model.register.memories[memory])
         found = 0
         for kind, name, *_ in decoded.timers:
             handlers = [rules.handlers[name]]
@@ -126,7 +126,7 @@ class Reduction:
     def _closures(self, number: int) -> Mapping[str, int]:
         """Return for each type what may be published because it came, as long as this service does not move."""
         follows: dict[str, set[str]] = {name: set() for name in self._types}
-        for other, actor in enumerate(self._world.actors):
+        for other, actor in enumerate(self._model.actors):
             if other == number:
                 continue
             for handler in actor.declaration.handlers:
@@ -138,10 +138,10 @@ class Reduction:
         return {name: self._mask(_closure(name, follows)) for name in self._types}
 
     def _of(self, place: int) -> int:
-        number, topic = self._world.slots[place]
+        number, topic = self._model.slots[place]
         if topic == ENDS:
             return self._types[ENDS]
-        consumed = self._world.actors[number].declaration.consumes
+        consumed = self._model.actors[number].declaration.consumes
         return self._mask(kind.__choreo_type__ for kind in consumed if kind.__choreo_topic__ == topic)
 
     def _mask(self, names: Iterable[str]) -> int:

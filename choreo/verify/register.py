@@ -1,7 +1,7 @@
 """Numbers for what states are made of.
 
 Memories, events and effects are the same in thousands of states; each is kept once here, and stands in a state as a
-number or a bit. What is done with them is the `world`'s business.
+number or a bit. What is done with them is the `model`'s business.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from choreo.event import Envelope
 from choreo.verify.actor import Move
 
 
-class Known(NamedTuple):
+class NumberedMove(NamedTuple):
     """A move in numbers: what it does to a state.
 
     Attributes:
@@ -36,7 +36,7 @@ class Known(NamedTuple):
 
 
 class Register:
-    """All that the states of one world are made of."""
+    """All that the states of one model are made of."""
 
     def __init__(self) -> None:
         self.events: list[Envelope] = []
@@ -65,7 +65,7 @@ class Register:
             self.memories.append(data)
         return number
 
-    def known(self, service: str, move: Move) -> Known:
+    def known(self, service: str, move: Move) -> NumberedMove:
         """Return a move in numbers."""
         events = tuple(self.event(each) for each in move.events)
         bits = effects = loose = undone = answers = 0
@@ -88,9 +88,9 @@ class Register:
             self._answers_of[attempt.key] = self._answers_of.get(attempt.key, 0) | answer
             answers |= answer
         answering = tuple(each.key for each in move.attempts if each.key not in raised)
-        return Known(move, self.memory(move.memory), events, bits, effects, loose, undone, answers, answering)
+        return NumberedMove(move, self.memory(move.memory), events, bits, effects, loose, undone, answers, answering)
 
-    def contradicts(self, answered: int, known: Known) -> bool:
+    def contradicts(self, answered: int, known: NumberedMove) -> bool:
         """Return whether a step comes to something else than it came to before a crash."""
         return any(answered & self._answers_of[key] & ~known.answers for key in known.answering)
 

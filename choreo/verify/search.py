@@ -1,6 +1,6 @@
-"""Every state of a world, the nearest first, and the first that should not be.
+"""Every state of a model, the nearest first, and the first that should not be.
 
-Going through the states lives here; what leads from one to the next does not (`world`), nor what is wrong with one
+Going through the states lives here; what leads from one to the next does not (`model`), nor what is wrong with one
 (`judge`). Breadth first, so that what is found is found by the shortest way.
 """
 
@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from choreo.invariants import Breach
 from choreo.verify.judge import Judge
+from choreo.verify.model_state import Action, ModelState
 from choreo.verify.reduction import Reduction
-from choreo.verify.state import Action, State
-from choreo.verify.world import World
+from choreo.verify.saga_model import SagaModel
 
 
 class Finding(NamedTuple):
@@ -28,11 +28,11 @@ class Finding(NamedTuple):
 
     wrong: Breach
     actions: tuple[Action, ...]
-    state: State
+    state: ModelState
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class SearchResult:
     """What a search came to.
 
     Attributes:
@@ -54,38 +54,38 @@ class Result:
     finding: Finding | None = None
 
 
-Origins = dict[State, tuple[State, Action] | None]
+Origins = dict[ModelState, tuple[ModelState, Action] | None]
 """Each state that was met, and from where."""
 
 
-def search(world: World, judge: Judge, *, reduced: bool = True) -> Result:
-    """Look at every state within the world's bounds, or all that `states_max` allows, until one is wrong.
+def search(model: SagaModel, judge: Judge, *, reduced: bool = True) -> SearchResult:
+    """Look at every state within the model's bounds, or all that `states_max` allows, until one is wrong.
 
     Args:
-        world: The model.
+        model: The model.
         judge: What is wrong with a state.
         reduced: Leave out orders that make no difference; what is wrong is then looked for once more in all orders,
             so that the way to it is the shortest.
     """
     began = time.perf_counter()
-    result = _search(world, judge, Reduction(world) if reduced else None)
+    result = _search(model, judge, Reduction(model) if reduced else None)
     if reduced and result.finding is not None:
-        shortest = _search(world, judge, None, depth_max=len(result.finding.actions)).finding
+        shortest = _search(model, judge, None, depth_max=len(result.finding.actions)).finding
         result = replace(result, finding=shortest if shortest is not None else result.finding)
     return replace(result, seconds=time.perf_counter() - began)
 
 
-def _search(world: World, judge: Judge, reduction: Reduction | None, depth_max: int | None = None) -> Result:
-    origins: Origins = {world.first: None}
-    level = [world.first]
+def _search(model: SagaModel, judge: Judge, reduction: Reduction | None, depth_max: int | None = None) -> SearchResult:
+    origins: Origins = {model.first: None}
+    level = [model.first]
     transitions = rests = depth = 0
     while level and (depth_max is None or depth <= depth_max):
-        following: list[State] = []
+        following: list[ModelState] = []
         for state in level:
-            ways = reduction.ways(state) if reduction is not None else world.ways(state)
+            ways = reduction.ways(state) if reduction is not None else model.ways(state)
             rests += not ways
             if wrong := judge.at_rest(state, ways, partial(way_to, origins, state)):
-                return Result(len(origins), transitions, depth, rests, finding=_finding(wrong, origins, state))
+                return SearchResult(len(origins), transitions, depth, rests, finding=_finding(wrong, origins, state))
             for action, after in ways:
                 transitions += 1
                 if after in origins:
@@ -93,15 +93,17 @@ def _search(world: World, judge: Judge, reduction: Reduction | None, depth_max: 
                 origins[after] = (state, action)
                 following.append(after)
                 if wrong := judge.on_the_way(state, action):
-                    return Result(len(origins), transitions, depth + 1, rests, finding=_finding(wrong, origins, after))
-                if len(origins) >= world.bounds.states_max:
-                    return Result(len(origins), transitions, depth + 1, rests)
+                    return SearchResult(
+                        len(origins), transitions, depth + 1, rests, finding=_finding(wrong, origins, after)
+                    )
+                if len(origins) >= model.bounds.states_max:
+                    return SearchResult(len(origins), transitions, depth + 1, rests)
         level = following
         depth += bool(level)
-    return Result(len(origins), transitions, depth, rests, whole=not level)
+    return SearchResult(len(origins), transitions, depth, rests, whole=not level)
 
 
-def way_to(origins: Origins, state: State) -> Iterator[Action]:
+def way_to(origins: Origins, state: ModelState) -> Iterator[Action]:
     """Return what led to a state, in order."""
     actions: list[Action] = []
     came = origins[state]
@@ -112,5 +114,5 @@ def way_to(origins: Origins, state: State) -> Iterator[Action]:
     return reversed(actions)
 
 
-def _finding(wrong: Breach, origins: Origins, state: State) -> Finding:
+def _finding(wrong: Breach, origins: Origins, state: ModelState) -> Finding:
     return Finding(wrong, tuple(way_to(origins, state)), state)

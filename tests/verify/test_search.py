@@ -5,9 +5,9 @@ import pytest
 from choreo.cli.target import load
 from choreo.service import Service, declarations
 from choreo.verify.judge import Judge
+from choreo.verify.model_state import Bounds, ModelState
+from choreo.verify.saga_model import SagaModel
 from choreo.verify.search import search
-from choreo.verify.state import Bounds, State
-from choreo.verify.world import World
 from tests.lints.graphs import ORDER
 from tests.verify.trips import trip
 
@@ -18,34 +18,34 @@ CASES = {
 }
 
 
-def world(services: tuple[Service, ...], bounds: Bounds) -> World:
+def model(services: tuple[Service, ...], bounds: Bounds) -> SagaModel:
     declared = declarations(*services)
     [saga] = [saga for each in declared for saga in each.sagas]
-    return World(declared, saga, bounds)
+    return SagaModel(declared, saga, bounds)
 
 
 class Rests(Judge):
     """Notes every state that is at rest."""
 
-    def __init__(self, of: World) -> None:
+    def __init__(self, of: SagaModel) -> None:
         super().__init__(of)
         self.found: set[tuple[frozenset[bytes], frozenset[object], int]] = set()
-        self._of = of
+        self.of = of
 
-    def at_rest(self, state: State, ways: object, way: object) -> None:
+    def at_rest(self, state: ModelState, ways: object, way: object) -> None:
         if not ways:
-            memories = frozenset(self._of.register.memories[each] for each in state.memories)
-            events = frozenset(tuple(each)[1:] for each in self._of.history(state))
+            memories = frozenset(self.of.register.memories[each] for each in state.memories)
+            events = frozenset(tuple(each)[1:] for each in self.of.history(state))
             spent = state.duplicates * 100 + state.crashes * 10 + state.failures
             self.found.add((memories, events, spent))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_reduced_search_comes_to_the_same_rests(name: str):
-    whole, reduced = (Rests(world(*CASES[name])) for _ in range(2))
+    whole, reduced = (Rests(model(*CASES[name])) for _ in range(2))
 
-    all_of_it = search(whole._of, whole, reduced=False)
-    less = search(reduced._of, reduced)
+    all_of_it = search(whole.of, whole, reduced=False)
+    less = search(reduced.of, reduced)
 
     assert all_of_it.whole
     assert less.whole
@@ -57,7 +57,7 @@ def test_the_story_is_the_shortest_although_orders_are_left_out():
     services = trip(without={"null"})
     bounds = Bounds(duplicates=0, failures=0)
     found = [
-        search(each, Judge(each), reduced=reduced) for reduced in (True, False) for each in [world(services, bounds)]
+        search(each, Judge(each), reduced=reduced) for reduced in (True, False) for each in [model(services, bounds)]
     ]
 
     lengths = [len(each.finding.actions) for each in found if each.finding is not None]

@@ -15,16 +15,16 @@ from choreo.runtime.notes import ENDS
 from choreo.saga import Saga
 from choreo.service import Declaration
 from choreo.verify.actor import Actor, Move
-from choreo.verify.outcomes import example
-from choreo.verify.register import Known, Register
-from choreo.verify.state import AGAIN, END, OUTSIDE, Action, Bounds, Queues, State
+from choreo.verify.model_codec import example
+from choreo.verify.model_state import AGAIN, END, OUTSIDE, Action, Bounds, ModelState, Queues
+from choreo.verify.register import NumberedMove, Register
 
 T = TypeVar("T")
-Ways = list[tuple[Action, State]]
+Ways = list[tuple[Action, ModelState]]
 """What may happen next, and where that leads."""
 
 
-class World:
+class SagaModel:
     """The model of one saga.
 
     Args:
@@ -39,7 +39,7 @@ class World:
         self.actors = [Actor(each, branches=bounds.branches) for each in declarations]
         self.saga_id = saga_id_for(saga.name, "1")
         self.register = Register()
-        self._moves: dict[tuple[int, int, int | TimerKey], list[Known]] = {}
+        self._moves: dict[tuple[int, int, int | TimerKey], list[NumberedMove]] = {}
         self._timers: dict[tuple[int, int], list[TimerKey]] = {}
         self.slots = self._slots()
         self.slots_of = [
@@ -53,11 +53,11 @@ class World:
         )
 
     @property
-    def first(self) -> State:
+    def first(self) -> ModelState:
         """Return the state in which the saga has just been started."""
         nothing = self.register.memory(Memory().encode())
         start = self.register.event(self._from_outside(self.saga.starts, start_event_id(self.saga_id)))
-        empty = State(
+        empty = ModelState(
             (nothing,) * len(self.actors),
             ((),) * len(self.slots),
             1 << start,
@@ -70,12 +70,12 @@ class World:
         )
         return empty._replace(queues=self._appended(empty.queues, (start,), ended=False))
 
-    def ways(self, state: State) -> Ways:
+    def ways(self, state: ModelState) -> Ways:
         """Return every way on from a state, with the state that it leads to."""
         own = [way for number in range(len(self.actors)) for way in self.ways_of(number, state)]
         return own + list(self.published(state))
 
-    def ways_of(self, number: int, state: State) -> Iterator[tuple[Action, State]]:
+    def ways_of(self, number: int, state: ModelState) -> Iterator[tuple[Action, ModelState]]:
         """Yield what one service may do next."""
         for place in self.slots_of[number]:
             if queue := state.queues[place]:
@@ -100,7 +100,7 @@ class World:
             found = self._timers[number, memory] = self.actors[number].timers(self.register.memories[memory])
         return found
 
-    def matters(self, state: State, action: Action) -> bool:
+    def matters(self, state: ModelState, action: Action) -> bool:
         """Return whether an event from outside, that came just now, has somebody do something."""
         assert isinstance(action.item, int)
         return any(
@@ -109,15 +109,15 @@ class World:
             for known in self._known(self.slots[place][0], state.memories[self.slots[place][0]], action.item)
         )
 
-    def committed_twice(self, before: State, move: Move) -> Envelope | None:
+    def committed_twice(self, before: ModelState, move: Move) -> Envelope | None:
         """Return an event that a move publishes and that has been published already."""
         return next((each for each in move.events if before.history >> self.register.event(each) & 1), None)
 
-    def history(self, state: State) -> list[Envelope]:
+    def history(self, state: ModelState) -> list[Envelope]:
         """Return the events that were committed."""
         return [each for number, each in enumerate(self.register.events) if state.history >> number & 1]
 
-    def remembered(self, state: State) -> dict[str, Memory]:
+    def remembered(self, state: ModelState) -> dict[str, Memory]:
         """Return what each service remembers."""
         return {
             actor.name: Memory.decode(self.register.memories[memory])
@@ -144,7 +144,7 @@ class World:
                 found.setdefault(ENDS, []).append(place)
         return {name: tuple(places) for name, places in found.items()}
 
-    def _read(self, state: State, place: int, number: int, item: int) -> Iterator[tuple[Action, State]]:
+    def _read(self, state: ModelState, place: int, number: int, item: int) -> Iterator[tuple[Action, ModelState]]:
         queues = _replaced(state.queues, place, state.queues[place][1:])
         for known in self._known(number, state.memories[number], item):
             yield from self._done(state, queues, number, item, known)
@@ -154,7 +154,7 @@ class World:
                 for action, after in self._done(state, twice, number, item, known, crashing=False):
                     yield action._replace(twice=True), after._replace(duplicates=state.duplicates + 1)
 
-    def _read_again(self, state: State, place: int, number: int, item: int) -> Iterator[tuple[Action, State]]:
+    def _read_again(self, state: ModelState, place: int, number: int, item: int) -> Iterator[tuple[Action, ModelState]]:
         left = list(state.queues[place])
         left.remove(item)
         queues = _replaced(state.queues, place, tuple(left))
@@ -164,18 +164,18 @@ class World:
 
     def _done(
         self,
-        state: State,
+        state: ModelState,
         queues: Queues,
         number: int,
         item: int | TimerKey,
-        known: Known,
+        known: NumberedMove,
         *,
         crashing: bool = True,
-    ) -> Iterator[tuple[Action, State]]:
+    ) -> Iterator[tuple[Action, ModelState]]:
         failures = state.failures + known.move.failures
         if failures > self.bounds.failures or (state.answered and self.register.contradicts(state.answered, known)):
             return
-        after = State(
+        after = ModelState(
             _replaced(state.memories, number, known.memory),
             self._appended(queues, known.events, ended=known.move.ended),
             state.history | known.bits,
@@ -196,7 +196,7 @@ class World:
                 ),
             )
 
-    def published(self, state: State) -> Iterator[tuple[Action, State]]:
+    def published(self, state: ModelState) -> Iterator[tuple[Action, ModelState]]:
         """Yield what may come from outside next."""
         for place, kind in enumerate(self.outside):
             if state.outside & (1 << place):
@@ -211,7 +211,7 @@ class World:
                     ),
                 )
 
-    def _known(self, number: int, memory: int, item: int | TimerKey) -> list[Known]:
+    def _known(self, number: int, memory: int, item: int | TimerKey) -> list[NumberedMove]:
         found = self._moves.get((number, memory, item))
         if found is None:
             actor, data = self.actors[number], self.register.memories[memory]

@@ -37,7 +37,7 @@ class Bounds:
     states_max: int = 2_000_000
 
 
-class State(NamedTuple):
+class ModelState(NamedTuple):
     """Where everything stands; numbers stand for what the register knows.
 
     Attributes:

@@ -1,6 +1,6 @@
 """What a handler may come to, one choice at a time.
 
-Reading the alternatives off a handler's declaration lives here, and the script that picks one wherever the model has a
+Reading the alternatives off a handler's declaration lives here, and the choices that picks one wherever the model has a
 choice; what a choice leads to does not (`actor`). Pure.
 """
 
@@ -13,13 +13,14 @@ from choreo.event import Event
 from choreo.handler import Emission, Handler
 from choreo.service import Later
 from choreo.step import Branch, Emitted
+from choreo.verify.model_codec import example
 
 DELAY = timedelta(days=1)
 """How long a delayed event takes in the model, where only the order of what falls due in one memory counts."""
 
 
 @dataclass(slots=True)
-class Script:
+class Choices:
     """The choices of one run: those that are given, then the first of each, so that the next run can take another.
 
     Attributes:
@@ -36,19 +37,14 @@ class Script:
         self.taken.append((chosen, of))
         return chosen
 
-    def following(self) -> "Script | None":
-        """Return the script of the next run; None where every choice has been taken."""
+    def following(self) -> "Choices | None":
+        """Return the choices of the next run; None where every choice has been taken."""
         taken = [*self.taken]
         while taken:
             chosen, of = taken.pop()
             if chosen + 1 < of:
-                return Script([*(each for each, _ in taken), chosen + 1])
+                return Choices([*(each for each, _ in taken), chosen + 1])
         return None
-
-
-def example(kind: type[Event]) -> Event:
-    """Return an event of a type without any fields: the model decides by types alone."""
-    return kind.model_construct()
 
 
 def outcomes(handler: Handler, branches: int) -> tuple[Emitted, ...]:

@@ -1,7 +1,7 @@
-"""What a verification comes to.
+"""A verification, from services to an answer about each saga type.
 
-The answer about one saga type lives here: how far the search went, and the counterexample if there is one, in words.
-The search itself does not (`search`).
+How far the search went, and the counterexample if there is one, in words, live here; the search itself does not
+(`search`). `choreo verify` and tests call it.
 """
 
 from collections.abc import Sequence
@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 from choreo.invariants import Breach
 from choreo.saga import Saga
-from choreo.service import Declaration
+from choreo.service import Declaration, Service, declarations
+from choreo.verify.counterexample import as_story, as_test
 from choreo.verify.judge import Judge
-from choreo.verify.script import script
+from choreo.verify.model_state import Bounds
+from choreo.verify.saga_model import SagaModel
 from choreo.verify.search import search
-from choreo.verify.state import Bounds
-from choreo.verify.story import story
-from choreo.verify.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +53,25 @@ class Proof:
         return self.whole and self.breach is None
 
 
-def proof(declared: Sequence[Declaration], saga: Saga, bounds: Bounds) -> Proof:
+def verify(*services: Service, bounds: Bounds | None = None) -> list[Proof]:
+    """Return what is found about each saga type that these services own, in the order they are declared.
+
+    Args:
+        services: All services that work together.
+        bounds: How far to go; a duplicate, a crash and a step that fails unless given.
+
+    Raises:
+        DeclarationError: If the services cannot run as declared, all mistakes at once.
+    """
+    declared = declarations(*services)
+    chosen = bounds if bounds is not None else Bounds()
+    return [_proof(declared, saga, chosen) for each in declared for saga in each.sagas]
+
+
+def _proof(declared: Sequence[Declaration], saga: Saga, bounds: Bounds) -> Proof:
     """Return what is found about one saga type of these services."""
-    world = World(declared, saga, bounds)
-    found = search(world, Judge(world))
+    model = SagaModel(declared, saga, bounds)
+    found = search(model, Judge(model))
     finding = found.finding
     return Proof(
         saga.name,
@@ -69,6 +83,6 @@ def proof(declared: Sequence[Declaration], saga: Saga, bounds: Bounds) -> Proof:
         found.seconds,
         found.whole,
         finding.wrong if finding is not None else None,
-        tuple(story(world, finding.actions)) if finding is not None else (),
-        script(world, finding.wrong, finding.actions) if finding is not None else "",
+        tuple(as_story(model, finding.actions)) if finding is not None else (),
+        as_test(model, finding.wrong, finding.actions) if finding is not None else "",
     )
