@@ -40,7 +40,7 @@ def read(path: Path) -> dict[str, str]:
         properties = javaproperties.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise click.UsageError(f"--command-config {path} cannot be read: {error}") from None
-    # Java keeps blanks at the end of a line; nobody who left one there meant it.
+    # Java keeps blanks at the end of a line, which are always a slip.
     return translated({name: value.rstrip() for name, value in properties.items()}, str(path))
 
 

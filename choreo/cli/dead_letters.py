@@ -154,7 +154,7 @@ def read(transport: Transport, topic: str, positions: Collection[LetterPosition]
         if positions is None:
             yield from _until(reader, ends, {}, None)
             return
-    # Partitions that nobody asks for are begun at their ends.
+    # Partitions of no wanted position are read from their ends.
     wanted: dict[int, list[int]] = {}
     for wished in positions:
         wanted.setdefault(wished.partition, []).append(wished.offset)

@@ -25,8 +25,8 @@ PLAIN_COLUMNS = 200
 QUICK_S = 1.0
 """Work that is done by then shows no progress."""
 
-# Icon and colour; the word always stands beside them, for those who see neither.
-LOOKS = {
+# Icon and colour of each word; the word is always printed beside them, for those who see neither.
+STYLES = {
     "started": ("●", "cyan"),
     "pending": ("◌", "cyan"),
     "compensating": ("↶", "yellow"),
@@ -63,30 +63,30 @@ def print_json(value: object) -> None:
 
 
 def note(text: str) -> None:
-    """Say something that is no data, on standard error."""
+    """Print something that is no data, on standard error."""
     click.echo(text, err=True)
 
 
 def console() -> "Console":
-    """Return a console on standard output; wide enough for whole lines where nobody watches."""
+    """Return a console on standard output; wide enough for whole lines where that is no terminal."""
     from rich.console import Console
 
-    watched = sys.stdout.isatty()
+    terminal = sys.stdout.isatty()
     return Console(
         file=sys.stdout,
         highlight=False,
         emoji=False,
-        width=None if watched else PLAIN_COLUMNS,
-        soft_wrap=not watched,
-        color_system="auto" if watched and not os.environ.get("NO_COLOR") else None,
+        width=None if terminal else PLAIN_COLUMNS,
+        soft_wrap=not terminal,
+        color_system="auto" if terminal and not os.environ.get("NO_COLOR") else None,
     )
 
 
-def look(word: str) -> "Text":
+def styled(word: str) -> "Text":
     """Return a state, status or flag as icon, word and colour."""
     from rich.text import Text
 
-    icon, colour = LOOKS.get(str(word), ("·", "default"))
+    icon, colour = STYLES.get(str(word), ("·", "default"))
     return Text(f"{icon} {word}", style=colour)
 
 
@@ -160,7 +160,7 @@ def printable(text: str) -> str:
 
 
 def moment(at: datetime | None) -> str:
-    """Return a time as people here read it: local, to the millisecond; "" for none."""
+    """Return a time as people read it: local, to the millisecond; "" for none."""
     return at.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] if at is not None else ""
 
 

@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from choreo.cli.output import look, moment, span
+from choreo.cli.output import moment, span, styled
 from choreo.event import short
 
 if TYPE_CHECKING:
@@ -50,12 +50,12 @@ def _section(title: str, *parts: RenderableType) -> list[RenderableType]:
 
 
 def _header(view: "SagaView") -> RenderableType:
-    title = Text.assemble(look(view.state), "  ", (view.saga_type or "saga of unknown type", "bold"))
+    title = Text.assemble(styled(view.state), "  ", (view.saga_type or "saga of unknown type", "bold"))
     if view.business_key:
         title.append(f"  {view.business_key}", style="bold")
     for flag in sorted(view.flags):
         title.append("  ")
-        title.append_text(look(flag))
+        title.append_text(styled(flag))
     lines: list[RenderableType] = [title]
     took = span((view.updated_at - view.started_at).total_seconds())
     verb = "took" if view.at_rest else "so far"
@@ -85,7 +85,7 @@ def _steps(view: "SagaView") -> RenderableType:
             result.stylize("red")
         took = (step.executed_at - step.since).total_seconds() if step.executed_at and step.since else None
         table.add_row(
-            look(step.status),
+            styled(step.status),
             name,
             result,
             _dim(span(took) if took is not None else ""),
@@ -131,15 +131,15 @@ def _history(view: "SagaView", *, payloads: bool) -> RenderableType:
     return table
 
 
-def _note(table: Table, view: "SagaView", told: "NoteView") -> None:
+def _note(table: Table, view: "SagaView", note: "NoteView") -> None:
     """Add a line of the journal, which is no event."""
-    since = span((told.at - view.started_at).total_seconds())
-    place = ".".join(part for part in (told.service, told.handler) if part)
-    why = told.error or told.reason
-    if told.actor:
-        # What a person did is told with who it was; of what was refused, both reasons matter.
-        why = f"{told.actor}: {told.reason}" + (f" ({told.error})" if told.error else "")
-    table.add_row(_dim(_clock(told.at)), _dim(f"+{since}"), look(told.kind), _dim(place), _dim(why))
+    since = span((note.at - view.started_at).total_seconds())
+    place = ".".join(part for part in (note.service, note.handler) if part)
+    why = note.error or note.reason
+    if note.actor:
+        # A repair is shown with who asked for it; of one that was refused, both reasons matter.
+        why = f"{note.actor}: {note.reason}" + (f" ({note.error})" if note.error else "")
+    table.add_row(_dim(_clock(note.at)), _dim(f"+{since}"), styled(note.kind), _dim(place), _dim(why))
 
 
 def payload(fields: Mapping[str, Any] | None) -> str:
@@ -164,10 +164,10 @@ def sagas(views: Iterable["SagaView"], now: datetime, columns: int) -> Renderabl
         # What came last gives way; the rest is read down the column, and copied from it.
         column.no_wrap = True
     for view in views:
-        state = look(view.state)
+        state = styled(view.state)
         for flag in sorted(view.flags):
             state.append(" ")
-            state.append_text(look(flag))
+            state.append_text(styled(flag))
         age = _dim(span((now - view.started_at).total_seconds()))
         cells = (state, view.saga_type or DASH, view.business_key or DASH, age, _dim(view.saga_id), _last(view))
         table.add_row(*cells if wide else cells[:-1])
@@ -192,14 +192,14 @@ def counts(found: Mapping[str, Mapping[Any, int]], flags: Mapping[Any, int], lag
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column(Text("saga type", style="bold"))
     for state in states:
-        table.add_column(look(state), justify="right")
+        table.add_column(styled(state), justify="right")
     table.add_column(Text("all", style="bold"), justify="right")
     for kind in sorted(found):
         numbers = {str(state): number for state, number in found[kind].items()}
         cells = [Text(f"{numbers.get(state, 0):,}", style="" if numbers.get(state) else DIM) for state in states]
         table.add_row(kind or "(unknown)", *cells, f"{sum(numbers.values()):,}")
     parts: list[RenderableType] = [table if found else Text("No sagas yet.")]
-    raised = [Text.assemble(look(flag), f" {number:,}") for flag, number in flags.items() if number]
+    raised = [Text.assemble(styled(flag), f" {number:,}") for flag, number in flags.items() if number]
     if raised:
         parts.append(Text("   ").join(raised))
     return Group(*parts, _behind(lag))
@@ -211,12 +211,12 @@ def _behind(lag: "Lag") -> Text:
     # Every answer says how old it is: a choreography's state is inferred.
     if lag.records:
         age = f", {span(lag.seconds)}" if lag.seconds is not None else ""
-        told = f"{lag.partitions} partitions, {lag.records:,} records{age} behind"
+        text = f"{lag.partitions} partitions, {lag.records:,} records{age} behind"
     else:
-        told = f"up to date {span(lag.seconds)} ago" if lag.seconds is not None else "not caught up yet"
+        text = f"up to date {span(lag.seconds)} ago" if lag.seconds is not None else "not caught up yet"
     for number, word in ((lag.undecodable, "cannot be read"), (lag.undecoded, "wait for their schema")):
-        told += f"; {number:,} records {word}" if number else ""
-    return Text(told, style=DIM)
+        text += f"; {number:,} records {word}" if number else ""
+    return Text(text, style=DIM)
 
 
 def _grid(*titles: str) -> Table:

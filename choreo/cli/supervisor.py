@@ -1,7 +1,7 @@
-"""Several worker processes, kept running until told to stop.
+"""Several worker processes, kept running until SIGTERM.
 
-Starting, restarting with backoff, and forwarding signals live here; what a worker does is the business of its own
-command. `choreo run -w N` calls `supervise`.
+Starting, restarting with backoff, and forwarding signals live here; what a worker does does not. `choreo run -w N`
+calls `supervise`.
 """
 
 import logging
@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 RESTART_DELAY_S = 0.5
 RESTART_DELAY_S_MAX = 30.0
@@ -29,7 +29,7 @@ class WorkerProcess:
         command: What to run.
         environment: Its environment.
         process: What runs now.
-        deaths: Times it died in a row without having been steady in between.
+        deaths: Times it ended in a row without having run for `STEADY_S`.
         started_at: When it was started last, on the monotonic clock.
         due_at: When it is to be started again.
     """
@@ -40,15 +40,15 @@ class WorkerProcess:
     process: subprocess.Popen[bytes] | None = None
     deaths: int = 0
     started_at: float = 0.0
-    due_at: float = field(default=0.0)
+    due_at: float = 0.0
 
     def start(self) -> None:
         """Start the process."""
         self.process = subprocess.Popen(self.command, env=dict(self.environment))  # noqa: S603 - our own command line
         self.started_at = time.monotonic()
 
-    def look(self) -> bool:
-        """Start the process if it is due, and plan the next start if it died; False gives up on it."""
+    def restart_if_needed(self) -> bool:
+        """Start the process if it is due, and plan the next start if it ended; False gives it up."""
         now = time.monotonic()
         if self.process is None:
             if now >= self.due_at:
@@ -60,7 +60,7 @@ class WorkerProcess:
         self.deaths = 1 if now - self.started_at >= STEADY_S else self.deaths + 1
         self.process = None
         if self.deaths > RESTARTS_MAX:
-            _log.error("worker %d died %d times in a row, and is given up", self.number, self.deaths)
+            _log.error("worker %d ended %d times in a row, and is given up", self.number, self.deaths)
             return False
         delay_s = min(RESTART_DELAY_S_MAX, RESTART_DELAY_S * 2.0 ** (self.deaths - 1))
         self.due_at = now + delay_s
@@ -76,22 +76,22 @@ def supervise(workers: Sequence[WorkerProcess], *, drain_timeout_s: float) -> bo
         drain_timeout_s: Seconds that they may take to finish; what runs after that is killed.
 
     Returns:
-        Whether all ended well: nobody was given up or killed, and all left with code 0.
+        Whether all ended well: none was given up or killed, and all left with code 0.
     """
-    told = threading.Event()
-    before = {number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    well = True
+    stop = threading.Event()
+    handlers = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    healthy = True
     try:
-        while well and not told.is_set():
-            # Each is looked at, also after one that is given up.
-            looks = [worker.look() for worker in workers]
-            well = all(looks)
-            told.wait(LOOK_S)
+        while healthy and not stop.is_set():
+            # Every worker is attended to, also after one that is given up.
+            kept = [worker.restart_if_needed() for worker in workers]
+            healthy = all(kept)
+            stop.wait(LOOK_S)
     finally:
-        well = _drain(workers, drain_timeout_s) and well
-        for number, handler in before.items():
+        healthy = _drain(workers, drain_timeout_s) and healthy
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-    return well
+    return healthy
 
 
 def _drain(workers: Sequence[WorkerProcess], timeout_s: float) -> bool:
@@ -99,7 +99,7 @@ def _drain(workers: Sequence[WorkerProcess], timeout_s: float) -> bool:
     for process in running:
         process.send_signal(signal.SIGTERM)
     deadline = time.monotonic() + timeout_s
-    well = True
+    healthy = True
     for process in running:
         try:
             process.wait(max(0.0, deadline - time.monotonic()))
@@ -107,8 +107,8 @@ def _drain(workers: Sequence[WorkerProcess], timeout_s: float) -> bool:
             _log.error("worker process %d did not drain within %g s, and is killed", process.pid, timeout_s)
             process.kill()
             process.wait()
-        well = process.returncode == 0 and well
-    return well
+        healthy = process.returncode == 0 and healthy
+    return healthy
 
 
 def _how(code: int) -> str:

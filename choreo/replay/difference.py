@@ -96,8 +96,8 @@ class Difference:
 
     def __str__(self) -> str:
         """Return it on one line, with its saga."""
-        told = "; ".join([self.text, *map(str, self.fields), *([self.fix] if self.fix else [])])
-        return f"{self.saga_type or 'saga'} {self.business_key or self.saga_id}: {told}"
+        parts = [self.text, *map(str, self.fields), *([self.fix] if self.fix else [])]
+        return f"{self.saga_type or 'saga'} {self.business_key or self.saga_id}: {'; '.join(parts)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +228,7 @@ def _bodies(both: ServiceComparison, then: ReplayedStep, old: StepOutput, new: S
 
 def _renamed(both: ServiceComparison) -> Iterator[Difference]:
     """Yield the handlers that do what a handler did that is gone: for the same event, with the same types."""
-    told: set[tuple[str, str]] = set()
+    reported: set[tuple[str, str]] = set()
     known = {name for name, _, _ in both.then}
     for key, then in both.then.items():
         name, branch, trigger = key
@@ -236,8 +236,8 @@ def _renamed(both: ServiceComparison) -> Iterator[Difference]:
             continue
         for other, now in both.now.items():
             same = other[1:] == (branch, trigger) and now.ready == then.ready and _emitted(then) == _emitted(now)
-            if same and other[0] not in known and (name, other[0]) not in told and now.status is ReplayStatus.RAN:
-                told.add((name, other[0]))
+            if same and other[0] not in known and (name, other[0]) not in reported and now.status is ReplayStatus.RAN:
+                reported.add((name, other[0]))
                 text = (
                     f"{both.service}.{name} is called {other[0]} now: it emits {_emitted(now)} under other ids, and "
                     "where both versions run, a step may run twice"

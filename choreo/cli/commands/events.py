@@ -121,7 +121,7 @@ class Tail:
                         and (_past(positions, ends) or (not records and _over(reader, positions, heard)))
                     ):
                         return
-            # Topics that are announced while we watch have no position yet, and are shown whole.
+            # Topics that are announced meanwhile have no position yet, and are read from their beginning.
             topics = wider
 
     def _manifests(self) -> tuple[set[str], dict[Position, int]]:

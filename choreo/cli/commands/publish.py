@@ -105,8 +105,8 @@ def _event(kind: type[Event], text: str, place: str) -> Event:
         return kind.model_validate_json(text)
     except ValidationError as error:
         fields = ", ".join(kind.model_fields)
-        told = [
+        lines = [
             f"{place}{'.'.join([kind.__name__, *map(str, each['loc'])])}: {each['msg']}"
             for each in error.errors(include_url=False, include_context=False, include_input=False)
         ]
-        raise CommandFailed([*told, f"{kind.__name__} has the fields {fields}"]) from None
+        raise CommandFailed([*lines, f"{kind.__name__} has the fields {fields}"]) from None

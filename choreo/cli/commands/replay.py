@@ -1,4 +1,4 @@
-"""`choreo replay`: recorded sagas through today's code, before it is deployed.
+"""`choreo replay`: today's code run over recorded sagas, before it is deployed.
 
 Arguments and the two forms of the report live here; reading sagas and finding what differs does not (`replay`). It
 writes nothing, joins no group and calls no handler that uses a resource.
@@ -52,12 +52,12 @@ def replay(
     brokers: Brokers,
     as_json: bool,
 ) -> None:
-    """Take recorded sagas through today's code of every TARGET, and tell what it would do otherwise.
+    """Run today's code of every TARGET over recorded sagas, and print what it would do otherwise.
 
     Nothing is emitted. Handlers that take only events, Context and State are called; those that use a resource are not,
-    and are taken to do what they did. Exit code 1 if anything differs, or if there is nothing to replay.
+    and are assumed to do what they did. Exit code 1 if anything differs, or if there is nothing to replay.
     """
-    if store is not None and brokers != Brokers(None, None, ()):
+    if store is not None and brokers != Brokers():
         raise click.UsageError("Say either --store or where the brokers are.")
     services = _chosen(load(targets), names)
     recording = _recorded(store, brokers, saga_ids=saga_ids, saga_type=saga_type, limit=limit)
@@ -93,16 +93,15 @@ def _recorded(store: str | None, brokers: Brokers, **wanted: Any) -> "Recording"
 def _print(report: "ReplayReport") -> None:
     for each in report.sagas:
         saga = each.saga
-        told = "  ".join(text for text in (saga.saga_type, saga.business_key, saga.saga_id) if text)
+        names = "  ".join(text for text in (saga.saga_type, saga.business_key, saga.saga_id) if text)
         word = click.style("≠ differs", fg="red") if each.differences else click.style("✔ same   ", fg="green")
-        click.echo(f"{word}  {printable(told)}  {len(saga.events)} events")
+        click.echo(f"{word}  {printable(names)}  {len(saga.events)} events")
         for difference in each.differences:
             _print_difference(difference)
     for step, why in report.uncalled.items():
-        note(f"{step} was not called, for {why}: what it did then is taken for what it does.")
+        note(f"{step} was not called, for {why}: it is assumed to do what it did then.")
     differ = sum(bool(each.differences) for each in report.sagas)
-    ways = f"Sagas through {', '.join(report.services)}"
-    note(f"{ways}: {len(report.sagas) - differ} the same, {differ} different.")
+    note(f"Sagas through {', '.join(report.services)}: {len(report.sagas) - differ} the same, {differ} different.")
 
 
 def _print_difference(difference: "Difference") -> None:

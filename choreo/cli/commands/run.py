@@ -1,7 +1,7 @@
 """`choreo run`: services, running until SIGTERM.
 
-Arguments and the choice between one process and several live here; running is `launch`'s, and watching over several
-processes is `supervisor`'s. Compose files, init systems and people call it.
+Arguments and the choice between one process and several live here; running is `launch`'s, and keeping several
+processes running `supervisor`'s. Compose files, init systems and people call it.
 """
 
 import os
@@ -9,16 +9,17 @@ import signal
 import sys
 import threading
 import time
+from contextlib import closing
 
 import click
 
-from choreo.cli.brokers import Brokers, broker_options
+from choreo.cli.brokers import Brokers, broker_options, connect
 from choreo.cli.command_group import EXIT_PROBLEMS
 from choreo.cli.output import json_option, log_to_stderr, note
 from choreo.cli.target import load, targets_argument
 
 PARENT_VARIABLE = "CHOREO_WORKER_PARENT"
-PARENT_LOOK_S = 1.0
+PARENT_CHECK_S = 1.0
 PORT_MAX = 65_535
 WORKERS_MAX = 256
 
@@ -60,17 +61,13 @@ def run(
     from choreo import launch
 
     if apply_topics or workers > 1:
-        from choreo.cli.brokers import connect
         from choreo.service import declarations
 
-        transport = connect(settings)
-        try:
-            # With several workers one look before they start tells once what each would tell again and again.
-            prepare = launch.apply_topics if apply_topics else launch.check_topics
+        # With several workers a check before they start reports once what each of them would report.
+        prepare = launch.apply_topics if apply_topics else launch.check_topics
+        with closing(connect(settings)) as transport:
             for spec in prepare(declarations(*services), transport, settings) or ():
                 note(f"created topic {spec.name} with {spec.partitions} partitions")
-        finally:
-            transport.close()
     if workers == 1:
         _end_with_parent()
         launch.run(*services, settings=settings, health=address)
@@ -84,7 +81,7 @@ def run(
     started = [
         WorkerProcess(
             number=number,
-            command=[sys.executable, "-m", "choreo", "run", *arguments, *_own(number, instance, address)],
+            command=[sys.executable, "-m", "choreo", "run", *arguments, *_own_arguments(number, instance, address)],
             environment=os.environ | {PARENT_VARIABLE: str(os.getpid())},
         )
         for number in range(workers)
@@ -105,21 +102,21 @@ def address_of(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _own(number: int, instance: str | None, address: tuple[str, int] | None) -> list[str]:
-    """Return what no two workers may share."""
-    own = [] if instance is None else ["--instance", f"{instance}-{number}"]
-    return own + ([] if address is None else ["--health", f"{address[0]}:{address[1] + number}"])
+def _own_arguments(number: int, instance: str | None, address: tuple[str, int] | None) -> list[str]:
+    """Return the arguments that no two workers may share."""
+    arguments = [] if instance is None else ["--instance", f"{instance}-{number}"]
+    return arguments + ([] if address is None else ["--health", f"{address[0]}:{address[1] + number}"])
 
 
 def _end_with_parent() -> None:
-    """End this process when the supervisor that started it is gone, even by SIGKILL."""
+    """End this process when the supervisor that started it is gone, even if that was killed."""
     parent = int(os.environ.get(PARENT_VARIABLE, "0"))
     if not parent:
         return
 
-    def look() -> None:
+    def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(PARENT_LOOK_S)
+            time.sleep(PARENT_CHECK_S)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=look, name="parent-watch", daemon=True).start()
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

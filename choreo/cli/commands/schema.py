@@ -1,4 +1,4 @@
-"""`choreo schema write|check`: one Avro file an event, and whether those out there still understand it.
+"""`choreo schema write|check`: one Avro file an event, and whether other versions still understand it.
 
 Arguments and printing live here; deriving and comparing schemas is `schema`'s, and collecting those to compare with
 `known_schemas`'. The files are checked in, and `check` belongs in a build.
@@ -132,7 +132,7 @@ def _at_revision(revision: str, types: "Sequence[type[Event]]", out: Path) -> li
     here = {kind.__choreo_type__ for kind in types}
     for each in found:
         if each.event not in here and not (out / file_name(each.event)).exists():
-            note(f"{each.who} is gone. With --bootstrap-server, services that still read or emit it are told.")
+            note(f"{each.who} is gone. With --bootstrap-server, services that still read or emit it are named.")
     return found
 
 

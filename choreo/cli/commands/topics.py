@@ -1,7 +1,7 @@
 """`choreo topics plan|apply`: the topics that services need.
 
 Arguments and printing live here; which topics, and whether those that exist will do, is `launch`'s. No other command
-creates topics without being told to.
+creates topics unless a flag says so.
 """
 
 from collections.abc import Sequence

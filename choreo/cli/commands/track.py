@@ -7,6 +7,7 @@ writes.
 import logging
 import signal
 import threading
+from contextlib import closing
 
 import click
 
@@ -35,15 +36,9 @@ def track(store: str | None, brokers: Brokers, as_json: bool) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    transport = connect(settings)
-    try:
-        # Asked once before following, so that wrong addresses and passwords are told instead of tried for ever.
+    with closing(connect(settings)) as transport:
+        # Asked once before following, so that wrong addresses and passwords are reported instead of tried for ever.
         transport.describe([])
-        kept = Store(path)
-        try:
+        with closing(Store(path)) as opened:
             _log.info("tracking %s into %s", settings.bootstrap_servers, path)
-            Follower(kept, transport).run(stop)
-        finally:
-            kept.close()
-    finally:
-        transport.close()
+            Follower(opened, transport).run(stop)

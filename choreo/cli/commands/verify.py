@@ -1,6 +1,6 @@
-"""`choreo verify`: every run of services, within bounds, before any of them runs.
+"""`choreo verify`: every possible run of services, within bounds, checked before any of them runs.
 
-Arguments and the forms of the report live here; going through the runs does not (`verify`). It needs no broker, and
+Arguments and the forms of the report live here; exploring the runs does not (`verify`). It needs no broker, and
 belongs in a build.
 """
 
@@ -28,12 +28,12 @@ _count = click.IntRange(min=0)
 @click.option(
     "--states-max", type=click.IntRange(min=1), default=2_000_000, show_default=True, help="States to look at."
 )
-@click.option("--test", "as_test", is_flag=True, help="Print the way to what does not hold as a test to paste, too.")
+@click.option("--test", "as_test", is_flag=True, help="Print each counterexample as a test to paste, too.")
 @json_option
 def verify(targets: tuple[str, ...], as_test: bool, as_json: bool, **bounds: int) -> None:
     """Go through every run of all TARGETs together: outcomes, errors, orders, duplicates, crashes.
 
-    Exit code 1 if an invariant does not hold, with the shortest way to it, or if the bounds were too narrow to tell.
+    Exit code 1 if an invariant does not hold, with the shortest run that breaks it, or if the bounds were too narrow.
     Name all services that work together.
     """
     from choreo.verify import Bounds, verify
@@ -69,8 +69,8 @@ def _print(proof: "Proof") -> None:
     elif proof.whole:
         click.echo(f"{click.style('holds', fg='green', bold=True)}  {click.style(proof.saga, bold=True)}  in every run")
     else:
-        told = f"no breach in the first {proof.states:,} states; --states-max allows no more"
-        click.echo(f"{click.style('unknown', fg='yellow', bold=True)}  {click.style(proof.saga, bold=True)}  {told}")
+        text = f"no breach in the first {proof.states:,} states; --states-max allows no more"
+        click.echo(f"{click.style('unknown', fg='yellow', bold=True)}  {click.style(proof.saga, bold=True)}  {text}")
     click.echo(f"    within    {within}")
     click.echo(
         f"    looked at {proof.states:,} states, {proof.transitions:,} ways between them, {proof.rests:,} of them at "
