@@ -124,198 +124,168 @@ class ServiceComparison:
     uncalled: Mapping[str, str]
     due: Mapping[StepKey, str]
 
+    def differences(self) -> list[Difference]:
+        """Return all that today's code would do otherwise, in the order of what is recorded."""
+        renamed = list(self._renamed())
+        if renamed:
+            # All ids that follow change, too: other differences can be found once the name is restored.
+            return renamed
+        found: list[Difference] = []
+        for key in dict.fromkeys([*self.then, *self.now]):
+            then, now = self.then.get(key), self.now.get(key)
+            if then is not None and then.ran:
+                found += self._ran(then, now)
+            elif now is not None and now.ran:
+                found.append(self._anew(then, now))
+            elif now is None or now.status is not ReplayStatus.PARKED:
+                continue
+            elif then is None or then.status is ReplayStatus.SKIPPED:
+                found.append(self._parked(then, now))
+        return found + list(self._reordered())
 
-def differences(both: ServiceComparison) -> list[Difference]:
-    """Return all that today's code would do otherwise, in the order of what is recorded."""
-    renamed = list(_renamed(both))
-    if renamed:
-        # All ids that follow change, too: other differences can be found once the name is restored.
-        return renamed
-    found: list[Difference] = []
-    for key in dict.fromkeys([*both.then, *both.now]):
-        then, now = both.then.get(key), both.now.get(key)
-        if then is not None and then.status is ReplayStatus.RAN:
-            found += _ran(both, then, now)
-        elif now is not None and now.status is ReplayStatus.RAN:
-            found.append(_anew(both, then, now))
-        elif (
-            now is not None
-            and now.status is ReplayStatus.PARKED
-            and (then is None or then.status is ReplayStatus.SKIPPED)
-        ):
-            found.append(_parked(both, then, now))
-    return found + list(_reordered(both))
+    def _ran(self, then: ReplayedStep, now: ReplayedStep | None) -> Iterator[Difference]:
+        """Yield how a step differs that ran."""
+        did = f"{self._step(then)} ran then{self._for(then)} and emitted {then.emitted}"
+        if now is None:
+            yield self._difference(then, Change.GONE, f"{did}; it does not run any more{self._due(then)}", now)
+        elif now.status is ReplayStatus.SKIPPED:
+            yield self._difference(then, Change.SKIPPED, f"{did}; it is skipped now: {now.why}", now)
+        elif now.status is ReplayStatus.PARKED:
+            yield self._difference(then, Change.PARKED, f"{did}; it is parked now: {now.why}", now)
+        elif now.status is ReplayStatus.RETRYING:
+            yield self._difference(then, Change.RETRYING, f"{did}; it still fails now: {now.why}{self._due(then)}", now)
+        else:
+            yield from self._emissions(then, now)
 
+    def _parked(self, then: ReplayedStep | None, now: ReplayedStep) -> Difference:
+        """Return that a step is parked which did not run, or was skipped."""
+        text = f"{self._step(now)} is parked now{self._for(now)}: {now.why}; {_before(then)}"
+        return self._difference(now, Change.PARKED, text, then)
 
-def _ran(both: ServiceComparison, then: ReplayedStep, now: ReplayedStep | None) -> Iterator[Difference]:
-    """Yield how a step differs that ran."""
-    did = f"{_step(both, then)} ran then{_for(both, then)} and emitted {_emitted(then)}"
-    if now is None:
-        yield _difference(both, then, Change.GONE, f"{did}; it does not run any more{_due(both, then)}", now)
-    elif now.status is ReplayStatus.SKIPPED:
-        yield _difference(both, then, Change.SKIPPED, f"{did}; it is skipped now: {now.why}", now)
-    elif now.status is ReplayStatus.PARKED:
-        yield _difference(both, then, Change.PARKED, f"{did}; it is parked now: {now.why}", now)
-    elif now.status is ReplayStatus.RETRYING:
-        yield _difference(both, then, Change.RETRYING, f"{did}; it still fails now: {now.why}{_due(both, then)}", now)
-    else:
-        yield from _emissions(both, then, now)
+    def _anew(self, then: ReplayedStep | None, now: ReplayedStep) -> Difference:
+        """Return that a step runs which did not run then."""
+        emits = f"; {self._unknown(now)}" if now.key in self.unknown else f" and emits {now.emitted}"
+        text = f"{self._step(now)} runs now{self._for(now)}{emits}; {_before(then)}"
+        return self._difference(now, Change.ANEW, text, then)
+
+    def _emissions(self, then: ReplayedStep, now: ReplayedStep) -> Iterator[Difference]:
+        """Yield how the events differ of a step that ran and runs."""
+        if now.key in self.unknown:
+            yield from self._unknown_emission(then, now)
+            return
+        if then.types != now.types:
+            old, new = then.emitted, now.emitted
+            how = (
+                f"now{self._for(now)}; then it emitted {old}" if old != new else f"under other ids now{self._for(now)}"
+            )
+            text = f"{self._step(now)} emits {new} {how}{self._due(now)}"
+            yield self._difference(now, Change.EMITS, text, then)
+            return
+        for index, output in then.outputs.items():
+            yield from self._bodies(then, output, now.outputs[index])
+        if now.key[0] in self.compensations and then.ready != now.ready:
+            text = (
+                f"{self._step(now)} undoes {self._undone(now)} for {self._type(now.ready)} now; then it did for "
+                f"{self._type(then.ready)}: another order of undoing"
+            )
+            yield self._difference(now, Change.UNDOING, text, then)
+
+    def _unknown_emission(self, then: ReplayedStep, now: ReplayedStep) -> Iterator[Difference]:
+        """Yield why it is unknown what a step emits now that ran then."""
+        if any(each.problem for each in then.outputs.values()):
+            return  # That it cannot be read is reported already.
+        lost = sorted({short(each.type) for each in then.outputs.values() if each.event is None})
+        did = f"{self._step(then)} emitted {then.emitted} then{self._for(then)}"
+        why = f"{self.service} does not name {', '.join(lost)} any more" if lost else f"now {self._unknown(now)}"
+        yield self._difference(now, Change.EMITS, f"{did}; {why}", then)
+
+    def _unknown(self, step: ReplayedStep) -> str:
+        handler = self.unknown[step.key]
+        which = "it" if handler == step.key[0] else f"{self.service}.{handler}"
+        return f"what {which} emits is not known, for it is not called: {self.uncalled[handler]}"
+
+    def _bodies(self, then: ReplayedStep, old: StepOutput, new: StepOutput) -> Iterator[Difference]:
+        if old.event is None or new.event is None:
+            return
+        fields = field_changes(old.event, new.event, masked=old.masked)
+        if fields:
+            text = f"{self._step(then)} emits {short(old.type)} with another body now{self._for(then)}"
+            found = self._difference(then, Change.BODY, text, None)
+            yield replace(found, event_id=old.event_id, fields=tuple(fields))
+
+    def _renamed(self) -> Iterator[Difference]:
+        """Yield the handlers that do what a handler did that is gone: for the same event, with the same types."""
+        reported: set[tuple[str, str]] = set()
+        known = {name for name, _, _ in self.then}
+        for key, then in self.then.items():
+            name, branch, trigger = key
+            if name in self.handlers or not then.ran:
+                continue
+            for other, now in self.now.items():
+                same = other[1:] == (branch, trigger) and now.ready == then.ready and then.emitted == now.emitted
+                if same and other[0] not in known and (name, other[0]) not in reported and now.ran:
+                    reported.add((name, other[0]))
+                    text = (
+                        f"{self.service}.{name} is called {other[0]} now: it emits {now.emitted} under other ids, and "
+                        "where both versions run, a step may run twice"
+                    )
+                    found = self._difference(now, Change.RENAMED, text, then)
+                    yield replace(found, fix=f'name="{name}" keeps its identity')
+
+    def _reordered(self) -> Iterator[Difference]:
+        """Yield compensations that run in another order."""
+        done = [
+            (then, now)
+            for key, now in self.now.items()
+            # One that was tried again was done when its turn came, whatever went before.
+            if key[0] in self.compensations and now.outputs and not now.failures
+            if (then := self.then.get(key)) is not None and then.outputs and not then.failures
+        ]
+        for (first_then, first), (second_then, second) in pairwise(done):
+            if second_then.at_us < first_then.at_us:
+                text = (
+                    f"{self._step(first)} undoes {self._undone(first)} before {self._step(second)} undoes "
+                    f"{self._undone(second)} now; then it did after it: another order of undoing"
+                )
+                yield self._difference(first, Change.UNDOING, text, second)
+
+    def _difference(self, step: ReplayedStep, change: Change, text: str, other: ReplayedStep | None) -> Difference:
+        about = dict.fromkeys([step.ready, *([other.ready] if other is not None else [])])
+        return Difference(
+            saga_id=self.saga.saga_id,
+            saga_type=self.saga.saga_type,
+            business_key=self.saga.business_key,
+            service=self.service,
+            handler=step.key[0],
+            branch=step.key[1],
+            change=change,
+            text=text,
+            about=tuple(each for each in about if each),
+        )
+
+    def _step(self, step: ReplayedStep) -> str:
+        name, branch, _ = step.key
+        return f"{self.service}.{name}" + (f" in branch {branch}" if branch else "")
+
+    def _type(self, event_id: str) -> str:
+        """Return what people call an event's type, as far as it is known."""
+        return short(self.types.get(event_id, "")) or "an event that is not recorded"
+
+    def _for(self, step: ReplayedStep) -> str:
+        return f" for {self._type(step.ready)}" if step.ready else ""
+
+    def _undone(self, step: ReplayedStep) -> str:
+        undone = next((each.compensates_id for each in step.outputs.values()), "")
+        # With None, the id is that of a step that left no event.
+        return short(self.types.get(undone, "")) or "what may have been done"
+
+    def _due(self, step: ReplayedStep) -> str:
+        due = self.due.get(step.key)
+        return f", for it is not due before {due}" if due else ""
 
 
 def _before(then: ReplayedStep | None) -> str:
     return "then it did not run" if then is None else f"then it was {then.status}: {then.why}"
-
-
-def _parked(both: ServiceComparison, then: ReplayedStep | None, now: ReplayedStep) -> Difference:
-    """Return that a step is parked which did not run, or was skipped."""
-    text = f"{_step(both, now)} is parked now{_for(both, now)}: {now.why}; {_before(then)}"
-    return _difference(both, now, Change.PARKED, text, then)
-
-
-def _anew(both: ServiceComparison, then: ReplayedStep | None, now: ReplayedStep) -> Difference:
-    """Return that a step runs which did not run then."""
-    emits = f"; {_unknown(both, now)}" if now.key in both.unknown else f" and emits {_emitted(now)}"
-    text = f"{_step(both, now)} runs now{_for(both, now)}{emits}; {_before(then)}"
-    return _difference(both, now, Change.ANEW, text, then)
-
-
-def _emissions(both: ServiceComparison, then: ReplayedStep, now: ReplayedStep) -> Iterator[Difference]:
-    """Yield how the events differ of a step that ran and runs."""
-    if now.key in both.unknown:
-        yield from _unknown_emission(both, then, now)
-        return
-    if _types(then) != _types(now):
-        old, new = _emitted(then), _emitted(now)
-        how = f"now{_for(both, now)}; then it emitted {old}" if old != new else f"under other ids now{_for(both, now)}"
-        text = f"{_step(both, now)} emits {new} {how}{_due(both, now)}"
-        yield _difference(both, now, Change.EMITS, text, then)
-        return
-    for index, output in then.outputs.items():
-        yield from _bodies(both, then, output, now.outputs[index])
-    if now.key[0] in both.compensations and then.ready != now.ready:
-        text = (
-            f"{_step(both, now)} undoes {_undone(both, now)} for {_type(both, now.ready)} now; then it did for "
-            f"{_type(both, then.ready)}: another order of undoing"
-        )
-        yield _difference(both, now, Change.UNDOING, text, then)
-
-
-def _unknown_emission(both: ServiceComparison, then: ReplayedStep, now: ReplayedStep) -> Iterator[Difference]:
-    """Yield why it is unknown what a step emits now that ran then."""
-    if any(each.problem for each in then.outputs.values()):
-        return  # That it cannot be read is reported already.
-    lost = sorted({short(each.type) for each in then.outputs.values() if each.event is None})
-    did = f"{_step(both, then)} emitted {_emitted(then)} then{_for(both, then)}"
-    why = f"{both.service} does not name {', '.join(lost)} any more" if lost else f"now {_unknown(both, now)}"
-    yield _difference(both, now, Change.EMITS, f"{did}; {why}", then)
-
-
-def _unknown(both: ServiceComparison, step: ReplayedStep) -> str:
-    handler = both.unknown[step.key]
-    which = "it" if handler == step.key[0] else f"{both.service}.{handler}"
-    return f"what {which} emits is not known, for it is not called: {both.uncalled[handler]}"
-
-
-def _bodies(both: ServiceComparison, then: ReplayedStep, old: StepOutput, new: StepOutput) -> Iterator[Difference]:
-    if old.event is None or new.event is None:
-        return
-    fields = field_changes(old.event, new.event, masked=old.masked)
-    if fields:
-        text = f"{_step(both, then)} emits {short(old.type)} with another body now{_for(both, then)}"
-        found = _difference(both, then, Change.BODY, text, None)
-        yield replace(found, event_id=old.event_id, fields=tuple(fields))
-
-
-def _renamed(both: ServiceComparison) -> Iterator[Difference]:
-    """Yield the handlers that do what a handler did that is gone: for the same event, with the same types."""
-    reported: set[tuple[str, str]] = set()
-    known = {name for name, _, _ in both.then}
-    for key, then in both.then.items():
-        name, branch, trigger = key
-        if name in both.handlers or then.status is not ReplayStatus.RAN:
-            continue
-        for other, now in both.now.items():
-            same = other[1:] == (branch, trigger) and now.ready == then.ready and _emitted(then) == _emitted(now)
-            if same and other[0] not in known and (name, other[0]) not in reported and now.status is ReplayStatus.RAN:
-                reported.add((name, other[0]))
-                text = (
-                    f"{both.service}.{name} is called {other[0]} now: it emits {_emitted(now)} under other ids, and "
-                    "where both versions run, a step may run twice"
-                )
-                found = _difference(both, now, Change.RENAMED, text, then)
-                yield replace(found, fix=f'name="{name}" keeps its identity')
-
-
-def _reordered(both: ServiceComparison) -> Iterator[Difference]:
-    """Yield compensations that run in another order."""
-    done = [
-        (then, now)
-        for key, now in both.now.items()
-        # One that was tried again was done when its turn came, whatever went before.
-        if key[0] in both.compensations and now.outputs and not now.failures
-        if (then := both.then.get(key)) is not None and then.outputs and not then.failures
-    ]
-    for (first_then, first), (second_then, second) in pairwise(done):
-        if _at_us(second_then) < _at_us(first_then):
-            text = (
-                f"{_step(both, first)} undoes {_undone(both, first)} before {_step(both, second)} undoes "
-                f"{_undone(both, second)} now; then it did after it: another order of undoing"
-            )
-            yield _difference(both, first, Change.UNDOING, text, second)
-
-
-def _difference(
-    both: ServiceComparison, step: ReplayedStep, change: Change, text: str, other: ReplayedStep | None
-) -> Difference:
-    about = dict.fromkeys([step.ready, *([other.ready] if other is not None else [])])
-    return Difference(
-        saga_id=both.saga.saga_id,
-        saga_type=both.saga.saga_type,
-        business_key=both.saga.business_key,
-        service=both.service,
-        handler=step.key[0],
-        branch=step.key[1],
-        change=change,
-        text=text,
-        about=tuple(each for each in about if each),
-    )
-
-
-def _step(both: ServiceComparison, step: ReplayedStep) -> str:
-    name, branch, _ = step.key
-    return f"{both.service}.{name}" + (f" in branch {branch}" if branch else "")
-
-
-def _type(both: ServiceComparison, event_id: str) -> str:
-    """Return what people call an event's type, as far as it is known."""
-    return short(both.types.get(event_id, "")) or "an event that is not recorded"
-
-
-def _for(both: ServiceComparison, step: ReplayedStep) -> str:
-    return f" for {_type(both, step.ready)}" if step.ready else ""
-
-
-def _undone(both: ServiceComparison, step: ReplayedStep) -> str:
-    undone = next((each.compensates_id for each in step.outputs.values()), "")
-    # With None, the id is that of a step that left no event.
-    return short(both.types.get(undone, "")) or "what may have been done"
-
-
-def _due(both: ServiceComparison, step: ReplayedStep) -> str:
-    due = both.due.get(step.key)
-    return f", for it is not due before {due}" if due else ""
-
-
-def _types(step: ReplayedStep) -> dict[int, str]:
-    return {index: each.type for index, each in sorted(step.outputs.items())}
-
-
-def _emitted(step: ReplayedStep) -> str:
-    return ", ".join(short(each) for each in _types(step).values()) or "nothing"
-
-
-def _at_us(step: ReplayedStep) -> int:
-    return min(each.at_us for each in step.outputs.values())
 
 
 def field_changes(then: Event, now: Event, *, masked: bool) -> list[FieldChange]:

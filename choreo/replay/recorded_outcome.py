@@ -14,7 +14,7 @@ from choreo.errors import HandlerFailed
 from choreo.event import Event
 from choreo.handler import Handler, Role
 from choreo.memory import Memory
-from choreo.replay.replayed_step import ReplayedStep, ReplayStatus, StepKey, StepOutput, Steps
+from choreo.replay.replayed_step import ReplayedStep, StepKey, StepOutput, Steps
 from choreo.runtime.invoke import AttemptFailed
 from choreo.scope import fork
 from choreo.service import Declaration, Later
@@ -96,7 +96,7 @@ class RecordedOutcome:
         step = self._steps.get(key) or self._renamed(key)
         otherwise = bool(call.stands_for)
         failures = [each for each in step.failures if each.otherwise is otherwise] if step is not None else []
-        ran = step is not None and step.status is ReplayStatus.RAN and step.given_up is otherwise
+        ran = step is not None and step.ran and step.given_up is otherwise
         attempt = self._failed.get(key, 0)
         if failures and (attempt < len(failures) or not ran):
             self._failed[key] = attempt + 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from choreo.event import Envelope, Event, emitted_id
+from choreo.event import Envelope, Event, emitted_id, short
 from choreo.replay.recorded_saga import RecordedEvent
 from choreo.schema.forms import EPOCH, MICROSECOND
 from choreo.scope import emitter, fork
@@ -94,6 +94,26 @@ class ReplayedStep:
     failures: list[FailedAttempt] = field(default_factory=list)
     given_up: bool = False
     outputs: dict[int, StepOutput] = field(default_factory=dict)
+
+    @property
+    def ran(self) -> bool:
+        """Whether it ran."""
+        return self.status is ReplayStatus.RAN
+
+    @property
+    def types(self) -> dict[int, str]:
+        """The types of its events, by index."""
+        return {index: each.type for index, each in sorted(self.outputs.items())}
+
+    @property
+    def emitted(self) -> str:
+        """The types of its events, for people."""
+        return ", ".join(short(each) for each in self.types.values()) or "nothing"
+
+    @property
+    def at_us(self) -> int:
+        """When it emitted, in microseconds since 1970; it did emit."""
+        return min(each.at_us for each in self.outputs.values())
 
 
 Steps = Mapping[StepKey, ReplayedStep]

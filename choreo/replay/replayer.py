@@ -17,7 +17,7 @@ from choreo.errors import SchemaError, UndecodableRecord
 from choreo.event import Envelope, short
 from choreo.handler import Kind
 from choreo.replay.arrival_order import ArrivalOrder, order_of
-from choreo.replay.difference import Change, Difference, ServiceComparison, differences
+from choreo.replay.difference import Change, Difference, ServiceComparison
 from choreo.replay.recorded_outcome import not_called
 from choreo.replay.recorded_saga import EVENTS_MAX, RecordedSaga, Recording, emitted_by
 from choreo.replay.replayed_step import ServiceRecords, StepOutput, steps_of
@@ -193,7 +193,7 @@ class _ServiceReplay:
     async def _differences_in(self, order: ArrivalOrder) -> list[Difference]:
         result = await self._code.process(self._saga, order, self._inputs, self._then)
         new = {each.event_id: each for each in result.outputs}
-        both = ServiceComparison(
+        comparison = ServiceComparison(
             saga=self._saga,
             service=self._service,
             then=self._then,
@@ -205,7 +205,7 @@ class _ServiceReplay:
             uncalled=self._code.uncalled,
             due=result.due,
         )
-        return differences(both)
+        return comparison.differences()
 
     def _records(self, outputs: list[StepOutput], notes: list[Noted]) -> ServiceRecords:
         return ServiceRecords(

@@ -125,8 +125,8 @@ def test_it_reads_a_trackers_store(choreo: Choreo, scene: Scenario, trip: str, t
     assert result.exit_code == 0, result.output
     assert result.stderr.splitlines() == [
         (
-            "flights.book was not called, for TripRequested has sensitive fields, which are not recorded: what it did then is "
-            "taken for what it does."
+            "flights.book was not called, for TripRequested has sensitive fields, which are not recorded: it is assumed to do "
+            "what it did then."
         ),
         "Sagas through flights: 3 the same, 0 different.",
     ]
