@@ -136,20 +136,18 @@ class Engine:
         """
         work = BatchResult()
         chains, ends = self._intake.chains(records, work)
-        ended_ms = now_ms(self._clock.now())
-        for saga, record in ends.items():
-            if not self._only_ended(saga, ended_ms, work):
-                chains[saga] = SagaBatch(*saga, [record])
+        if ends:
+            ended_ms = now_ms(self._clock.now())
+            for saga, record in ends.items():
+                if not self._only_ended(saga, ended_ms, work):
+                    chains[saga] = SagaBatch(*saga, [record])
         self._wake(chains, work)
-        if chains:
-            todo = iter(chains.values())
-            side_by_side = min(len(chains), self._concurrency_max)
-            if side_by_side == 1:
-                await self._run(todo, work)
-            else:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(side_by_side):
-                        group.create_task(self._run(todo, work))
+        todo = iter(chains.values())
+        if len(chains) == 1 or self._concurrency_max == 1:
+            await self._run(todo, work)
+        elif chains:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._run_beside(group, todo, min(len(chains), self._concurrency_max), work))
         self._sweep(work)
         return work
 
@@ -243,36 +241,44 @@ class Engine:
             for saga_id in sorted(sagas)[:WOKEN_MAX]:
                 _chain_of(chains, partition, saga_id).vouched = True
 
+    async def _run_beside(
+        self, group: asyncio.TaskGroup, todo: Iterator[SagaBatch], tasks: int, work: BatchResult
+    ) -> None:
+        """Take sagas, and have the next task begin as soon as a handler awaits: where none does, one task takes all."""
+        if tasks > 1:
+            group.create_task(self._run_beside(group, todo, tasks - 1, work))
+        await self._run(todo, work)
+
     async def _run(self, todo: Iterator[SagaBatch], work: BatchResult) -> None:
-        """Take chains one after another; several of these run side by side while handlers await."""
+        """Take sagas one after another; several of these run side by side while handlers await."""
+        intake, process, partitions, counts = self._intake, self._course.take, self._partitions, work.counts
         for chain in todo:
-            await self._chain(chain, work)
+            items = intake.items(chain, work)
+            if items is None:
+                await intake.look(work)
+                items = intake.items(chain, work, looked=True) or []
+            if items or chain.due:
+                saga_id = chain.saga_id = _saga_id(chain.key)
+                before = partitions[chain.partition].get(saga_id)
+                try:
+                    memory = Memory() if before is None else Memory.decode(before)
+                except UndecodableRecord as error:
+                    for record, _ in items:
+                        intake.dead_letter(record, error, chain.outputs, work)
+                else:
+                    await process(chain, items, memory, work)
+                    self._keep(chain, memory, before, work)
+                    counts["events"] += len(items)
             # Those of one saga stay together, in their order; sagas stand as they are done.
             work.outputs += chain.outputs
 
-    async def _chain(self, chain: SagaBatch, work: BatchResult) -> None:
-        items = self._intake.items(chain, work)
-        if items is None:
-            await self._intake.look(work)
-            items = self._intake.items(chain, work, looked=True) or []
-        if not items and not chain.due:
-            return
-        partition, saga_id = chain.partition, _saga_id(chain.key)
-        chain.saga_id = saga_id
-        before = self._partitions[partition].get(saga_id)
-        try:
-            memory = Memory() if before is None else Memory.decode(before)
-        except UndecodableRecord as error:
-            for record, _ in items:
-                self._intake.dead_letter(record, error, chain.outputs, work)
-            return
-        await self._course.take(chain, items, memory, work)
+    def _keep(self, chain: SagaBatch, memory: Memory, before: bytes | None, work: BatchResult) -> None:
+        """Add a saga's memory to what changed, and when something is due of it."""
         after = memory.encode()
         if after != before and (before is not None or after != _NOTHING):
-            self._remember(partition, saga_id, after, work)
+            self._remember(chain.partition, chain.saga_id, after, work)
         if memory.timers and (chain.woken or memory.due_ms != (0 if before is None else peek(before).due_ms)):
-            work.due.append((partition, saga_id, memory.due_ms))
-        work.counts["events"] += len(items)
+            work.due.append((chain.partition, chain.saga_id, memory.due_ms))
 
     def _only_ended(self, saga: SagaKey, ended_ms: int, work: BatchResult) -> bool:
         """Stamp a memory where the saga's end is all that came: nothing is decoded.
