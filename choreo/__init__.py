@@ -1,7 +1,7 @@
 """Choreography-based sagas: typed functions, domain events, exactly once.
 
-The public names are exported from here and nothing else is; each lives in the module that its import below names.
-They are loaded at first use, so that a program that only declares events loads nothing that runs them.
+The public names are exported from here. They are loaded at first use, so that a program that only declares events loads
+nothing that runs them.
 """
 
 from importlib import import_module
@@ -41,27 +41,8 @@ if TYPE_CHECKING:
     from choreo.service import State as State
     from choreo.settings import Settings as Settings
 
-_ERRORS = (
-    "BrokerUnavailable",
-    "BufferFull",
-    "ChoreoError",
-    "DeclarationError",
-    "Fenced",
-    "HandlerFailed",
-    "HandlerSignatureError",
-    "IncompatibleSchema",
-    "Problem",
-    "RetriesExhausted",
-    "SchemaError",
-    "StepError",
-    "TopicProblem",
-    "TransactionAborted",
-    "TransportError",
-    "UndeclaredEmission",
-    "UndecodableRecord",
-)
-
-_HOMES = dict.fromkeys(_ERRORS, "choreo.errors") | {
+# The public names that are no errors; errors are at home in choreo.errors.
+_HOMES = {
     "Context": "choreo.service",
     "Event": "choreo.event",
     "Failure": "choreo.event",
@@ -117,11 +98,10 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Load a public name from its home at first use."""
-    home = _HOMES.get(name)
-    if home is None:
+    if name not in __all__:
         raise AttributeError(f"module 'choreo' has no attribute {name!r}")
     # Kept here from now on: the next use is a plain attribute.
-    value = globals()[name] = getattr(import_module(home), name)
+    value = globals()[name] = getattr(import_module(_HOMES.get(name, "choreo.errors")), name)
     return value
 
 

@@ -1,22 +1,21 @@
-"""Everything choreo raises.
+"""What choreo raises.
 
-The exception tree and the `Problem` record that declarations are refused with live here; no rule that decides when
-to raise does. Every other module imports this one, and it imports none of them.
+Errors name a condition, and say whether retrying helps:
 
     ChoreoError
-    ├── DeclarationError           a service says something impossible; never retried
+    ├── DeclarationError           services were declared in a way that cannot run; never retried
     │   ├── UndeclaredEmission     a handler returned what its hint does not name
-    │   └── HandlerSignatureError  one handler alone cannot be read
+    │   └── HandlerSignatureError  the type hints of one handler cannot be read
     ├── SchemaError                an event and its Avro schema do not fit; never retried
-    │   ├── IncompatibleSchema     writer and reader cannot be reconciled
+    │   ├── IncompatibleSchema     the reader cannot read what the writer wrote
     │   └── UndecodableRecord      one record cannot be read; it goes to the dead letters
-    ├── TransportError             the brokers; most are worth another try
+    ├── TransportError             the brokers could not do what was asked
     │   ├── BrokerUnavailable      no broker answers, or not in time
     │   ├── TopicProblem           a topic is missing or has the wrong shape; mend it, then start again
     │   ├── BufferFull             a bounded buffer is full; wait and try again
-    │   ├── TransactionAborted     nothing was committed; the same records come again
-    │   └── Fenced                 another process took this one's place; stop
-    └── StepError                  one step of one saga
+    │   ├── TransactionAborted     the batch was rolled back; its records are read again
+    │   └── Fenced                 another process took this one's place; this one must stop
+    └── StepError                  one step of one saga could not be done
         ├── HandlerFailed          a handler raised; retried by its policy
         └── RetriesExhausted       its retries are spent; the step is parked
 """
@@ -27,7 +26,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in a declaration, as a person wants to read it.
+    """One mistake in a declaration, a topic or a setting, and how to mend it.
 
     Args:
         code: Stable code such as `CH012`; docs/errors has a page for each.
@@ -117,11 +116,11 @@ class BufferFull(TransportError):
 
 
 class TransactionAborted(TransportError):
-    """Nothing of this batch was committed, and its records will be read again."""
+    """The batch was rolled back: nothing of it was committed, and its records are read again."""
 
 
 class Fenced(TransportError):
-    """Another process owns this one's identity or partitions. It must stop without publishing."""
+    """Another process has taken this one's identity or partitions. This one must stop, and publish nothing more."""
 
 
 class StepError(ChoreoError):

@@ -1,8 +1,7 @@
-"""Events: the domain facts that services exchange.
+"""Events, the envelopes around them, and their ids.
 
-The event classes, the envelope that carries one through the runtime and the formulas for every id live here; how an
-event becomes bytes does not (`schema` and `codec`). Users subclass `Event` and `Failure`; every module above uses
-the envelope.
+`Event`, `Failure` and `Envelope` are defined here, with the formula for every id; `schema` and `codec` make bytes of
+them. Users subclass `Event` and `Failure`; every module above uses the envelope.
 """
 
 import re
@@ -118,12 +117,12 @@ class Failure(Event):
 
 
 class Envelope(NamedTuple):
-    """One event with all that travels around it.
+    """An event with all that travels around it.
 
     Attributes:
         event: The event itself.
         body: The record's value as it is on the wire, framing included.
-        event_id: Identity; the same id means the same event.
+        event_id: Its identity: the same id means the same event.
         type: Avro full name, as in `ce_type`.
         saga_id: The saga it belongs to, and its Kafka key.
         saga_type: Name of the saga type, "" where the writer did not say.
@@ -132,9 +131,9 @@ class Envelope(NamedTuple):
         occurred_at: When, aware, in UTC.
         causation_id: The event that made the emitting step ready; "" from outside.
         causes: Event ids of all causes, where a join emitted it.
-        compensates_id: The original that this event undoes.
-        branch: The branch it is in, "" at the root.
-        hop: Events from the start.
+        compensates_id: The original that it undoes.
+        branch: The branch that it is in, "" at the root.
+        hop: How many events it is away from the start.
         path: Completed steps that led here, `service.handler`, oldest first.
         traceparent: W3C trace context, "" where there is none.
         tracestate: W3C trace state.
@@ -172,7 +171,7 @@ def saga_id_for(saga_type: str, key: str, generation: int = 1) -> str:
 
 
 def start_event_id(saga_id: str) -> str:
-    """Return the id of the event that starts a saga with a business key, so that starting twice is once."""
+    """Return the id of the event that starts a saga with a business key: starting it twice publishes one id."""
     return str(uuid.uuid5(uuid.UUID(saga_id), "start"))
 
 
@@ -187,7 +186,7 @@ def emitted_id(saga_id: str, step: str, branch: str, trigger: str, index: int | 
         index: Which output, from 0; "effect" for the step's idempotency key.
     """
     text = f"{saga_id}\n{step}\n{branch}\n{trigger}\n{index}\n"
-    # surrogatepass: an id from outside may hold anything, and an id formula must not be what fails on it.
+    # surrogatepass: an id from outside may hold anything, and this formula must not fail on it.
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{_VARIANT[digest[16]]}{digest[17:20]}-{digest[20:]}"
 

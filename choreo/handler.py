@@ -1,7 +1,7 @@
-"""Handlers, as everything above the decorators sees them.
+"""Handlers, resolved.
 
-The resolved record of one handler and of each of its parameters lives here; reading it off a function's type hints
-does not (`service`). `service` makes them, `step` compiles them into tables and the runtime calls their functions.
+The records of one handler and of its parameters are defined here. `service` reads them off type hints, `step` decides
+by them, and the runtime calls their functions.
 """
 
 from collections.abc import Callable

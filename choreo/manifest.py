@@ -1,8 +1,7 @@
-"""What a service announces about itself on `choreo.manifests`.
+"""Manifests: what services announce about themselves on `choreo.manifests`.
 
-The JSON form of a declaration lives here, as Pydantic models whose JSON Schema is in docs/; putting several of them
-together does not (`choreography`). Whoever starts a service announces one; trackers, engines and `choreo describe`
-read them, and need no service's code for it.
+A declaration's JSON form is defined here, as Pydantic models whose JSON Schema is in docs/. A service announces one
+when it starts; `choreography`, trackers, engines and `choreo describe` read them, and need no service's code.
 """
 
 from collections.abc import Iterable
@@ -22,7 +21,7 @@ FORMAT_VERSION = 1
 
 
 class _Record(BaseModel):
-    # A later version may say more; what it says of what is known here stays true.
+    # A later version may add fields; those that are known here keep their meaning.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 

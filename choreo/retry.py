@@ -1,7 +1,6 @@
 """When a handler that failed is tried again.
 
-The policy and its arithmetic live here; waiting, counting and parking do not. `handler` carries one policy a handler
-and the runtime asks it after each failed attempt.
+Each handler has one policy, and the runtime asks it after each failed attempt. Pure: it neither waits nor counts.
 """
 
 import random
@@ -14,7 +13,7 @@ JITTER_SHARE = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often and how patiently a failing handler is tried again.
+    """How often a failing handler is tried again, and after what delays.
 
     Args:
         attempts: Attempts in all, at least 1; after the last the step is parked.
@@ -31,7 +30,7 @@ class Retry:
     never: Sequence[type[Exception]] = ()
 
     def __post_init__(self) -> None:
-        """Refuse policies that make no sense."""
+        """Refuse what cannot be."""
         if self.attempts < 1:
             raise ValueError(f"Retry(attempts={self.attempts}): at least one attempt is made, so pass 1 or more")
         if self.delay_s < 0 or self.delay_s_max < 0:

@@ -1,7 +1,6 @@
 """Saga types, and the states that a saga can be in.
 
-What an owner says about a saga type lives here; whether that makes sense is judged where its service is read
-(`service`). Users write `Saga`; the tracker answers with `SagaState`.
+Nothing is checked here: `service.validation` does. Users write `Saga`; the tracker answers with `SagaState`.
 """
 
 import types
@@ -16,14 +15,14 @@ EventUnion = type[Event] | types.UnionType
 
 
 class SagaState(StrEnum):
-    """Where a saga is.
+    """How a saga stands.
 
     Members:
         STARTED: Only its start has been seen.
-        PENDING: It is under way.
-        COMPENSATING: A failure has been seen, and something is still owed.
-        COMPLETED: Its completing event has been seen, and nothing is owed.
-        FAILED: It was aborted, and all that had to be undone is.
+        PENDING: It goes on.
+        COMPENSATING: A failure has been seen, and something must still be undone.
+        COMPLETED: Its completing event has been seen, and nothing must be undone.
+        FAILED: It was aborted, and all that had to be undone is undone.
     """
 
     STARTED = "started"
@@ -36,7 +35,7 @@ class SagaState(StrEnum):
 def alternatives(union: object) -> tuple[Any, ...]:
     """Return the members of `A | B` in order, (A,) for A alone and () for None.
 
-    Nothing is checked: what is no event is returned like the rest, for whoever reports it.
+    What is no event is returned like the rest, for the caller to report.
     """
     if union is None:
         return ()
@@ -48,9 +47,9 @@ def alternatives(union: object) -> tuple[Any, ...]:
 
 
 class Saga:
-    """A kind of saga: what starts it, what ends it and what it is known by in the business.
+    """A saga type: what starts a saga, what ends it, and what the business knows it by.
 
-    It is owned by the one service whose handlers emit its `completes` and `fails` events.
+    One service owns it: the one whose handlers emit its `completes` and `fails` events.
 
     Args:
         name: Stable name, such as `order-fulfilment`; it stands in saga ids.

@@ -1,7 +1,7 @@
-"""Services: what people declare, and what that comes to once it is read.
+"""Services: what people declare, read and checked.
 
-The decorators, what handlers meet besides events, and the resolved declaration live in this package; running a
-service does not. Users import from `choreo`; the runtime, the publisher and the manifest work from `declarations`.
+`decorators` collect what people write, `resolution` makes declarations of it, and refuses mistakes. Users import from
+`choreo`; everything that runs, publishes or describes services begins with `declarations`.
 """
 
 from choreo.service.context import Context, Later, State

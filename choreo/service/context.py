@@ -1,7 +1,6 @@
-"""What handlers meet besides events.
+"""What handlers may ask for and return besides events: `Context`, `State` and `Later`.
 
-The `Context` they may ask for, the `State` they may keep and the `Later` they may return live here; who fills,
-stores or acts on them does not. Users name them in handlers; the runtime makes and reads them.
+Users name them in type hints; the runtime makes and reads them.
 """
 
 import logging
@@ -19,7 +18,7 @@ E_co = TypeVar("E_co", bound=Event, covariant=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Where and why a handler is called. A handler gets one by naming it as a parameter's type.
+    """Where and why a handler is called. A handler that has a parameter of this type gets one.
 
     Attributes:
         saga_id: The saga.
@@ -27,12 +26,12 @@ class Context:
         business_key: What the business knows it by; "" where it has no key.
         step: `service.handler`.
         causes: The events that this call answers, with all that travels around them.
-        hop: Events from the start to the cause.
+        hop: How many events the cause is away from the start.
         branch: The branch that the step runs in; "" at the root.
         completed_steps: The causal path that led here, `service.handler`, oldest first, at most 32.
         idempotency_key: The same on every retry, re-run and redrive of this step: hand it to whatever must act once.
-        undoes_key: In a compensation, the idempotency key of the step undone: make it unusable at the provider, for its
-            effect may come even after its undoing.
+        undoes_key: In a compensation, the idempotency key of the step undone. Make it unusable at the provider: that
+            step's effect may come even after the compensation.
         attempt: Counted from 1.
         now: The time, aware, in UTC; use it instead of the system's, so that tests can move it.
         log: A logger that names the saga and the step in every record.
@@ -54,10 +53,10 @@ class Context:
 
 
 class State(BaseModel):
-    """What one service remembers of one saga beside its events; subclass it, with a default for every field.
+    """What a service notes down about one saga; subclass it, with a default for every field.
 
-    Its handlers share it, may change it in place, and it commits with what they emit. A field that a later version no
-    longer has is passed over when an old state is read.
+    The service's handlers share it and may change it in place; it commits with what they emit. Fields that a later
+    version no longer has are dropped when an old state is read.
     """
 
     model_config = ConfigDict(extra="ignore", validate_assignment=True)
@@ -71,7 +70,7 @@ class Later(Generic[E_co]):
         event: What to emit.
         after: How long after this step's commit; this or `at`.
         at: When, aware; this or `after`.
-        unless: Events that call it off where one of them comes first.
+        unless: Events that call it off if one of them comes first.
 
     Raises:
         ValueError: If not exactly one of `after` and `at` is given, `after` is negative or `at` is naive.
@@ -83,9 +82,9 @@ class Later(Generic[E_co]):
     unless: EventUnion | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what names no time."""
+        """Refuse what gives no time, or two."""
         if (self.after is None) == (self.at is None):
-            raise ValueError("Later(...): say either after=timedelta(...) or at=datetime(...)")
+            raise ValueError("Later(...): give either after=timedelta(...) or at=datetime(...)")
         if self.after is not None and self.after < timedelta():
             raise ValueError(f"Later(after={self.after}): a time to wait is not negative")
         if self.at is not None and self.at.tzinfo is None:

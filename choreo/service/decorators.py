@@ -1,7 +1,7 @@
-"""The decorators.
+"""The decorators of a `Service`.
 
-What people write about a service is collected here as it is written; nothing is read from it, judged or refused.
-Users call it when their modules are imported; `declaration` reads it at first use.
+They collect what people write, and check nothing: that happens at first use, in `resolution`. Users call them when
+their modules are imported.
 """
 
 import inspect
@@ -24,7 +24,7 @@ Per = Literal["service", "step"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenHandler:
-    """One decorated function, unread."""
+    """One decorated function, as it was written."""
 
     function: Function
     kind: Kind
@@ -44,7 +44,7 @@ class WrittenHandler:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenProvider:
-    """One decorated provider, unread."""
+    """One decorated provider, as it was written."""
 
     function: Function
     per: str
@@ -54,7 +54,7 @@ class WrittenProvider:
 
 @dataclass(slots=True)
 class Written:
-    """All that was said about one service, unread and in order."""
+    """All that was declared of one service, in order."""
 
     place: str
     handlers: list[WrittenHandler] = field(default_factory=list)
@@ -64,10 +64,10 @@ class Written:
 
 
 class Service:
-    """A named list of handlers: one consumer group, sharing nothing with other services but the events.
+    """A named list of handlers: one consumer group, which shares nothing but events with other services.
 
-    Decorators return the function unchanged, so that it stays callable in a plain unit test. None of them complains:
-    every mistake is told at first use, all at once, as `DeclarationError.problems`.
+    Decorators return the function unchanged, so that a plain unit test can call it. They refuse nothing: at first use
+    every mistake is raised at once, as `DeclarationError.problems`.
 
     Args:
         name: Lower-case letters, digits, dots and hyphens; it names the consumer group and two topics.
@@ -93,7 +93,7 @@ class Service:
 
         Args:
             events: Event types.
-            by: Who decides about them, for people: "a manager".
+            by: Who decides about them, as people read it: "a manager".
         """
         place = _place(_caller())
         self.written.publishes += [(event, by, place) for event in events]
@@ -156,11 +156,11 @@ class Service:
         """Declare a forward step: once per event for one event parameter, a join for several.
 
         Args:
-            function: What to do; events in by its parameters, events out by its return hint.
-            retry: What happens when it raises; five attempts, then it is parked.
+            function: What to do; its parameters take events, its return hint names those it emits.
+            retry: What happens when it raises; five attempts, then the step is parked.
             timeout_s: Longest attempt, in seconds.
-            thread: It blocks: call it off the event loop.
-            unless: Do not run it where one of these events came first.
+            thread: It blocks: call it in a thread, off the event loop.
+            unless: Do not run it if one of these events came first.
             name: Its identity; the function's name unless given. Keep it when the function is renamed.
         """
         frame = _caller()
@@ -194,15 +194,15 @@ class Service:
     ) -> Any:  # The overloads say what.
         """Declare what undoes one of this service's events.
 
-        The first event parameter says why (a union of failures or of other compensations' events), the second what to
-        undo, with `| None` where an effect whose outcome is unknown must be undone too; further ones give the causes of
+        The first event parameter is the cause: failures, or events of other compensations. The second is the original
+        that is undone; with `| None` it also runs where that step's outcome is unknown. Further ones are the causes of
         the step undone.
 
         Args:
             function: What to do.
-            retry: What happens when it raises; the saga is stuck when retries are spent.
+            retry: What happens when it raises; when its retries are spent, the saga is stuck.
             timeout_s: Longest attempt, in seconds.
-            thread: It blocks: call it off the event loop.
+            thread: It blocks: call it in a thread, off the event loop.
             name: Its identity; the function's name unless given.
         """
         frame = _caller()
@@ -212,10 +212,10 @@ class Service:
     def otherwise(
         self, handler: Function | str, /, *, retry: Retry | None = None, name: str | None = None
     ) -> Callable[[F], F]:
-        """Declare what a step comes to when its retries are spent and its outcome is unknown.
+        """Declare what a step emits when its retries are spent and its outcome is unknown.
 
         Args:
-            handler: The handler that it stands for, or its name.
+            handler: The handler that it stands in for, or its name.
             retry: What happens when this one raises.
             name: Its identity; the function's name unless given.
         """
@@ -232,12 +232,12 @@ class Service:
         retry: Retry | None = None,
         name: str | None = None,
     ) -> Callable[[F], F]:
-        """Declare what happens where none of these events came in time after the handler's own event.
+        """Declare what happens when none of these events has come in time.
 
         Args:
             awaits: Events, one of which is awaited.
-            within: Time from the trigger's `ce_time`, or a function of the trigger that returns it.
-            after_abort: It outlives a failure.
+            within: Time from the `ce_time` of the handler's own event, or a function of that event that returns it.
+            after_abort: It fires even after the saga has failed.
             retry: What happens when it raises.
             name: Its identity; the function's name unless given.
         """
@@ -297,7 +297,7 @@ def _short(file: str) -> str:
 def _visible(function: object, frame: FrameType) -> Mapping[str, object]:
     """Return the names around a decorator, where annotations are strings that may need them.
 
-    Events that are defined in a test function are neither globals nor, for a string, closed over.
+    An event class that is defined in a test function is not global, and a string does not close over it.
     """
     if frame.f_locals is frame.f_globals:
         return {}
