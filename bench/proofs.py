@@ -12,9 +12,9 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 from bench.report import Figure, table, write
-from choreo.lints import lints
+from choreo.checks import check_manifests
 from choreo.verify import Bounds, verify
-from tests.lints.large import large
+from tests.checks.large import large
 from tests.testing.world import ALL as SERVICES
 from tests.testing.world import simulated
 
@@ -61,7 +61,7 @@ def checking() -> list[Figure]:
         manifests = large(100, chain)
         handlers = sum(len(each.handlers) for each in manifests)
         began = time.perf_counter()
-        problems = lints(manifests)
+        problems = check_manifests(manifests)
         took = time.perf_counter() - began
         said = f"{took:.2f} s; {handlers:,} handlers, {len(problems)} problems"
         found.append(Figure(f"`check` on 100 services, {told}", said, "< 2 s", met=took < 2 and not problems))

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from choreo.checks import check as check
     from choreo.errors import BrokerUnavailable as BrokerUnavailable
     from choreo.errors import BufferFull as BufferFull
     from choreo.errors import ChoreoError as ChoreoError
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from choreo.event import Sensitive as Sensitive
     from choreo.launch.running import run as run
     from choreo.launch.running import running as running
-    from choreo.lints import check as check
     from choreo.publisher import Publisher as Publisher
     from choreo.retry import Retry as Retry
     from choreo.saga import Saga as Saga
@@ -55,7 +55,7 @@ _HOMES = {
     "Service": "choreo.service",
     "Settings": "choreo.settings",
     "State": "choreo.service",
-    "check": "choreo.lints",
+    "check": "choreo.checks",
     "run": "choreo.launch",
     "running": "choreo.launch",
 }

@@ -12,8 +12,8 @@ import pytest
 
 from choreo.asyncapi import AVRO, asyncapi
 from choreo.choreography import Choreography
+from tests.checks.graphs import GRAPHS, graph
 from tests.diagram.scenes import everything, hostile, invented
-from tests.lints.graphs import GRAPHS, graph
 
 SCHEMA = Path(__file__).parent / "data" / "asyncapi" / "3.0.0.json"
 DOCUMENTS = {**{name: graph(name) for name in GRAPHS}, "everything": everything(), "invented": invented(3)}

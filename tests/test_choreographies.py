@@ -9,8 +9,8 @@ from itertools import cycle, islice
 import pytest
 
 from choreo import SagaState, Service, Settings, check
-from choreo.lints import CODES as LINT_CODES
-from choreo.lints import lints
+from choreo.checks import CODES as LINT_CODES
+from choreo.checks import check_manifests
 from choreo.service import CODES as SERVICE_CODES
 from choreo.service import Declaration, declarations
 from choreo.testing import Scenario
@@ -283,7 +283,7 @@ def test_a_guarantee_whose_retries_are_spent_waits_for_a_person_for_two_days():
 def told(mutant: Mutant) -> set[str]:
     """Return the codes of what `check` says of a mutant and not of what it was made of."""
     made = mutant.made()
-    found = lints(made) if isinstance(made, list) else check(*made)
+    found = check_manifests(made) if isinstance(made, list) else check(*made)
     return {problem.code for problem in set(found) - set(check(*ORIGINALS[mutant.of]))}
 
 

@@ -121,7 +121,7 @@ def test_every_error_page_has_a_code() -> None:
 
 
 def test_error_pages_carry_the_titles_of_the_code_table() -> None:
-    codes: dict[str, str] = dict(importlib.import_module("choreo.lints").CODES)
+    codes: dict[str, str] = dict(importlib.import_module("choreo.checks").CODES)
     wrong = [
         code
         for code, title in codes.items()

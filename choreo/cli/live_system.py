@@ -1,7 +1,7 @@
 """The system that runs: what its services announced, and what a deploy would do to it.
 
 Reading the manifests off the brokers, and the options of `choreo check --against`, live here; what is then wrong is
-decided by `deploy` and `lints`. Brokers say what runs, and a tracker's store which sagas are live.
+decided by `deploy` and `checks`. Brokers say what runs, and a tracker's store which sagas are live.
 """
 
 import time
@@ -59,8 +59,8 @@ class LiveSystem:
             CommandFailed: If the store is not there, or is of another system.
             BrokerUnavailable: If no broker answers.
         """
+        from choreo.checks import WARNINGS, check_manifests
         from choreo.deploy import CODES, stranding
-        from choreo.lints import WARNINGS, lints
         from choreo.manifest import Manifest
         from choreo.service import declarations, mistakes
 
@@ -77,7 +77,7 @@ class LiveSystem:
         if stranded and tracker is None:
             note("No tracker's store is named, so which live sagas need what is gone is not known: say --store URL.")
         warnings = WARNINGS if tracker is not None else WARNINGS | CODES
-        return sorted([*stranded, *lints([*others, *new])], key=lambda each: each.code in warnings), warnings
+        return sorted([*stranded, *check_manifests([*others, *new])], key=lambda each: each.code in warnings), warnings
 
     def _tracker(self, running: "Sequence[Manifest]") -> "Tracker | None":
         """Open the tracker's store, if one is named: one that happens to lie here may be of another system.

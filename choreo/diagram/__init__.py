@@ -1,7 +1,7 @@
 """Pictures of a choreography.
 
 Mermaid, DOT, SVG and text are each drawn from the same `Picture` of the graph; deciding what is wrong in it is not done
-here (`lints`). Every form is a pure function of a choreography, the same for the same handlers in whatever order they
+here (`checks`). Every form is a pure function of a choreography, the same for the same handlers in whatever order they
 were named. The command line calls what is named here.
 """
 

@@ -9,7 +9,7 @@ from choreo.event import Event, Failure
 from choreo.manifest import EmissionManifest, EventManifest, HandlerManifest, Manifest, SagaManifest
 from choreo.saga import Saga
 from choreo.service import Later, Service, declarations
-from tests.lints.graphs import GRAPHS, graph
+from tests.checks.graphs import GRAPHS, graph
 
 
 class Placed(Event, topic="shop"): ...

@@ -11,7 +11,7 @@ from choreo.schema import avro_schema
 from choreo.service import declarations
 from choreo.testing.sample import sample
 from services.events import OrderPlaced
-from tests.lints.graphs import GRAPHS
+from tests.checks.graphs import GRAPHS
 
 KINDS = sorted(
     {kind for targets in GRAPHS.values() for each in declarations(*load(targets)) for kind in each.event_types},

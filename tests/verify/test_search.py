@@ -8,7 +8,7 @@ from choreo.verify.judge import Judge
 from choreo.verify.model_state import Bounds, ModelState
 from choreo.verify.saga_model import SagaModel
 from choreo.verify.search import search
-from tests.lints.graphs import ORDER
+from tests.checks.graphs import ORDER
 from tests.verify.trips import trip
 
 CASES = {

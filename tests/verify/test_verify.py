@@ -6,7 +6,7 @@ from choreo.cli.target import load
 from choreo.errors import DeclarationError
 from choreo.service import Service
 from choreo.verify import Bounds, verify
-from tests.lints.graphs import ORDER
+from tests.checks.graphs import ORDER
 from tests.planted import planted
 from tests.verify.trips import TripAsked, trip
 

@@ -1,7 +1,7 @@
 """`choreo check`: what is wrong with services, each and together.
 
 Arguments and the forms of the report live here, one for people and those that machines read; finding what is wrong
-does not (`lints`). It needs no broker, unless it is to look at a system that runs (`against`), and belongs in a build.
+does not (`checks`). It needs no broker, unless it is to look at a system that runs (`against`), and belongs in a build.
 """
 
 import re
@@ -40,7 +40,7 @@ def check(targets: tuple[str, ...], form: str, strict: bool, against: LiveSystem
     Name all services that work together: what one emits is looked for in the others. A TARGET may also be a file of
     manifests, as `choreo describe --json` prints them: a name that ends in .json, or - for standard input.
     """
-    from choreo.lints import WARNINGS, check
+    from choreo.checks import WARNINGS, check
 
     services, beside = load_with_manifests(targets)
     if against is None:
@@ -85,7 +85,7 @@ def _github(problems: Sequence[Problem], warnings: frozenset[str]) -> None:
 
 def _sarif(problems: Sequence[Problem], warnings: frozenset[str]) -> None:
     """Print SARIF 2.1.0 (OASIS): one run, a rule for each code that was met."""
-    from choreo.lints import CODES
+    from choreo.checks import CODES
 
     rules = [
         {"id": code, "shortDescription": {"text": CODES[code]}}

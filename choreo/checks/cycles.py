@@ -1,0 +1,85 @@
+"""Which steps of one saga type lead back to themselves, and whether something ends each cycle.
+
+A join is in no cycle: it runs once in a branch, however often what it waits for comes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from choreo.checks.components import components
+from choreo.checks.saga_flow import SagaFlow
+from choreo.choreography import Step
+from choreo.errors import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Cycles:
+    """The cycles of one saga type.
+
+    Args:
+        flow: The saga type.
+    """
+
+    flow: SagaFlow
+
+    @cached_property
+    def all(self) -> tuple[tuple[Step, ...], ...]:
+        """Return the steps of each cycle, in the order they are reached."""
+        onward = {step.name: tuple(self._onward(step)) for step in self.flow.steps}
+        steps = {step.name: step for step in self.flow.steps}
+        cycles = [frozenset(names) for names in components(onward)]
+        return tuple(
+            tuple(step for name, step in steps.items() if name in names)
+            for names in cycles
+            if len(names) > 1 or any(name in onward[name] for name in names)
+        )
+
+    def of(self, step: Step) -> frozenset[str]:
+        """Return the steps of the cycle that a step is in; none if it is in no cycle."""
+        return self._of.get(step.name, frozenset())
+
+    @cached_property
+    def _of(self) -> Mapping[str, frozenset[str]]:
+        return {
+            step.name: names
+            for cycle in self.all
+            for names in [frozenset(each.name for each in cycle)]
+            for step in cycle
+        }
+
+    def _onward(self, step: Step) -> Iterator[str]:
+        """Yield whom a step's events make run once more."""
+        if step.handler.kind == "compensation":
+            return
+        for name in step.handler.emits:
+            for other in self.flow.graph.triggered_by(name):
+                if len(self.flow.waits_for(other)) == 1 and not other.handler.fan_in:
+                    yield other.name
+
+
+def check_cycles(cycles: Cycles) -> Iterator[Problem]:
+    """Yield cycles that go on until `hops_max`: each round's events are new ones, so that each handler runs again."""
+    for cycle in cycles.all:
+        if not _bounded(cycles.flow, cycle):
+            names = " → ".join(step.name for step in (*cycle, cycle[0]))
+            message = f"{names} is a circle that nothing bounds: it may go round until hops_max parks it"
+            fix = (
+                "Have a join in it, which runs once; or let it take its time with Later, and a deadline end it in a "
+                "failure; or say unless=… on one of them."
+            )
+            yield Problem("CH113", message, cycle[0].handler.place, fix)
+
+
+def _bounded(flow: SagaFlow, cycle: Sequence[Step]) -> bool:
+    """Return whether an event stops a cycle: one that unless names, or a failure that a deadline brings in time."""
+    if any(step.handler.unless for step in cycle):
+        return True
+    own = {step.name for step in cycle}
+    deadlines = [step for step in flow.steps if step.handler.kind == "deadline" and step.name not in own]
+    failing = any(not flow.failures.isdisjoint(step.handler.emits) for step in deadlines)
+    return failing and any(_takes_time(step) for step in cycle)
+
+
+def _takes_time(step: Step) -> bool:
+    return step.handler.kind == "deadline" or any(each.later for outcome in step.handler.outcomes for each in outcome)

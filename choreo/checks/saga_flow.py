@@ -1,0 +1,203 @@
+"""What may follow what, in one saga type.
+
+Which steps a saga of this type can take and what must have come before an event live here, told by manifests alone.
+What excludes an event does not (`exclusion`), nor what it leads to (`consequences`) or in which branches it stands
+(`branch_paths`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from operator import and_, or_
+
+from choreo.checks.bitsets import BitSets
+from choreo.checks.components import components
+from choreo.checks.service_graph import NONE, Events, ServiceGraph
+from choreo.choreography import Step
+
+
+@dataclass(frozen=True, eq=False)
+class SagaFlow:
+    """One saga type's way through all services.
+
+    Args:
+        graph: All services together.
+        saga_type: The saga type; it is one of the choreography's.
+        granted: Events that nobody here brings, and that are taken to come all the same.
+    """
+
+    graph: ServiceGraph
+    saga_type: str
+    granted: Events = NONE
+
+    @property
+    def start(self) -> str:
+        """Return the event that starts it."""
+        return self.graph.choreography.sagas[self.saga_type].saga.starts
+
+    @property
+    def owner(self) -> str:
+        """Return the service that owns it."""
+        return self.graph.choreography.sagas[self.saga_type].owner
+
+    @property
+    def place(self) -> str:
+        """Return where its owner is."""
+        return self.graph.choreography.place(self.owner)
+
+    @property
+    def completes(self) -> Events:
+        """Return the events that complete it."""
+        return frozenset(self.graph.choreography.sagas[self.saga_type].saga.completes)
+
+    @property
+    def fails(self) -> Events:
+        """Return the events that end it as failed."""
+        return frozenset(self.graph.choreography.sagas[self.saga_type].saga.fails)
+
+    @cached_property
+    def outside(self) -> Events:
+        """Return what comes from outside: published into running sagas, or by a service that is not here."""
+        return self.graph.outside(self.saga_type) | self.granted
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """Return every step that a saga of this type may take, the nearest to its start first."""
+        return tuple(self.reached().values())
+
+    def reached(self, without: Events = NONE, apart: Events = NONE) -> dict[str, Step]:
+        """Return the steps that may be taken where some events never come, or never in the branch asked about."""
+        return self.graph.reached({self.start, *self.outside}, without, apart)
+
+    @cached_property
+    def events(self) -> Events:
+        """Return every event that it may have."""
+        return frozenset({self.start, *self.outside}).union(*(step.handler.emits for step in self.steps))
+
+    @cached_property
+    def failures(self) -> Events:
+        """Return the failures among its events, without the one that ends it."""
+        return self.graph.failing(self.events) - self.fails
+
+    @cached_property
+    def first_failures(self) -> Events:
+        """Return the failures that may come before any other; the rest only follow one of these."""
+        return self.failures & self.outside.union(*(step.handler.emits for step in self._unfailing))
+
+    @property
+    def completable(self) -> bool:
+        """Return whether a saga may complete: after a failure its owner lets it complete no more."""
+        steps = (step for step in self._unfailing if step.handler.kind != "compensation")
+        return any(name in self.completes for step in steps for name in step.handler.emits)
+
+    @cached_property
+    def _unfailing(self) -> Sequence[Step]:
+        return list(self.reached(without=self.failures).values())
+
+    @cached_property
+    def marks(self) -> BitSets:
+        """Return the numbering of its events, by which `before` is told."""
+        return BitSets(sorted(self.events))
+
+    @cached_property
+    def before(self) -> Mapping[str, int]:
+        """Return for each event, as a mark, what has come before it whichever way the saga has gone."""
+        start = self.marks.of([self.start])
+        found = dict.fromkeys(self.events, self.marks.all) | dict.fromkeys(self.outside, start) | {self.start: 0}
+        # In the order they are reached, so that a graph without cycles takes two rounds.
+        emitted = dict.fromkeys(name for step in self.steps for name in step.handler.emits)
+        changed = True
+        while changed:
+            changed = False
+            for name in emitted:
+                if name == self.start or name in self.outside:
+                    continue
+                past = reduce(and_, (self._needed(step, found) for step in self.producers(name)))
+                changed = changed or past != found[name]
+                found[name] = past
+        return found
+
+    def past(self, *events: str) -> Events:
+        """Return what has come for certain once these have come, themselves included."""
+        return self.marks.names(reduce(or_, (self.through[each] for each in events), 0))
+
+    @cached_property
+    def through(self) -> Mapping[str, int]:
+        """Return for each event, as a mark, what has come for certain once it has, itself included."""
+        return {name: before | self._together[name] for name, before in self.before.items()}
+
+    @cached_property
+    def _together(self) -> Mapping[str, int]:
+        """Return for each event, as a mark, what is always emitted with it: one commit has them all."""
+        found: dict[str, int] = {}
+        for step in self.steps:
+            for outcome in step.handler.outcomes:
+                at_once = [each.types[0] for each in outcome if len(each.types) == 1 and not each.later]
+                mark = self.marks.of(at_once)
+                for name in (name for each in outcome for name in each.types):
+                    found[name] = found.get(name, mark) & mark
+        alone = dict.fromkeys({self.start, *self.outside}, 0)
+        found |= alone
+        return {name: found.get(name, 0) | self.marks.of([name]) for name in self.events}
+
+    def follows(self, event: str, others: Iterable[str]) -> bool:
+        """Return whether one of others has come for certain before an event."""
+        return bool(self.before[event] & self.marks.of(others))
+
+    @cached_property
+    def perhaps(self) -> Mapping[str, int]:
+        """Return for each event, as a mark, all that may have had a part in its coming, itself included."""
+        causes: dict[str, set[str]] = {name: set() for name in self.events}
+        for step in self.steps:
+            taken = NONE.union(step.handler.causes, step.handler.original, *self.waits_for(step)) & self.events
+            for name in step.handler.emits:
+                causes[name] |= taken
+        found: dict[str, int] = {}
+        for names in components(causes):
+            known = (found[cause] for name in names for cause in causes[name] if cause in found)
+            found |= dict.fromkeys(names, reduce(or_, known, self.marks.of(names)))
+        return found
+
+    def producers(self, event: str) -> Sequence[Step]:
+        """Return the steps that may emit an event."""
+        return self._producers.get(event, ())
+
+    @cached_property
+    def _producers(self) -> Mapping[str, list[Step]]:
+        found: dict[str, list[Step]] = {}
+        for step in self.steps:
+            for name in dict.fromkeys(step.handler.emits):
+                found.setdefault(name, []).append(step)
+        return found
+
+    def waits_for(self, step: Step) -> Sequence[Sequence[str]]:
+        """Return what makes a step ready: for each event parameter the types that it takes."""
+        return self.graph.waits_for(step)
+
+    def undoing(self, step: Step) -> list[Step]:
+        """Return the compensations of what a step emits."""
+        return list({each.name: each for name in step.handler.emits for each in self._undoing.get(name, ())}.values())
+
+    @cached_property
+    def _undoing(self) -> Mapping[str, list[Step]]:
+        found: dict[str, list[Step]] = {}
+        for step in self.steps:
+            for name in step.handler.original:
+                found.setdefault(name, []).append(step)
+        return found
+
+    def _needed(self, step: Step, before: Mapping[str, int]) -> int:
+        handler = step.handler
+        groups = self.waits_for(step)
+        if handler.kind == "compensation":
+            groups = [handler.causes, *([] if handler.original_optional else [handler.original])]
+        found = 0
+        for types in groups:
+            ways = [before[name] | self._together[name] for name in types if name in before]
+            found |= reduce(and_, ways) if ways else 0
+        return found
+
+
+def flows(graph: ServiceGraph) -> list[SagaFlow]:
+    """Return the flow of every saga type."""
+    return [SagaFlow(graph, name) for name in graph.choreography.sagas]

@@ -1,0 +1,180 @@
+"""Who hears what, over all services.
+
+What every saga type has in common lives here: which steps an event may make ready, what nobody brings, and what may
+follow at all. What may follow in one saga type does not (`saga_flow`).
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import cached_property
+
+from choreo.choreography import Choreography, Step
+
+Events = frozenset[str]
+NONE: Events = frozenset()
+
+
+@dataclass(frozen=True, eq=False)
+class ServiceGraph:
+    """All services together, as checks ask about them.
+
+    Args:
+        choreography: The services.
+    """
+
+    choreography: Choreography
+
+    @cached_property
+    def triggered(self) -> Mapping[str, Mapping[str, Step]]:
+        """Return whom each event may make ready, or undo, by name and in the choreography's order."""
+        found: dict[str, dict[str, Step]] = {}
+        for step in self.choreography.steps:
+            handler = step.handler
+            groups = [handler.causes, handler.original] if handler.kind == "compensation" else self.waits_for(step)
+            for types in groups:
+                for name in types:
+                    found.setdefault(name, {})[step.name] = step
+        return found
+
+    def triggered_by(self, event: str) -> Collection[Step]:
+        """Return whom an event may make ready, or undo."""
+        return self.triggered.get(event, {}).values()
+
+    @cached_property
+    def brought(self) -> Events:
+        """Return the events that somebody emits, starts or publishes."""
+        emitted = (step.handler.emits for step in self.choreography.steps)
+        return frozenset(self._starts).union(*emitted) | self.published
+
+    @cached_property
+    def taken(self) -> Events:
+        """Return the events that some handler reacts to, undoes or looks out for."""
+        return self.read.union(*(step.handler.original for step in self.choreography.steps))
+
+    @cached_property
+    def read(self) -> Events:
+        """Return the events that some service reads for the sake of a handler."""
+        return NONE.union(*(step.reads for step in self.choreography.steps))
+
+    @cached_property
+    def missing(self) -> Events:
+        """Return the events that handlers wait for and that nobody brings."""
+        return NONE.union(*(self.wants(step) for step in self.choreography.steps)) - self.brought
+
+    @cached_property
+    def absent(self) -> Events:
+        """Return those of the missing events that a service may bring that is not here.
+
+        Where somebody here emits to its topic, or owns the saga that it ends, nobody else is thought to bring it.
+        """
+        ends = (
+            name for owned in self.choreography.sagas.values() for name in (*owned.saga.completes, *owned.saga.fails)
+        )
+        topics = {self._topic(name) for name in self.brought}
+        return frozenset(name for name in self.missing if self._topic(name) not in topics) - frozenset(ends)
+
+    @cached_property
+    def published(self) -> Events:
+        """Return what comes from outside into running sagas."""
+        known = self.choreography.events
+        return frozenset(name for name in known if self.choreography.publishers(name))
+
+    def outside(self, saga_type: str) -> Events:
+        """Return what comes from outside into sagas of one type.
+
+        A service publishes into sagas that it has a part in; one that has a part in none, into any.
+        """
+        here, anywhere = self._parts[saga_type], NONE.union(*self._parts.values())
+        publishers = self.choreography.publishers
+        return frozenset(
+            name
+            for name in self.published
+            if not here.isdisjoint(publishers(name)) or anywhere.isdisjoint(publishers(name))
+        )
+
+    def failing(self, events: Iterable[str]) -> Events:
+        """Return the failures among some events."""
+        known = self.choreography.events
+        return frozenset(name for name in events if name in known and known[name].failure)
+
+    def wants(self, step: Step) -> Events:
+        """Return every event that a step may be given, but for what it undoes."""
+        own = step.handler
+        return frozenset(own.causes).union(*self.waits_for(step), *own.extras)
+
+    def waits_for(self, step: Step) -> Sequence[Sequence[str]]:
+        """Return what makes a step ready: for each event parameter the types that it takes.
+
+        An otherwise is ready when the step that it stands in for is; a compensation waits for its cause alone.
+        """
+        if step.handler.kind == "otherwise":
+            guarded = self.guarded(step)
+            return guarded.handler.waits_for if guarded is not None else []
+        return step.handler.waits_for
+
+    def guarded(self, step: Step) -> Step | None:
+        """Return the step that an otherwise stands in for."""
+        return self._by_name.get((step.service, step.handler.guards))
+
+    def otherwise(self, step: Step) -> Step | None:
+        """Return what stands in for a step whose retries are spent."""
+        return self._otherwise.get((step.service, step.handler.name))
+
+    def reached(self, come: AbstractSet[str], without: Events = NONE, apart: Events = NONE) -> dict[str, Step]:
+        """Return the steps that may be taken once some events have come, the nearest first, by name.
+
+        Args:
+            come: What has come.
+            without: What never comes.
+            apart: What does not come in the branch that is asked about, so that it brings a fan-in nothing.
+        """
+        known, steps = set(come) - without, dict[str, Step]()
+        level = list(known)
+        while level:
+            ready = dict[str, Step]()
+            for name in level:
+                ready.update(self.triggered.get(name, {}))
+            level = []
+            for name, step in ready.items():
+                if name not in steps and self._may_run(step, known, apart):
+                    steps[name] = step
+                    level += [each for each in step.handler.emits if each not in known and each not in without]
+            known.update(level)
+        return steps
+
+    def _may_run(self, step: Step, come: AbstractSet[str], apart: Events) -> bool:
+        handler = step.handler
+        if handler.kind == "compensation":
+            undone = handler.original_optional or not come.isdisjoint(handler.original)
+            return undone and not come.isdisjoint(handler.causes)
+        waits_for = self.waits_for(step)
+        if apart and handler.gathers is not None and come.isdisjoint(frozenset(waits_for[handler.gathers]) - apart):
+            return False
+        return bool(waits_for) and all(not come.isdisjoint(types) for types in waits_for)
+
+    def _topic(self, event: str) -> str:
+        """Return where an event travels, which only those announce who name it."""
+        known = self.choreography.events.get(event)
+        return known.topic if known is not None else ""
+
+    @cached_property
+    def _parts(self) -> Mapping[str, frozenset[str]]:
+        """Return for each saga type the services that have a part in it, whatever comes from outside."""
+        return {
+            name: frozenset({owned.owner, *(step.service for step in self.reached({owned.saga.starts}).values())})
+            for name, owned in self.choreography.sagas.items()
+        }
+
+    @cached_property
+    def _starts(self) -> list[str]:
+        return [owned.saga.starts for owned in self.choreography.sagas.values()]
+
+    @cached_property
+    def _by_name(self) -> Mapping[tuple[str, str], Step]:
+        return {(step.service, step.handler.name): step for step in self.choreography.steps}
+
+    @cached_property
+    def _otherwise(self) -> Mapping[tuple[str, str], Step]:
+        steps = self.choreography.steps
+        return {(step.service, step.handler.guards): step for step in steps if step.handler.kind == "otherwise"}

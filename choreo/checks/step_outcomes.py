@@ -1,0 +1,142 @@
+"""What a step may come to, in one saga type.
+
+Everything that a step may return lives here, with its retries spent and with a cancelling event before it, too; when it
+runs and what follows do not (`consequences`).
+"""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import cached_property
+
+from choreo.checks.exclusion import Repetition
+from choreo.checks.saga_flow import SagaFlow
+from choreo.checks.service_graph import NONE, Events
+from choreo.choreography import Step
+
+
+def cancelled(step: str) -> str:
+    """Return what stands among the events of a saga for a step that was cancelled."""
+    return f"{step} is cancelled"
+
+
+@dataclass(frozen=True, eq=False)
+class StepOutcomes:
+    """What the steps of one saga type may come to.
+
+    Args:
+        flow: The saga type.
+        repetition: What comes once in a branch.
+    """
+
+    flow: SagaFlow
+    repetition: Repetition
+
+    def of(self, step: Step, come: AbstractSet[str], seen: Events, *, aborted: bool) -> Sequence[Events]:
+        """Return what a step that is ready may come to, one of it each time.
+
+        Args:
+            step: The step.
+            come: What has come.
+            seen: What has come elsewhere and counts here.
+            aborted: A failure has come.
+        """
+        name = step.name
+        if name in self._simple:
+            return self._plain[name]
+        found = list(self._plain[name])
+        if aborted:
+            found = [each - self.flow.completes for each in found] if step.service == self.flow.owner else found
+            late = self._late[name] if self.told(step, come, seen) else NONE
+            found += [each - late for each in found] if late else []
+        if not self.unless[name].isdisjoint(come) or not self.unless[name].isdisjoint(seen):
+            found.append(NONE)
+        if not self.cancels[name].isdisjoint(come) or not self.cancels[name].isdisjoint(seen):
+            found.append(frozenset({cancelled(name)}))
+        if len(found) > 1 and (own := self._own.get(name, NONE) & come):
+            # It has run: it has returned what nobody else returns.
+            found = [each for each in found if own <= each] or found
+        return list(dict.fromkeys(found))
+
+    def told(self, step: Step, come: AbstractSet[str], seen: Events) -> bool:
+        """Return whether a step's service has read of a failure, or emitted one: that ends what it lets come later."""
+        failures = self._told[step.service]
+        return not failures.isdisjoint(come) or not failures.isdisjoint(seen)
+
+    def taken(self, step: Step, come: AbstractSet[str]) -> bool:
+        """Return whether a step's outcome has come already, for nobody else brings it."""
+        own = self._own.get(step.name, NONE)
+        return any(outcome <= come and not own.isdisjoint(outcome) for outcome in self._plain[step.name])
+
+    @cached_property
+    def traces(self) -> Mapping[str, Events]:
+        """Return for each step what tells by itself that it has run and come to all that it comes to."""
+        whole = {name for name, outcomes in self._plain.items() if all(len(each) <= 1 for each in outcomes)}
+        return {step.name: self._own.get(step.name, NONE) if step.name in whole else NONE for step in self.flow.steps}
+
+    @cached_property
+    def unless(self) -> Mapping[str, Events]:
+        """Return for each step the events that it does not run after."""
+        return {step.name: frozenset(step.handler.unless) for step in self.flow.steps}
+
+    @cached_property
+    def cancels(self) -> Mapping[str, Events]:
+        """Return for each step the causes that cancel it."""
+        return {
+            step.name: NONE.union(*(each.handler.causes for each in self.flow.undoing(step)))
+            for step in self.flow.steps
+        }
+
+    @cached_property
+    def _plain(self) -> Mapping[str, tuple[Events, ...]]:
+        once = {step.name for step in self.repetition.once}
+        found: dict[str, tuple[Events, ...]] = {}
+        for step in self.flow.steps:
+            otherwise = self.flow.graph.otherwise(step)
+            outcomes = [*step.handler.outcomes, *(otherwise.handler.outcomes if otherwise is not None else ())]
+            named = [frozenset(name for each in outcome for name in each.types) for outcome in outcomes]
+            if step.handler.kind == "forward" and step.name not in once and any(named):
+                # It may return nothing again and again until it has counted enough.
+                named = [each for each in named if each]
+            found[step.name] = tuple(named) or (NONE,)
+        return found
+
+    @cached_property
+    def _simple(self) -> frozenset[str]:
+        """Return the steps that come to one thing only, whatever has come."""
+        return frozenset(
+            step.name
+            for step in self.flow.steps
+            if len(self._plain[step.name]) == 1
+            and not (self.unless[step.name] or self.cancels[step.name] or self._late[step.name])
+            and not (step.service == self.flow.owner and self.flow.completes & self._plain[step.name][0])
+        )
+
+    @cached_property
+    def _late(self) -> Mapping[str, Events]:
+        """Return for each step what it lets come later: a failure may keep that from coming."""
+        return {
+            step.name: frozenset(
+                name for outcome in step.handler.outcomes for each in outcome if each.later for name in each.types
+            )
+            for step in self.flow.steps
+        }
+
+    @cached_property
+    def _told(self) -> Mapping[str, Events]:
+        """Return for each service the failures that it reads or emits."""
+        handlers = self.flow.graph.choreography.handlers
+        return {
+            service: self.flow.failures
+            & NONE.union(*(each.reads.union(each.handler.emits) for each in handlers(service)))
+            for service in {step.service for step in self.flow.steps}
+        }
+
+    @cached_property
+    def _own(self) -> Mapping[str, Events]:
+        """Return for each step that runs once what nobody else brings."""
+        alone = self.repetition.alone
+        return {
+            step.name: frozenset(name for name in self.repetition.emits(step) if alone(name, step))
+            for step in self.repetition.once
+        }

@@ -1,0 +1,151 @@
+"""Whom an event wakes, in one saga type, while its ways are followed.
+
+Tables of who hears of what, and where it stands, live here, so that a walk over a large saga looks at few steps; the
+walk does not (`consequences`). Steps that nothing follows from, such as letters to customers, are in none of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from choreo.checks.bitsets import BitSets
+from choreo.checks.branch_paths import BranchPath, BranchPaths
+from choreo.checks.saga_flow import SagaFlow
+from choreo.checks.service_graph import NONE, Events
+from choreo.checks.step_outcomes import StepOutcomes, cancelled
+from choreo.choreography import Step
+
+NOBODY: Mapping[str, Step] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Triggers:
+    """Who hears of what in one saga type.
+
+    Args:
+        flow: The saga type.
+        places: Where everything of it may stand.
+        outcomes: What its steps may come to.
+    """
+
+    flow: SagaFlow
+    places: BranchPaths
+    outcomes: StepOutcomes
+
+    def of(self, event: str) -> Mapping[str, Step]:
+        """Return the steps that an event, or that a step was cancelled, may make ready."""
+        return self._triggered.get(event, NOBODY)
+
+    def woken(self, come: Events) -> dict[str, Step]:
+        """Return the steps that may be ready once these have come, without those that have run for certain."""
+        waking, run = 0, 0
+        for name in come:
+            wakes, told = self._traces.get(name, (0, 0))
+            waking |= wakes
+            run |= told
+        return {name: self.steps[name] for name in self._numbers.names(waking & ~run)}
+
+    def inside(self, place: BranchPath) -> Mapping[str, Step]:
+        """Return the steps that may run in a branch, or further in."""
+        return self._inside.get(place, NOBODY)
+
+    def around(self, place: BranchPath) -> Events:
+        """Return the events that stand around a branch, steps that were cancelled there among them."""
+        return NONE.union(*(self._standing.get(place[:depth], NONE) for depth in range(len(place))))
+
+    @cached_property
+    def steps(self) -> Mapping[str, Step]:
+        """Return the steps that something follows from in the end: an end, a failure or an undoing."""
+        flow, found = self.flow, set[str]()
+        names = list(flow.completes | flow.fails | flow.failures | self.causes)
+        met = set(names)
+        while names:
+            for step in flow.producers(names.pop()):
+                if step.name not in found:
+                    found.add(step.name)
+                    taken = NONE.union(*flow.waits_for(step), step.takes) - met
+                    names += taken
+                    met |= taken
+        return {step.name: step for step in flow.steps if step.name in found or step.handler.kind == "compensation"}
+
+    @cached_property
+    def causes(self) -> Events:
+        """Return the causes of all compensations."""
+        return NONE.union(*(step.handler.causes for step in self.flow.steps))
+
+    @cached_property
+    def cancelled(self) -> Mapping[str, Step]:
+        """Return the steps that may be cancelled, by what stands for that among the events."""
+        return {cancelled(step.name): step for step in self.flow.steps if self.outcomes.cancels[step.name]}
+
+    @cached_property
+    def fan_ins(self) -> Sequence[Step]:
+        """Return the steps that gather branches."""
+        return [step for step in self.steps.values() if step.handler.fan_in]
+
+    @cached_property
+    def opened(self) -> Mapping[str, Events]:
+        """Return for each step the events that begin branches."""
+        emissions = {
+            step.name: [each for outcome in step.handler.outcomes for each in outcome if each.opens]
+            for step in self.flow.steps
+        }
+        return {step: NONE.union(*(each.types for each in opening)) for step, opening in emissions.items()}
+
+    @cached_property
+    def undone(self) -> Mapping[str, Sequence[Step]]:
+        """Return for each compensation the steps that it undoes."""
+        found: dict[str, list[Step]] = {}
+        for step in self.flow.steps:
+            for each in self.flow.undoing(step):
+                found.setdefault(each.name, []).append(step)
+        return found
+
+    @cached_property
+    def _triggered(self) -> Mapping[str, Mapping[str, Step]]:
+        triggered = self.flow.graph.triggered
+        found = {
+            name: {key: self.steps[key] for key in triggered.get(name, ()) if key in self.steps}
+            for name in self.flow.events
+        }
+        undoings = {
+            name: {each.name: each for each in self.flow.undoing(step)} for name, step in self.cancelled.items()
+        }
+        return found | undoings
+
+    @cached_property
+    def _numbers(self) -> BitSets:
+        return BitSets(self.steps)
+
+    @cached_property
+    def _traces(self) -> Mapping[str, tuple[int, int]]:
+        """Return for each event, as marks, the steps that it may make ready and those that it comes from alone."""
+        wakes: dict[str, list[str]] = {}
+        told: dict[str, list[str]] = {}
+        for step in self.steps.values():
+            groups = [step.handler.causes] if step.handler.kind == "compensation" else self.flow.waits_for(step)
+            for name in NONE.union(*groups):
+                wakes.setdefault(name, []).append(step.name)
+            for name in self.outcomes.traces[step.name]:
+                told.setdefault(name, []).append(step.name)
+        of = self._numbers.of
+        return {name: (of(wakes.get(name, ())), of(told.get(name, ()))) for name in wakes.keys() | told.keys()}
+
+    @cached_property
+    def _inside(self) -> Mapping[BranchPath, Mapping[str, Step]]:
+        found: dict[BranchPath, dict[str, Step]] = {}
+        for name, step in self.steps.items():
+            for place in self.places.running(step):
+                for depth in range(1, len(place) + 1):
+                    found.setdefault(place[:depth], {})[name] = step
+        return found
+
+    @cached_property
+    def _standing(self) -> Mapping[BranchPath, set[str]]:
+        found: dict[BranchPath, set[str]] = {}
+        places = {name: self.places.of(name) for name in self.flow.events}
+        places |= {name: self.places.running(step) for name, step in self.cancelled.items()}
+        for name, stand in places.items():
+            for place in stand:
+                found.setdefault(place, set()).add(name)
+        return found
