@@ -4,7 +4,7 @@ Lazy loading, suggestions for misspelt commands, `CommandFailed` and `bundle` li
 not. `choreo.cli.main` is a `LazyGroup`, and every command goes through it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from errno import EPIPE
 from functools import wraps
@@ -70,8 +70,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that was typed, or suggest the one that was meant."""
         if args and args[0] not in self._help_of and not args[0].startswith("-"):
-            close = get_close_matches(args[0], self._help_of, n=1)
-            hint = f" Did you mean {close[0]}?" if close else f" There are: {', '.join(self._help_of)}."
+            hint = suggestion(args[0], self._help_of) or f" There are: {', '.join(self._help_of)}."
             raise click.UsageError(f"There is no command {args[0]}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -98,6 +97,12 @@ def error_lines(error: ChoreoError) -> list[str]:
     """Return an error as lines for people, each problem on its own."""
     problems = getattr(error, "problems", None)
     return [str(problem) for problem in problems] if problems else (str(error) or type(error).__name__).splitlines()
+
+
+def suggestion(typed: str, names: Iterable[str], *, prefix: str = "") -> str:
+    """Return " Did you mean …?" with the name nearest to what was typed, prefixed; "" where none is near."""
+    close = get_close_matches(typed, list(names), n=1)
+    return f" Did you mean {prefix}{close[0]}?" if close else ""
 
 
 def bundle(name: str, make: Callable[..., object], *options: Callable[[Any], Any]) -> Callable[[F], F]:

@@ -16,15 +16,6 @@ from choreo.cli.output import note, print_json
 
 SAMPLE_MAX = 10
 """How many of the things to be done are shown."""
-RATE_DEFAULT = 50.0
-
-rate_option = click.option(
-    "--rate",
-    type=click.FloatRange(0, min_open=True),
-    default=RATE_DEFAULT,
-    show_default=True,
-    help="At most so many a second.",
-)
 
 
 @dataclass(frozen=True, slots=True)

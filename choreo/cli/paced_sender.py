@@ -25,6 +25,15 @@ INTERRUPTED_S_MAX = 5.0
 """How long an answer to a record that was sent before a Ctrl-C is waited for."""
 IN_FLIGHT_MAX = 100
 BUFFER_PAUSE_S = 0.05
+RATE_DEFAULT = 50.0
+
+rate_option = click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    default=RATE_DEFAULT,
+    show_default=True,
+    help="At most so many a second.",
+)
 
 
 class Answer(NamedTuple):

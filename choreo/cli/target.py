@@ -7,7 +7,6 @@ live here; what is done with the services does not. Every command that takes a T
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from traceback import extract_tb
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from choreo.cli.command_group import CommandFailed
+from choreo.cli.command_group import CommandFailed, suggestion
 from choreo.errors import ChoreoError, SchemaError
 from choreo.service import Service
 
@@ -111,8 +110,9 @@ def _attribute(target: str) -> Service:
     for part in path.split("."):
         if not part or not hasattr(value, part):
             services = [key for key, each in vars(sys.modules[name]).items() if isinstance(each, Service)]
-            close = get_close_matches(part, services, n=1) or services
-            hint = f" Did you mean {name}:{close[0]}?" if close else ""
+            hint = suggestion(part, services, prefix=f"{name}:")
+            if services and not hint:
+                hint = f" Did you mean {name}:{services[0]}?"
             raise click.UsageError(f"{name} has no {part or 'attribute named'}.{hint}")
         value = getattr(value, part)
     if not isinstance(value, Service):
@@ -174,8 +174,8 @@ def _similar(name: str) -> str:
     """Return a hint at modules near the one that was typed."""
     parts = name.split(".")
     near = [path.stem for path in Path.cwd().joinpath(*parts[:-1]).glob("*") if _importable(path)]
-    close = get_close_matches(parts[-1], near, n=1)
-    return f" Did you mean {'.'.join([*parts[:-1], close[0]])}?" if close else f" Looked from {Path.cwd()}."
+    prefix = "".join(f"{part}." for part in parts[:-1])
+    return suggestion(parts[-1], near, prefix=prefix) or f" Looked from {Path.cwd()}."
 
 
 def _importable(path: Path) -> bool:

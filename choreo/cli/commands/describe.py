@@ -9,6 +9,7 @@ from choreo.cli.output import console, json_option, print_json, print_table
 from choreo.cli.target import load, targets_argument
 from choreo.event import short
 from choreo.manifest import HandlerManifest, Manifest
+from choreo.service import declarations
 
 
 @click.command()
@@ -16,8 +17,6 @@ from choreo.manifest import HandlerManifest, Manifest
 @json_option
 def describe(targets: tuple[str, ...], as_json: bool) -> None:
     """Print the handlers, sagas, events and topics of every TARGET. --json prints the manifests."""
-    from choreo.service import declarations
-
     manifests = [Manifest.of(each) for each in declarations(*load(targets))]
     if as_json:
         print_json([manifest.model_dump(mode="json") for manifest in manifests])

@@ -17,10 +17,10 @@ import click
 
 from choreo.cli.brokers import Brokers, broker_options, connect
 from choreo.cli.command_group import CommandFailed
-from choreo.cli.confirmation import SAMPLE_MAX, Confirmation, Preview, confirmation_options, rate_option
+from choreo.cli.confirmation import SAMPLE_MAX, Confirmation, Preview, confirmation_options
 from choreo.cli.dead_letters import DeadLetter, LetterPosition, dump, original, read, text
 from choreo.cli.output import counted, json_option, note, print_json, print_table, progress, span
-from choreo.cli.paced_sender import require, send
+from choreo.cli.paced_sender import rate_option, require, send
 
 if TYPE_CHECKING:
     from choreo.settings import Settings

@@ -7,15 +7,18 @@ broker.
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from choreo import diagram
+from choreo.asyncapi import asyncapi
+from choreo.choreography import Choreography
 from choreo.cli.output import console, json_option, print_json
 from choreo.cli.target import load_with_manifests, targets_argument
-
-if TYPE_CHECKING:
-    from choreo.manifest import Manifest
+from choreo.diagram import Picture
+from choreo.manifest import Manifest
+from choreo.service import declarations
 
 
 @click.command()
@@ -37,8 +40,6 @@ def graph(targets: tuple[str, ...], form: str, as_json: bool) -> None:
     """
     manifests = _manifests(targets)
     if form == "asyncapi":
-        from choreo.asyncapi import asyncapi
-
         click.echo(json.dumps(asyncapi(manifests), indent=2, ensure_ascii=False))
     elif as_json:
         print_json(_data(manifests))
@@ -46,18 +47,12 @@ def graph(targets: tuple[str, ...], form: str, as_json: bool) -> None:
         click.echo(_drawn(manifests, form), nl=False)
 
 
-def _manifests(targets: Sequence[str]) -> "list[Manifest]":
-    from choreo.manifest import Manifest
-    from choreo.service import declarations
-
+def _manifests(targets: Sequence[str]) -> list[Manifest]:
     services, beside = load_with_manifests(targets)
     return [*(Manifest.of(each) for each in declarations(*services)), *beside]
 
 
-def _drawn(manifests: "Sequence[Manifest]", form: str) -> str:
-    from choreo import diagram
-    from choreo.choreography import Choreography
-
+def _drawn(manifests: Sequence[Manifest], form: str) -> str:
     choreography = Choreography(manifests)
     if form == "text":
         return diagram.text(choreography, coloured=console().color_system is not None)
@@ -65,11 +60,8 @@ def _drawn(manifests: "Sequence[Manifest]", form: str) -> str:
     return drawers[form](choreography)
 
 
-def _data(manifests: "Sequence[Manifest]") -> dict[str, Any]:
+def _data(manifests: Sequence[Manifest]) -> dict[str, Any]:
     """Return what a picture shows, for programs that draw their own. Untyped because it is JSON."""
-    from choreo.choreography import Choreography
-    from choreo.diagram import Picture
-
     picture = Picture(Choreography(manifests))
     return {
         "services": picture.services,

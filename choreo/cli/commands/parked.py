@@ -8,16 +8,15 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from choreo.cli.brokers import Brokers, broker_options, connect
-from choreo.cli.command_group import EXIT_USAGE, CommandFailed
-from choreo.cli.confirmation import SAMPLE_MAX, Confirmation, Preview, confirmation_options, rate_option
+from choreo.cli.command_group import EXIT_USAGE, CommandFailed, suggestion
+from choreo.cli.confirmation import SAMPLE_MAX, Confirmation, Preview, confirmation_options
 from choreo.cli.output import counted, json_option, moment, note, print_json, print_table, printable
-from choreo.cli.paced_sender import require, send
+from choreo.cli.paced_sender import rate_option, require, send
 from choreo.cli.parked_steps import (
     ParkedStep,
     StepFilter,
@@ -281,8 +280,7 @@ def _event_type(name: str, step: ParkedStep, may: Sequence[str] | None) -> str:
         return found[0]
     if found:
         raise click.UsageError(f"{name} could be {' or '.join(found)}: give the full name.")
-    close = get_close_matches(name, [*may, *short.values()], n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
+    hint = suggestion(name, [*may, *short.values()])
     raise click.UsageError(f"{step_name} emits {' or '.join(may) or 'nothing'}, not {name}.{hint}")
 
 

@@ -6,21 +6,17 @@ quickest way to start a saga by hand.
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import click
 from pydantic import ValidationError
 
 from choreo.cli.brokers import Brokers, broker_options
-from choreo.cli.command_group import CommandFailed
+from choreo.cli.command_group import CommandFailed, suggestion
 from choreo.cli.output import counted, json_option, note, print_json
 from choreo.cli.target import load
 from choreo.event import Event
-
-if TYPE_CHECKING:
-    from choreo.service import Declaration
+from choreo.service import Declaration, declarations
 
 CHUNK_EVENTS = 1000
 
@@ -56,7 +52,6 @@ def publish(
     standard input.
     """
     from choreo.publisher import Publisher, Where
-    from choreo.service import declarations
 
     services = load([target])
     kind = _event_class(event, declarations(*services), target)
@@ -81,7 +76,7 @@ def publish(
         note(f"published {counted(count, 'event')}")
 
 
-def _event_class(name: str, declared: "Sequence[Declaration]", target: str) -> type[Event]:
+def _event_class(name: str, declared: Sequence[Declaration], target: str) -> type[Event]:
     found = {kind for each in declared for kind in each.event_types if name in (kind.__name__, kind.__choreo_type__)}
     if len(found) == 1:
         return found.pop()
@@ -89,9 +84,8 @@ def _event_class(name: str, declared: "Sequence[Declaration]", target: str) -> t
         full = " or ".join(sorted(kind.__choreo_type__ for kind in found))
         raise click.UsageError(f"{name} could be {full}: give the full name.")
     known = sorted({kind.__name__ for each in declared for kind in each.event_types})
-    close = get_close_matches(name, known, n=1)
-    hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(known)}."
-    raise click.UsageError(f"The services in {target} know no event {name}. {hint}")
+    hint = suggestion(name, known) or f" There are: {', '.join(known)}."
+    raise click.UsageError(f"The services in {target} know no event {name}.{hint}")
 
 
 def _events(kind: type[Event], lines: Iterable[tuple[int, str]]) -> Iterator[Event]:

@@ -7,7 +7,6 @@ Arguments and printing live here; deriving and comparing schemas is `schema`'s, 
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -17,13 +16,12 @@ from choreo.cli.command_group import EXIT_PROBLEMS
 from choreo.cli.live_system import running_manifests
 from choreo.cli.output import json_option, note, print_json
 from choreo.cli.target import load, targets_argument
+from choreo.event import Event
 from choreo.schema import stale
 from choreo.schema import write as write_files
 from choreo.schema.avsc import file_name, schemas_of
 from choreo.schema.evolution import KnownSchema, SchemaBreak, breaks
-
-if TYPE_CHECKING:
-    from choreo.event import Event
+from choreo.service import declarations
 
 _out = click.option(
     "--out",
@@ -39,10 +37,8 @@ def schema() -> None:
     """Write or check the Avro schema of each event."""
 
 
-def _declared(targets: tuple[str, ...]) -> "tuple[list[type[Event]], set[str]]":
+def _declared(targets: tuple[str, ...]) -> tuple[list[type[Event]], set[str]]:
     """Return the event types that services know, and the services' names."""
-    from choreo.service import declarations
-
     declared = declarations(*load(targets))
     kinds = {kind for each in declared for kind in each.event_types}
     return sorted(kinds, key=lambda kind: kind.__choreo_type__), {each.name for each in declared}
@@ -124,7 +120,7 @@ def check(targets: tuple[str, ...], out: Path, revision: str | None, brokers: Br
     note(f"All {len(types)} events fit what is out there." if out_there else f"All {len(types)} files are fresh.")
 
 
-def _at_revision(revision: str, types: "Sequence[type[Event]]", out: Path) -> list[KnownSchema]:
+def _at_revision(revision: str, types: Sequence[type[Event]], out: Path) -> list[KnownSchema]:
     """Return what was there, and say what the change takes away: whether anybody goes on with it, only brokers know."""
     found = known_schemas.at_revision(revision, out)
     if not found:

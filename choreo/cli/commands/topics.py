@@ -7,7 +7,6 @@ creates topics unless a flag says so.
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,13 +14,12 @@ from choreo.cli.brokers import Brokers, broker_options, connect
 from choreo.cli.command_group import EXIT_PROBLEMS, bundle
 from choreo.cli.output import json_option, note, print_json, print_table
 from choreo.cli.target import load, targets_argument
+from choreo.service import declarations
+from choreo.settings import Settings
 from choreo.transport import TopicSpec
 
-if TYPE_CHECKING:
-    from choreo.settings import Settings
 
-
-def _settings(brokers: Brokers, partitions: int | None, replication: int | None) -> "Settings":
+def _settings(brokers: Brokers, partitions: int | None, replication: int | None) -> Settings:
     return brokers.settings(partitions=partitions, replication=replication)
 
 
@@ -43,10 +41,9 @@ def topics() -> None:
 @targets_argument
 @_settings_options
 @json_option
-def plan(targets: tuple[str, ...], settings: "Settings", as_json: bool) -> None:
+def plan(targets: tuple[str, ...], settings: Settings, as_json: bool) -> None:
     """Say which topics are missing or do not fit. Exit code 1 if something is to be done."""
     from choreo import launch
-    from choreo.service import declarations
 
     declared = declarations(*load(targets))
     with closing(connect(settings)) as transport:
@@ -67,10 +64,9 @@ def plan(targets: tuple[str, ...], settings: "Settings", as_json: bool) -> None:
 @targets_argument
 @_settings_options
 @json_option
-def apply(targets: tuple[str, ...], settings: "Settings", as_json: bool) -> None:
+def apply(targets: tuple[str, ...], settings: Settings, as_json: bool) -> None:
     """Create the topics that are missing; those that exist stay as they are."""
     from choreo import launch
-    from choreo.service import declarations
 
     declared = declarations(*load(targets))
     with closing(connect(settings)) as transport:
