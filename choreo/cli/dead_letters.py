@@ -10,16 +10,12 @@ from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from time import monotonic
 from typing import Any, NamedTuple
 
 from choreo.cli.output import printable
-from choreo.errors import BrokerUnavailable
-from choreo.transport import Outgoing, Position, Reader, Record, Transport
+from choreo.reading import read_to_end
+from choreo.transport import Outgoing, Position, Record, Transport
 
-POLL_S = 0.5
-RECORDS_MAX = 500
-SILENCE_S_MAX = 30.0
 _PREFIX = "choreo_dlq_"
 _POSITION = re.compile(r"(\d{1,9}):(\d{1,18})")
 
@@ -150,43 +146,19 @@ def read(transport: Transport, topic: str, positions: Collection[LetterPosition]
         BrokerUnavailable: If the brokers are silent.
     """
     with closing(transport.reader([topic])) as reader:
-        ends = reader.ends()
         if positions is None:
-            yield from _until(reader, ends, {}, None)
+            yield from read_to_end(reader)
             return
+        ends = reader.ends()
+    wanted: dict[Position, list[int]] = {}
+    for partition, offset in positions:
+        wanted.setdefault((topic, partition), []).append(offset)
     # Partitions of no wanted position are read from their ends.
-    wanted: dict[int, list[int]] = {}
-    for wished in positions:
-        wanted.setdefault(wished.partition, []).append(wished.offset)
-    starts = {at: min(*wanted.get(at[1], []), end, end) for at, end in ends.items()}
-    ends = {at: min(end, max(wanted.get(at[1], [-1])) + 1) for at, end in ends.items()}
+    starts = {at: min(*wanted.get(at, []), end, end) for at, end in ends.items()}
+    ends = {at: min(end, max(wanted.get(at, [-1])) + 1) for at, end in ends.items()}
     with closing(transport.reader([topic], starts)) as reader:
-        yield from _until(reader, ends, dict(starts), frozenset(positions))
-
-
-def _until(
-    reader: Reader,
-    ends: dict[Position, int],
-    at: dict[Position, int],
-    positions: frozenset[LetterPosition] | None,
-) -> Iterator[Record]:
-    heard = monotonic()
-    while any(at.get(position, 0) < end for position, end in ends.items()):
-        records = reader.poll(POLL_S, RECORDS_MAX)
-        if not records:
-            # A transaction's mark takes an offset that no record has: where all is read, the reader says so.
-            now = reader.ends()
-            ends = {position: min(end, now.get(position, 0)) for position, end in ends.items()}
-            if monotonic() - heard > SILENCE_S_MAX:
-                raise BrokerUnavailable(f"the brokers sent nothing for {SILENCE_S_MAX:g} s, and there is more to read")
-            continue
-        heard = monotonic()
-        for record in records:
-            position = record.topic, record.partition
-            at[position] = record.offset + 1
-            if record.offset < ends.get(position, 0) and (
-                positions is None or LetterPosition(record.partition, record.offset) in positions
-            ):
+        for record in read_to_end(reader, starts=starts, ends=ends):
+            if LetterPosition(record.partition, record.offset) in positions:
                 yield record
 
 

@@ -4,7 +4,6 @@ Reading the manifests off the brokers, and the options of `choreo check --agains
 decided by `deploy` and `checks`. Brokers say what runs, and a tracker's store which sagas are live.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -26,10 +25,6 @@ if TYPE_CHECKING:
 
 LIVE_SAGAS_MAX = 20_000
 """Most live sagas that are looked at, the newest of each state first."""
-POLL_S = 0.2
-RECORDS_MAX = 500
-READING_S_MAX = 60.0
-"""Longest that it may take to read all manifests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,29 +116,24 @@ def running_manifests(brokers: Brokers) -> list["Manifest"]:
     Raises:
         BrokerUnavailable: If none answers, or not to the end.
     """
-    from choreo.errors import BrokerUnavailable, SchemaError
+    from choreo.errors import SchemaError
     from choreo.manifest import Manifest
+    from choreo.reading import read_to_end
     from choreo.runtime.catalog import MANIFESTS
 
-    found: dict[bytes | None, Manifest] = {}
+    manifests: dict[bytes | None, Manifest] = {}
     with closing(connect(brokers.settings())) as transport, closing(transport.reader([MANIFESTS])) as reader:
-        positions: dict[tuple[str, int], int] = {}
-        until = time.monotonic() + READING_S_MAX
-        while any(positions.get(each, 0) < end for each, end in reader.ends().items()):
-            if time.monotonic() > until:
-                raise BrokerUnavailable(f"{MANIFESTS} could not be read to its end in {READING_S_MAX:g} s; try again")
-            for record in reader.poll(POLL_S, RECORDS_MAX):
-                positions[record.topic, record.partition] = record.offset + 1
-                found.pop(record.key, None)
-                if record.value is None:
-                    continue
-                try:
-                    found[record.key] = Manifest.from_bytes(record.value)
-                except SchemaError as error:
-                    note(f"a manifest cannot be read and is passed over: {error}")
-    if not found:
+        for record in read_to_end(reader):
+            manifests.pop(record.key, None)
+            if record.value is None:
+                continue
+            try:
+                manifests[record.key] = Manifest.from_bytes(record.value)
+            except SchemaError as error:
+                note(f"a manifest cannot be read and is passed over: {error}")
+    if not manifests:
         note("No service has announced itself on these brokers: there is nothing to compare with.")
-    return list(found.values())
+    return list(manifests.values())
 
 
 def newest(manifests: list["Manifest"]) -> dict[str, "Manifest"]:

@@ -6,16 +6,16 @@ an event, which is found by its causes.
 """
 
 import json
-import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from choreo.errors import BrokerUnavailable, ChoreoError, SchemaError, UndecodableRecord
+from choreo.errors import ChoreoError, SchemaError, UndecodableRecord
 from choreo.handler import Kind
 from choreo.manifest import Manifest
+from choreo.reading import read_to_end
 from choreo.replay.payload_encoder import PayloadEncoder
 from choreo.replay.recorded_saga import EVENTS_MAX, SAGAS_MAX, RecordedEvent, RecordedSaga, Recording
 from choreo.runtime.catalog import MANIFESTS
@@ -29,10 +29,6 @@ from choreo.tracker.seen import Noted, Seen, fold_events, in_order, parents, pla
 from choreo.tracker.store import Store
 from choreo.transport import Headers, Record, Transport
 
-POLL_S = 0.5
-RECORDS_MAX = 1000
-SILENCE_S_MAX = 30.0
-"""How long brokers may answer nothing before reading is given up."""
 _PREFIX = "sqlite:///"
 
 
@@ -159,28 +155,8 @@ def _latest(ends: dict[str, int], limit: int) -> list[tuple[str, int]]:
 
 
 def _committed(transport: Transport, topics: Sequence[str]) -> Iterator[Record]:
-    """Yield all committed records of topics, up to where they ended at first.
-
-    Raises:
-        BrokerUnavailable: If nothing has come for a while, and not all has been read.
-    """
     with closing(transport.reader(topics)) as reader:
-        ends = reader.ends()
-        read = dict.fromkeys(ends, 0)
-        heard = time.monotonic()
-        while any(read[position] < at for position, at in ends.items()):
-            records = reader.poll(POLL_S, RECORDS_MAX)
-            for record in records:
-                read[record.topic, record.partition] = record.offset + 1
-                yield record
-            if records:
-                heard = time.monotonic()
-                continue
-            # A transaction's mark takes an offset that no record has: the reader knows what it has passed.
-            passed = reader.ends()
-            ends = {position: min(at, passed.get(position, at)) for position, at in ends.items()}
-            if time.monotonic() - heard > SILENCE_S_MAX:
-                raise BrokerUnavailable(f"nothing has come for {SILENCE_S_MAX:g} s, and not all has been read")
+        yield from read_to_end(reader)
 
 
 # From a tracker's store.

@@ -303,7 +303,7 @@ class TestAgainstRunningServices:
     ):
         announce(broker, self.running(trip))
         monkeypatch.setattr("choreo.testing.memory_transport.memory_broker.MemoryReader.poll", lambda *_: [])
-        monkeypatch.setattr("choreo.cli.live_system.READING_S_MAX", 0.0)
+        monkeypatch.setattr("choreo.reading.SILENCE_S_MAX", 0.0)
         silent = check()
         assert (silent.exit_code, "choreo.manifests could not be read to its end" in silent.stderr) == (1, True)
 

@@ -155,7 +155,7 @@ def test_brokers_that_fall_silent_before_all_is_read_are_told(scene, monkeypatch
             pass
 
     ticks = iter(range(0, 1000, 20))
-    monkeypatch.setattr("choreo.replay.recording_reader.time.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("choreo.reading.time.monotonic", lambda: next(ticks))
     monkeypatch.setattr(scene.broker, "reader", lambda topics, offsets=None: Silent())
     with pytest.raises(BrokerUnavailable, match="not all has been read"):
         recorded(scene.broker)

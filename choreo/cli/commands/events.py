@@ -16,6 +16,7 @@ from choreo.cli.output import json_option, moment, note, print_json
 from choreo.cli.saga_display import payload
 from choreo.errors import SchemaError, UndecodableRecord
 from choreo.manifest import Manifest
+from choreo.reading import read_to_end
 from choreo.tracker.decoding import Decoder
 from choreo.tracker.follower import MANIFESTS
 from choreo.tracker.projection import shown
@@ -129,16 +130,9 @@ class Tail:
         announced: set[str] = set()
         positions: dict[Position, int] = {}
         with closing(self.transport.reader([MANIFESTS])) as reader:
-            ends = reader.ends()
-            heard = time.monotonic()
-            while not _past(positions, ends):
-                records = reader.poll(POLL_S, RECORDS_MAX)
-                if not records and _over(reader, positions, heard):
-                    break
-                heard = time.monotonic() if records else heard
-                for record in records:
-                    positions[record.topic, record.partition] = record.offset + 1
-                    announced |= self._learn(record)
+            for record in read_to_end(reader):
+                positions[record.topic, record.partition] = record.offset + 1
+                announced |= self._learn(record)
         return announced, positions
 
     def _learn(self, record: Record) -> set[str]:
