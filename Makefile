@@ -16,7 +16,7 @@ unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check format lint types imports schemas generated docs docs-serve pytest test-docker chaos fuzz bench proofs wheel clean FORCE
+.PHONY: help demo test test-long check format lint types imports schemas generated docs docs-serve pytest test-docker chaos fuzz bench proofs wheel clean FORCE
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -60,8 +60,11 @@ demo: $(VENV)/.core ## watch orders flow through five services, on a broker that
 
 test: check pytest ## run every check and every test, with a real Kafka among them
 
+test-long: export CHOREO_TEST_LONG = 1
+test-long: test ## the same with all seeds, examples and rounds, of which `make test` takes a part
+
 pytest: $(VENV)/.dev
-	@$(RUN) pytest -n $(PYTEST_WORKERS) --dist loadgroup $(PYTEST_ARGS)
+	@$(RUN) pytest -n $(PYTEST_WORKERS) --dist loadgroup -m 'not docker' $(PYTEST_ARGS)
 
 test-docker: $(VENV)/.dev ## prove docker-compose.yml and testcontainers (needs Docker)
 	@CHOREO_TEST_DOCKER=1 $(RUN) pytest tests/docker --timeout 600 $(PYTEST_ARGS)

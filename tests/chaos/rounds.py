@@ -21,7 +21,7 @@ from choreo import Publisher, Settings
 from choreo.errors import TransportError
 from choreo.kafka import KafkaTransport
 from choreo.launch import apply_topics
-from choreo.launch.running import resolve
+from choreo.service import declarations
 from choreo.tracker import Follower, Store, Tracker
 from services.events import OrderPlaced
 from services.inventory import inventory
@@ -48,8 +48,6 @@ SHORT_REST_TIMEOUT_S = 150.0
 ROUND_S = (0.5, 2.0)
 LOAD = 150
 LOAD_TIMEOUT_S = 30.0
-STILL_S = 30.0
-"""Longer than anything waits that comes to something: the brokers end a transaction that a crash left open before."""
 
 
 class Chaos:
@@ -82,7 +80,7 @@ class Chaos:
             publish_timeout_s=120,
         )
         transport = KafkaTransport(self.settings.kafka_config())
-        apply_topics(resolve(ALL), transport, self.settings)
+        apply_topics(declarations(*ALL), transport, self.settings)
         transport.close()
         self.operator = errand_judge.Operator(self.cluster.bootstrap_servers)
         self.workers = Workers(self.cluster.bootstrap_servers, self.folder, self.module)

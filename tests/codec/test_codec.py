@@ -15,6 +15,7 @@ from choreo.errors import IncompatibleSchema, SchemaError, UndecodableRecord
 from choreo.event import Envelope, Event, Failure, Sensitive
 from choreo.schema import avro_schema
 from choreo.transport import Record
+from tests.effort import part
 
 SAGA = "28a4a0a1-41fc-5a63-a5d0-7a66f0d3c3d7"
 KEY = SAGA.encode()
@@ -137,7 +138,7 @@ class TestReading:
         schemas.add(avro_schema(Placed, "codec_orders.Placed"))
         assert Codec([Declined], schemas).read(record(both)) is None
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=part(30, of=100), deadline=None)
     @given(
         st.lists(
             st.tuples(st.sampled_from(["ce_id", "ce_hop", "ce_time", "ce_path"]), st.none() | st.binary(max_size=9))

@@ -15,6 +15,7 @@ from choreo.codec import decoder, encoder, plain_decoder
 from choreo.codec.wire import long_at, long_bytes, timestamp_at
 from choreo.errors import SchemaError, UndecodableRecord
 from choreo.schema import avro_schema
+from tests.effort import part
 
 HEAD = bytes(10)
 
@@ -74,14 +75,14 @@ def of(annotation):
     return decoder(avro_schema(model, "x.M"), model, "x.M")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=part(100, of=300), deadline=None)
 @given(st.binary(max_size=120))
 def test_r29_any_bytes(body):
     survives(DECODE, HEAD + body)
     survives(PLAIN, HEAD + body)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=part(100, of=300), deadline=None)
 @given(st.integers(10, len(GOOD) - 1), st.integers(0, 255), st.integers(0, 3))
 def test_r29_good_bytes_with_a_flaw(at, byte, more):
     flawed = GOOD[:at] + bytes([byte]) * more + GOOD[at + 1 :]
@@ -161,7 +162,7 @@ def test_items_without_bytes_are_refused_beforehand():
         plain_decoder(schema)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=part(100, of=300), deadline=None)
 @given(st.integers(-(2**63), 2**63 - 1))
 @example(2**63 - 1)
 @example(-(2**63))

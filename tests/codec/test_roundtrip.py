@@ -17,6 +17,7 @@ from choreo.codec import decoder, encoder, plain_decoder
 from choreo.errors import SchemaError
 from choreo.event import Event
 from choreo.schema import avro_schema, fingerprint
+from tests.effort import part
 
 Money = Annotated[Decimal, Field(max_digits=12, decimal_places=2)]
 Wide = Annotated[Decimal, Field(max_digits=60, decimal_places=30)]
@@ -191,7 +192,7 @@ def from_fastavro(value):
     return value
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=part(30, of=100), deadline=None)
 @given(EVERYTHING)
 def test_there_and_back(event):
     body = ENCODE(event)
@@ -204,14 +205,14 @@ def test_there_and_back(event):
     assert ENCODE(back) == body
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=part(30, of=100), deadline=None)
 @given(EVERYTHING)
 def test_fastavro_reads_what_is_written(event):
     read = fastavro.schemaless_reader(io.BytesIO(ENCODE(event)[10:]), PARSED, None)
     assert from_fastavro(read) == PLAIN(ENCODE(event))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=part(30, of=100), deadline=None)
 @given(EVERYTHING)
 def test_what_fastavro_writes_is_read_and_the_same(event):
     out = io.BytesIO()
@@ -250,7 +251,7 @@ def test_decimals_are_as_short_as_can_be(value, digits):
     assert decoder(avro_schema(model, "x.M"), model, "x.M")(body).f == Decimal(value)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=part(30, of=100), deadline=None)
 @given(st.data())
 def test_any_two_types_side_by_side(data):
     pairs = {

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from choreo.memory import Memory
 from choreo.transport import Record
+from tests.effort import part
 from tests.runtime.engines import SAGA_ID, Bench, header, topics
 from tests.runtime.test_engine import Paid, Placed, owning, paying
 
@@ -97,7 +98,7 @@ def noise(source: random.Random, whole: Record) -> Record:
     return whole._replace(value=bytes(body), headers=[*kept, *record.headers[:1]])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=part(20, of=100), deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 5))
 def test_r29_random_records_never_crash_and_none_is_lost(seed: int, whole: int):
     """100 × 1,000 records: each is passed over as known, dead-lettered or processed; whole ones always go on."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, create_model
 from choreo.errors import SchemaError
 from choreo.schema import avro_schema, canonical, fingerprint, incompatibilities, meaning, text
 from choreo.schema.avro import resolve
+from tests.effort import part
 
 
 def decimal(digits, places):
@@ -132,7 +133,7 @@ SIMPLE = st.recursive(PRIMITIVES, types, max_leaves=3)
 UNIONS = st.lists(PRIMITIVES, min_size=1, max_size=3, unique=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=part(50, of=150), deadline=None)
 @given(records(SIMPLE | UNIONS), records(SIMPLE | UNIONS))
 def test_without_logical_types_it_agrees_with_avros_own(writer, reader):
     oracle = ReaderWriterCompatibilityChecker().get_compatibility(

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, create_model
 
 from choreo.schema import Sensitive, avro_schema
 from choreo.schema.evolution import BreakKind, KnownSchema, breaks
+from tests.effort import part
 
 EVENT = "shop.E"
 NEW_READS_OLD, OLD_READS_NEW = BreakKind.NEW_READS_OLD, BreakKind.OLD_READS_NEW
@@ -435,7 +436,7 @@ def agree(written, read):
     return read == written or (isinstance(written, str) and (read in SYMBOLS or read == written.encode()))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part(60, of=200), deadline=None)
 @given(st.data())
 def test_r37_what_is_called_compatible_fastavro_reads_both_ways(data):
     draw = Schemas(data.draw)

@@ -39,6 +39,7 @@ from services.marketplace.events import (
 )
 from services.marketplace.sellers import Shelves, sellers
 from services.marketplace.sellers.service import LINE_QUANTITY_MAX, accept, cancel
+from tests.effort import part
 
 FOLDER = Path(services.__file__).parent / "marketplace"
 TUTORIAL = Path(services.__file__).parents[1] / "docs" / "tutorial" / "marketplace.md"
@@ -306,7 +307,7 @@ def test_r15_a_failure_before_between_or_after_the_others_undoes_them_all(
     audit(services_data, order)
 
 
-@pytest.mark.parametrize("seed", range(50))
+@pytest.mark.parametrize("seed", range(part(8, of=50)))
 def test_r21_in_any_order_all_arrives_or_all_is_undone_in_reverse(services_data, settings, seed):
     orders = every_basket()
     with Scenario(*ALL, settings=settings, seed=seed) as s:
@@ -329,7 +330,7 @@ def test_r17_a_service_that_is_far_behind_with_a_topic_changes_nothing(services_
 
 
 @pytest.mark.parametrize("service", SERVICES)
-@pytest.mark.parametrize("seed", [None, 1])
+@pytest.mark.parametrize("seed", [None, 1][: part(1, of=2)])
 def test_r10_restarts_in_between_change_nothing(services_data, settings, service, seed):
     def again_and_again(s, *_sagas):
         for _ in range(RESTARTS):
@@ -392,7 +393,7 @@ def dying(services_data):
         yield [(billing, Ledger, ledger), (sellers, Shelves, shelves), (delivery, Depot, depot)]
 
 
-@pytest.mark.parametrize("seed", [None, 1, 2, 3])
+@pytest.mark.parametrize("seed", [None, 1, 2, 3][: part(2, of=4)])
 def test_r11_an_effect_without_its_commit_is_repeated_or_undone(services_data, settings, dying, seed):
     orders = every_basket()
     with Scenario(*ALL, settings=settings, seed=seed) as s:

@@ -21,6 +21,7 @@ from choreo.testing.fault_plan import FAULTS_MAX
 from choreo.testing.memory_transport.memory_cluster import MemoryCluster
 from choreo.testing.memory_transport.partition_log import LogTransaction
 from choreo.transport import Outgoing
+from tests.effort import part
 from tests.planted import planted
 from tests.testing import shop
 from tests.testing.world import AT_LEAST_ONCE, MANY, simulated
@@ -34,13 +35,13 @@ SEEDS = 60
 NO_FAULTS = {"crash": 0, "abort": 0, "lose": 0, "fail": 0, "duplicate": 0, "delay": 0, "reorder": False}
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(part(10, of=25)))
 def test_orders_hold_whatever_happens(seed):
     s = simulated(seed, **MANY)
     assert len(s.faults) > 3
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(part(4, of=10)))
 def test_orders_hold_without_transactions(seed):
     simulated(seed, settings=AT_LEAST_ONCE, **MANY)
 

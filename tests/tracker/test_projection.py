@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from choreo.saga import SagaState
 from choreo.tracker.graph import Graph
 from choreo.tracker.view import MASK, Flag, SagaView, StepStatus, plain
+from tests.effort import part
 from tests.tracker.market import MARKETS
 from tests.tracker.orders import (
     FAILURES,
@@ -214,7 +215,7 @@ FLOWS = [placed, completed, failed, cancelled_before, *MARKETS]
 
 
 @given(data=st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=part(100, of=400), deadline=None)
 def test_r31_any_order_and_any_duplication_give_the_same_answer(data: st.DataObject) -> None:
     flow = data.draw(st.sampled_from(FLOWS))()
     size = data.draw(st.integers(1, len(flow.records)))
