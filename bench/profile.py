@@ -26,10 +26,10 @@ from choreo.codec import Codec, Schemas, encoder
 from choreo.launch import tune_garbage_collection
 from choreo.memory import Memory
 from choreo.runtime import Engine, Resources, notes
-from choreo.runtime.invoke import Invoker
+from choreo.runtime.invoker import Invoker
 from choreo.schema import avro_schema
 from choreo.service import declarations
-from choreo.step import Rules, admit, plan, settle
+from choreo.step import Participant, Rules, Run
 from choreo.transport import Record
 
 ROUNDS = 3
@@ -170,27 +170,29 @@ class Ours:
             envelopes = [each for record in batch if (each := codec.read(record)) is not None]
         with watch("plan"):
             calls = [
-                (memory, call)
+                (memory, participant, step)
                 for envelope in envelopes
                 for memory in [Memory()]
-                if admit(rules, memory, envelope)
-                for call in plan(rules, memory, envelope)[0]
+                for participant in [Participant(rules, memory, envelope.saga_id)]
+                for step in participant.event_arrived(envelope).steps
+                if isinstance(step, Run)
             ]
         with watch("call"):
-            emitted = [await invoke(memory, call) for memory, call in calls]
+            emitted = [await invoke(memory, run) for memory, _, run in calls]
         with watch("encode"):
             for events in emitted:
                 codec.encode(events[0])
         now = datetime.now(UTC)
         with watch("settle"):
             outcomes = [
-                settle(rules, memory, call, events, now) for (memory, call), events in zip(calls, emitted, strict=True)
+                participant.attempt_returned(run, events, now)
+                for (_, participant, run), events in zip(calls, emitted, strict=True)
             ]
         with watch("outgoing"):
             for outcome in outcomes:
                 codec.outgoing(outcome.events[0])
         with watch("memory"):
-            for memory, _ in calls:
+            for memory, _, _ in calls:
                 memory.encode()
         with watch("end"):
             for outcome in outcomes:

@@ -23,6 +23,12 @@ def planted(module_name: str, old: str, new: str) -> Iterator[None]:
     fresh: dict[str, object] = dict(before)
     exec(compile(source.replace(old, new), module.__file__ or module_name, "exec"), fresh)
     replaced: list[tuple[dict[str, object], str, object]] = []
+    methods: list[tuple[type, str, object]] = []
+    for kind in [each for each in before.values() if inspect.isclass(each) and each.__module__ == module_name]:
+        for key, value in list(vars(kind).items()):
+            if inspect.isfunction(value):
+                methods.append((kind, key, value))
+                setattr(kind, key, vars(fresh[kind.__name__])[key])
     for user in users:
         space = vars(user)
         for key, value in list(space.items()):
@@ -34,3 +40,5 @@ def planted(module_name: str, old: str, new: str) -> Iterator[None]:
     finally:
         for space, key, value in replaced:
             space[key] = value
+        for kind, key, value in methods:
+            setattr(kind, key, value)

@@ -19,7 +19,7 @@ def test_r07_a_compensations_event_reaches_inwards_and_outwards():
 
 def test_r07_a_failure_counts_everywhere_and_a_compensations_event_around_its_branch():
     failed, undone, done = (
-        Recorded("id", kind, "/aaaaaaaa:0.2", compensates_id=original)
+        Recorded("id", kind, branch="/aaaaaaaa:0.2", compensates_id=original)
         for kind, original in (("Failed", ""), ("Undone", "original"), ("Done", ""))
     )
     reached = [
@@ -30,7 +30,7 @@ def test_r07_a_failure_counts_everywhere_and_a_compensations_event_around_its_br
 
 def test_r02_a_fan_in_runs_for_the_fan_out_that_opened_its_branches():
     inner, outer = opened("/aaaaaaaa:0.2", "bbbbbbbb-key", 1, 2), "/aaaaaaaa:0.2"
-    causes = [Recorded("other", "Other", inner), Recorded("apart", "Done", outer), Recorded("done", "Done", inner)]
+    causes = [Recorded(kind, kind, branch=each) for kind, each in (("Other", inner), ("Done", outer), ("Done", inner))]
     assert fan_in_trigger(outer, {"Done"}, causes) == "bbbbbbbb"
     assert fan_in_trigger("", {"Done"}, causes[2:]) == ""
 

@@ -15,10 +15,10 @@ from choreo.event import Event
 from choreo.handler import Handler, Role
 from choreo.memory import Memory
 from choreo.replay.replayed_step import ReplayedStep, StepKey, StepOutput, Steps
-from choreo.runtime.invoke import AttemptFailed
+from choreo.runtime.invoker import AttemptFailed
 from choreo.scope import fork
 from choreo.service import Declaration, Later
-from choreo.step import Branch, Call, Emitted
+from choreo.step import Branch, Emitted, Run
 
 _EVENTS = frozenset({Role.EVENT, Role.CAUSE, Role.ORIGINAL, Role.BRANCHES})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -86,15 +86,15 @@ class RecordedOutcome:
         self._unknown = unknown
         self._failed: dict[StepKey, int] = {}
 
-    async def __call__(self, memory: Memory, call: Call) -> Emitted:  # noqa: ARG002 - as a handler is called.
+    async def __call__(self, memory: Memory, run: Run) -> Emitted:  # noqa: ARG002 - as a handler is called.
         """Return what the step emitted.
 
         Raises:
             AttemptFailed: As it did then.
         """
-        key = (call.name, call.branch, call.trigger)
+        key = run.key
         step = self._steps.get(key) or self._renamed(key)
-        otherwise = bool(call.stands_for)
+        otherwise = bool(run.handler.guards)
         failures = [each for each in step.failures if each.otherwise is otherwise] if step is not None else []
         ran = step is not None and step.ran and step.given_up is otherwise
         attempt = self._failed.get(key, 0)
@@ -103,12 +103,12 @@ class RecordedOutcome:
             # One that never succeeded is taken to fail for ever.
             failure = failures[min(attempt, len(failures) - 1)]
             # It gave up early then: nothing else would have helped.
-            final = failure.spent and call.attempt < self._handler.retry.attempts
+            final = failure.spent and run.attempt < self._handler.retry.attempts
             raise AttemptFailed(_error(failure.error, self._handler), final=final)
         if step is None or not ran or any(each.event is None for each in step.outputs.values()):
             self._unknown[key] = self._handler.name
             return ()
-        return self._emitted(call, step.outputs)
+        return self._emitted(run.key[1], step.outputs)
 
     def _renamed(self, key: StepKey) -> ReplayedStep | None:
         """Return the step for the same trigger of a handler that is gone and emitted events of these types."""
@@ -119,7 +119,7 @@ class RecordedOutcome:
                 return step
         return None
 
-    def _emitted(self, call: Call, outputs: Mapping[int, StepOutput]) -> Emitted:
+    def _emitted(self, branch: str, outputs: Mapping[int, StepOutput]) -> Emitted:
         """Return what it returned; what was dropped or cancelled then is delayed for ever, to keep its index."""
         emitted: list[Event | Later[Event] | Branch] = []
         for index in range(max(outputs, default=-1) + 1):
@@ -129,8 +129,8 @@ class RecordedOutcome:
             if output is None:
                 emitted.append(Later(event, at=_NEVER))
                 continue
-            opened = fork(output.branch) if output.branch != call.branch else None
-            if opened is not None and opened.outer == call.branch:
+            opened = fork(output.branch) if output.branch != branch else None
+            if opened is not None and opened.outer == branch:
                 emitted.append(Branch(event, opened.path, opened.of))
             elif self._handler.later and (at := _at(output)) > self._now():
                 emitted.append(Later(event, at=at))

@@ -22,7 +22,7 @@ from choreo.runtime.catalog import MANIFESTS
 from choreo.runtime.notes import ENDS, JOURNAL, read_end
 from choreo.saga import SagaState
 from choreo.schema.forms import EPOCH
-from choreo.step.settle import PATH_STEPS_MAX
+from choreo.step.settlement import PATH_STEPS_MAX
 from choreo.tracker.decoding import Decoder, end, note
 from choreo.tracker.reading import Tracker
 from choreo.tracker.seen import Noted, Seen, fold_events, in_order, parents, place

@@ -1,8 +1,8 @@
 """Today's code of one service, run over the records of one saga.
 
-Driving the core with recorded events, ends, commands and times lives here, over the runtime's own `Course`; their order
-is `arrival_order`'s, and what handlers do that are not called, `recorded_outcome`'s. `replayer` does this for every
-service, saga and order. What would be written is kept, and goes nowhere.
+Driving the core with recorded events, ends, commands and times lives here, over the runtime's own `SagaProcessor`;
+their order is `arrival_order`'s, and what handlers do that are not called, `recorded_outcome`'s. `replayer` does this
+for every service, saga and order. What would be written is kept, and goes nowhere.
 """
 
 from collections.abc import Mapping
@@ -26,11 +26,11 @@ from choreo.replay.recorded_saga import RecordedEvent, RecordedSaga, Recording, 
 from choreo.replay.replayed_step import StepKey, StepOutput, Steps, fresh_output, recorded_output
 from choreo.runtime import Resources
 from choreo.runtime.batch import BatchResult, Item, SagaBatch
-from choreo.runtime.course import Course
 from choreo.runtime.engine import THREADS_MAX
 from choreo.runtime.intake import Intake
-from choreo.runtime.invoke import Invoker
+from choreo.runtime.invoker import Invoker
 from choreo.runtime.notes import JOURNAL
+from choreo.runtime.saga_processor import SagaProcessor
 from choreo.service import Declaration
 from choreo.step import Rules
 from choreo.tracker.decoding import note
@@ -159,8 +159,8 @@ class _SagaRun:
             for name, handler in rules.handlers.items()
         }
         intake = Intake(rules, self._clock, {}, None, lambda _: True)
-        # A course awaits an invoker, whatever it is.
-        self._course = Course(rules, cast("Mapping[str, Invoker]", invokers), intake, self._clock)
+        # A processor awaits an invoker, whatever it is.
+        self._processor = SagaProcessor(rules, cast("Mapping[str, Invoker]", invokers), intake, self._clock)
 
     async def take(self, arrival: Arrival, inputs: Mapping[_Position, Envelope]) -> None:
         """Process one arrival, after the timers that were due before it."""
@@ -223,7 +223,7 @@ class _SagaRun:
         while todo:
             batch = todo.pop(0)
             self._chain.woken = not batch
-            await self._course.take(self._chain, batch, self._memory, self._work)
+            await self._processor.process(self._chain, batch, self._memory, self._work)
             for envelope in self._written():
                 if envelope.type not in self._code.rules.reactions:
                     continue

@@ -16,11 +16,11 @@ from choreo.clock import Clock
 from choreo.errors import UndecodableRecord
 from choreo.memory import Memory, MemoryFlag, peek, with_end
 from choreo.runtime.batch import BatchResult, SagaBatch
-from choreo.runtime.course import Course, now_ms
 from choreo.runtime.intake import Intake, SagaKey
-from choreo.runtime.invoke import Invoker
+from choreo.runtime.invoker import Invoker
 from choreo.runtime.resources import Resources
 from choreo.runtime.retention import Retention
+from choreo.runtime.saga_processor import SagaProcessor, now_ms
 from choreo.runtime.schedule import WOKEN_MAX, Schedule
 from choreo.step import Rules
 from choreo.transport import Outgoing, Position, Record
@@ -76,7 +76,7 @@ class Engine:
             for name, handler in rules.handlers.items()
         }
         self._intake = Intake(rules, clock, self._partitions, refresh, concerns)
-        self._course = Course(rules, invokers, self._intake, clock)
+        self._processor = SagaProcessor(rules, invokers, self._intake, clock)
         self.counts: Counter[str] = Counter()
 
     @property
@@ -251,7 +251,7 @@ class Engine:
 
     async def _run(self, todo: Iterator[SagaBatch], work: BatchResult) -> None:
         """Take sagas one after another; several of these run side by side while handlers await."""
-        intake, process, partitions, counts = self._intake, self._course.take, self._partitions, work.counts
+        intake, process, partitions, counts = self._intake, self._processor.process, self._partitions, work.counts
         for chain in todo:
             items = intake.items(chain, work)
             if items is None:

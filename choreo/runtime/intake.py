@@ -1,7 +1,7 @@
 """From records to what they hold, sorted by saga.
 
 Sorting a batch into chains, decoding a chain's records when its turn has come, their second chance once newly announced
-schemas are read, and dead letters live here; what a chain comes to does not (`course`). The engine has one.
+schemas are read, and dead letters live here; what a chain comes to does not (`saga_processor`). The engine has one.
 """
 
 import asyncio

@@ -1,106 +1,90 @@
 """What a person's command comes to: a waiting step tried again, or taken as done.
 
 The rules of SEMANTICS 28 live here: a command meets the fence as everything else does, so that it is safe to give twice
-and the first to commit wins. `runtime` hands commands over in the order of their topic. Pure.
+and the first to commit wins. The runtime hands commands over in the order of their topic. Pure.
 """
 
 import json
 from datetime import datetime
 
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from choreo.command import Command
-from choreo.errors import SchemaError, UndecodableRecord
+from choreo.errors import SchemaError
 from choreo.event import Event
-from choreo.memory import Memory
-from choreo.service import Later
-from choreo.step.call import Branch, Call, Note, Outcome
-from choreo.step.failing import note, resume
-from choreo.step.reactions import Rules
-from choreo.step.recording import key_of
-from choreo.step.settle import settle
+from choreo.memory import FenceKey
+from choreo.step.decisions import Branch, Emitted, Note, Outcome, Run
+from choreo.step.retries import Retries
+from choreo.step.saga_memory import SagaMemory
+from choreo.step.settlement import Settlement
 
 
-def repair(rules: Rules, memory: Memory, saga_id: str, command: Command, now: datetime) -> tuple[Call | None, Outcome]:
-    """Return the step to take, if any, and what a command comes to at once.
+class Repair:
+    """Carries out commands on the steps of one saga."""
 
-    Raises:
-        UndecodableRecord: If the step's events cannot be read any more.
-    """
-    key = (command.handler, command.branch, command.trigger)
-    step = memory.waiting.get(key)
-    if step is None:
-        fence = memory.fences.get(key)
-        stands = "has not run" if fence is None else f"is {fence.status.name.lower()} already"
-        return None, _refused(rules, saga_id, command, f"the step {stands}, and nothing waits for a person here")
-    memory.waiting[key] = step._replace(attempt=0, spent=False, command_id=command.command_id)
-    try:
-        call = resume(rules, memory, saga_id, key)
-    except UndecodableRecord:
-        memory.waiting[key] = step
-        raise
-    if call is None:
-        memory.waiting[key] = step
-        return None, _refused(rules, saga_id, command, f"{rules.service} has no handler {command.handler} any more")
-    if command.command == "retry":
-        return call, Outcome(notes=[_told(rules, call, "resumed", command)])
-    event, problem = _event(rules, call, command)
-    if problem:
-        memory.waiting[key] = step
-        return None, _refused(rules, saga_id, command, problem)
-    emitted: list[Event | Later[Event] | Branch] = []
-    if event is not None:
-        # An event that begins a branch begins one here, too: what gathers them waits for it alone.
-        emitted.append(Branch(event, 0, 1) if type(event) in call.handler.opens else event)
-    outcome = settle(rules, memory, call, emitted, now)
-    outcome.notes = [each for each in outcome.notes if each.kind != "completed"]
-    outcome.notes.append(_told(rules, call, "resolved", command)._replace(event_type=command.event_type))
-    return None, outcome
+    __slots__ = ("_saga",)
 
+    def __init__(self, saga: SagaMemory) -> None:
+        self._saga = saga
 
-def _event(rules: Rules, call: Call, command: Command) -> tuple[Event | None, str]:
-    """Return the event that a step is to be taken to have emitted, or why it cannot be that."""
-    if not command.event_type:
-        return None, ""
-    otherwise = rules.otherwise.get(call.name)
-    for handler in (call.handler, otherwise):
-        kind = (
-            next((each for each in handler.emits if each.__choreo_type__ == command.event_type), None)
-            if handler
-            else None
-        )
-        if kind is None or handler is None:
-            continue
+    def given(self, command: Command, now: datetime) -> Outcome:
+        """Return what a command comes to at once, and the step to try again, if any.
+
+        Raises:
+            UndecodableRecord: If the step's events cannot be read any more.
+        """
+        rules, memory = self._saga.rules, self._saga.memory
+        key = (command.handler, command.branch, command.trigger)
+        step = memory.waiting.get(key)
+        if step is None:
+            fence = memory.fences.get(key)
+            stands = "has not run" if fence is None else f"is {fence.status.name.lower()} already"
+            return self._refused(key, command, f"the step {stands}, and nothing waits for a person here")
+        anew = step._replace(attempt=0, spent=False, command_id=command.command_id)
+        run = Retries(self._saga).resume(key, anew)
+        if run is None:
+            return self._refused(key, command, f"{rules.service} has no handler {command.handler} any more")
+        if command.command == "retry":
+            memory.waiting[key] = anew
+            return Outcome(notes=[self._accepted("resumed", run, command)], steps=[run])
         try:
-            event = kind.model_validate_json(json.dumps(command.payload or {}))
+            run, emitted = self._resolved(run, command)
+        except ValueError as problem:
+            return self._refused(key, command, str(problem))
+        outcome = Settlement(self._saga).returned(run, emitted, now)
+        outcome.notes = [each for each in outcome.notes if each.kind != "completed"]
+        outcome.notes.append(self._accepted("resolved", run, command)._replace(event_type=command.event_type))
+        return outcome
+
+    def _resolved(self, run: Run, command: Command) -> tuple[Run, Emitted]:
+        """Return the call that a command takes as made, and what it takes it to have returned.
+
+        Raises:
+            ValueError: If the step may not emit that; the text says why.
+        """
+        if not command.event_type:
+            return run, ()
+        rules = self._saga.rules
+        own, otherwise = run.handler, rules.otherwise.get(run.key[0])
+        emits = {kind.__choreo_type__: (each, kind) for each in (otherwise, own) if each for kind in each.emits}
+        if command.event_type not in emits:
+            may = " or ".join(sorted(emits)) or "nothing"
+            raise ValueError(f"{rules.service}.{run.key[0]} emits {may}, not {command.event_type}")
+        handler, kind = emits[command.event_type]
+        try:
+            event: Event = kind.model_validate_json(json.dumps(command.payload or {}))
             rules.codec.encode(event)
         except (ValidationError, SchemaError, ValueError) as error:
-            return None, f"that is no {command.event_type}: {error}"
-        if handler is otherwise:
-            call.handler, call.stands_for = handler, call.name
-        return event, ""
-    may = sorted(each.__choreo_type__ for each in (*call.handler.emits, *(otherwise.emits if otherwise else ())))
-    return None, f"{rules.service}.{call.name} emits {' or '.join(may) or 'nothing'}, not {command.event_type}"
+            raise ValueError(f"that is no {command.event_type}: {error}") from error
+        # An event that begins a branch begins one here, too: what gathers them waits for it alone.
+        return replace(run, handler=handler), [Branch(event, 0, 1) if kind in handler.opens else event]
 
+    def _accepted(self, kind: str, run: Run, command: Command) -> Note:
+        note = self._saga.note(kind, run.key, run.ready, run.causes, command.reason)
+        return note._replace(actor=command.actor, command_id=run.command_id)
 
-def _told(rules: Rules, call: Call, kind: str, command: Command) -> Note:
-    return note(rules, call, kind, reason=command.reason)._replace(actor=command.actor)
-
-
-def _refused(rules: Rules, saga_id: str, command: Command, why: str) -> Outcome:
-    key = key_of(rules, saga_id, command.handler, command.branch, command.trigger)
-    return Outcome(
-        notes=[
-            Note(
-                "refused",
-                command.handler,
-                command.branch,
-                command.trigger,
-                key,
-                reason=command.reason,
-                error=f"{command.command}: {why}",
-                actor=command.actor,
-                command_id=command.command_id,
-            )
-        ]
-    )
+    def _refused(self, key: FenceKey, command: Command, why: str) -> Outcome:
+        note = self._saga.note("refused", key, None, reason=command.reason)
+        error = f"{command.command}: {why}"
+        return Outcome(notes=[note._replace(error=error, actor=command.actor, command_id=command.command_id)])

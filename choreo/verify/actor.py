@@ -1,6 +1,6 @@
 """One service in the model: all that may come of one thing that happens to it.
 
-The real course of a chain (`runtime`) is driven here with handlers that return each outcome in turn, on a memory given
+The real `SagaProcessor` (`runtime`) is driven here with handlers that return each outcome in turn, on a memory given
 as bytes; what happens between services does not live here (`model`). Nothing is awaited, and the clock stands still.
 """
 
@@ -14,13 +14,13 @@ from choreo.event import Envelope
 from choreo.handler import Handler, Kind
 from choreo.memory import Memory, TimerKey, TimerKind
 from choreo.runtime.batch import BatchResult, Item, SagaBatch
-from choreo.runtime.course import Course, Invoke, now_ms
 from choreo.runtime.intake import Intake
-from choreo.runtime.invoke import AttemptFailed
+from choreo.runtime.invoker import AttemptFailed
 from choreo.runtime.notes import ENDS, JOURNAL
+from choreo.runtime.saga_processor import Invoke, SagaProcessor, now_ms
+from choreo.scope import step_key
 from choreo.service import Declaration
-from choreo.step import Call, Emitted, Rules
-from choreo.step.recording import key_of
+from choreo.step import Emitted, Rules, Run
 from choreo.transport import Outgoing, Record
 from choreo.verify.handler_outcomes import Choices, outcomes, told_of
 from choreo.verify.model_codec import ModelCodec
@@ -100,7 +100,7 @@ class Actor:
         self._failures = 0
         intake = Intake(self.rules, self._clock, {}, None, lambda _: True)
         invokers = {each.name: self._invoker(each, branches) for each in handlers}
-        self._course = Course(self.rules, invokers, intake, self._clock)
+        self._processor = SagaProcessor(self.rules, invokers, intake, self._clock)
         self.heeds_ends = any(each.kind is Kind.DEADLINE or each.later for each in handlers)
 
     @property
@@ -143,7 +143,7 @@ class Actor:
     def _run(self, memory: Memory, chain: SagaBatch, items: list[tuple[Record, Item]]) -> Move:
         work = BatchResult()
         self._codec.published.clear()
-        running = self._course.take(chain, items, memory, work)
+        running = self._processor.process(chain, items, memory, work)
         try:
             running.send(None)
         except StopIteration:
@@ -165,18 +165,17 @@ class Actor:
         rules, possible = self.rules, outcomes(handler, branches)
         effect = bool(handler.uses) and bool(rules.guards.get(handler.name))
 
-        async def invoke(_memory: Memory, call: Call) -> Emitted:
-            chosen = self._choices.choose(len(possible) + (1 if call.attempt > 1 else 2))
+        async def invoke(_memory: Memory, run: Run) -> Emitted:
+            chosen = self._choices.choose(len(possible) + (1 if run.attempt > 1 else 2))
             failed = chosen >= len(possible)
             told = ("raises",) if failed else tuple(told_of(each) for each in possible[chosen])
-            key = key_of(rules, call.ready.saga_id, call.name, call.branch, call.trigger)
-            final = failed and (call.attempt > 1 or chosen > len(possible))
-            self._attempts.append(
-                Attempt(handler.name, key, call.undoes_key, effect, told, failed, call.attempt, final)
-            )
+            name, branch, trigger = run.key
+            key = step_key(run.ready.saga_id, f"{rules.service}.{name}", branch, trigger)
+            final = failed and (run.attempt > 1 or chosen > len(possible))
+            self._attempts.append(Attempt(handler.name, key, run.undoes_key, effect, told, failed, run.attempt, final))
             if not failed:
                 return possible[chosen]
-            if call.attempt == 1:
+            if run.attempt == 1:
                 self._failures += 1
             raise AttemptFailed(RuntimeError("it raised"), final=final)
 

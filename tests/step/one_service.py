@@ -8,28 +8,10 @@ from choreo import Event, Service
 from choreo.codec import Codec, Schemas
 from choreo.event import Envelope
 from choreo.handler import Role
-from choreo.memory import Memory, TimerKind
+from choreo.memory import Memory
 from choreo.service import declarations
-from choreo.step import (
-    Branch,
-    Call,
-    Note,
-    Outcome,
-    Rules,
-    admit,
-    call_off,
-    due,
-    fail,
-    fire,
-    free,
-    park,
-    plan,
-    reemit,
-    settle,
-    settle_later,
-    skip,
-)
-from choreo.step.recording import milliseconds
+from choreo.step import Branch, Decision, Note, Outcome, Participant, Rules, Run
+from choreo.step.saga_memory import milliseconds
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SAGA_ID = "0198c0de-0000-7000-8000-000000000001"
@@ -46,7 +28,7 @@ class OneService:
         self.saga_type = saga_type
         self.notes: list[Note] = []
         self.ended: list[Envelope] = []
-        self.calls: list[Call] = []
+        self.calls: list[Run] = []
         self.emitted: list[Envelope] = []
         self.now = NOW
         self._ids = count(1)
@@ -69,58 +51,46 @@ class OneService:
         before = self.memory.encode()
         published: list[Envelope] = []
         notes: list[Note] = []
-        call_off(self.rules, self.memory, envelope)
-        arrival = envelope if admit(self.rules, self.memory, envelope) else None
-        while arrival is not None:
-            calls, told = plan(self.rules, self.memory, arrival)
-            notes += told
-            for call in calls:
-                self.outcome(call, published, notes)
-            arrival = free(self.rules, self.memory, SAGA_ID)
+        one = Participant(self.rules, self.memory, SAGA_ID)
+        outcome: Outcome | None = one.event_arrived(envelope)
+        while outcome is not None:
+            self.carry_out(one, outcome, published, notes)
+            outcome = one.held_event_released()
         self.memory = Memory.decode(before if crash else self.memory.encode())
         if not crash:
             self.notes += notes
             self.emitted += published
         return published
 
-    def outcome(self, call: Call | None, published: list[Envelope], notes: list[Note]) -> None:
-        while call is not None:
-            outcome = self.take(call)
-            published += outcome.events
-            notes += outcome.notes
-            self.ended += [outcome.ended] if outcome.ended else []
-            call = outcome.then
+    def carry_out(self, one: Participant, outcome: Outcome, published: list[Envelope], notes: list[Note]) -> None:
+        published += outcome.events
+        notes += outcome.notes
+        self.ended += [outcome.ended] if outcome.ended else []
+        for step in outcome.steps:
+            self.carry_out(one, self.take(one, step), published, notes)
 
     def wake(self, at: datetime) -> list[Event]:
         """Do what is due by then, in order, with all that it sets free."""
         self.now = at
         published: list[Envelope] = []
-        for key in due(self.memory, milliseconds(at)):
-            if key not in self.memory.timers:
-                continue
-            if key[0] is TimerKind.LATER:
-                published += settle_later(self.rules, self.memory, SAGA_ID, key, at).events
-            else:
-                self.outcome(fire(self.rules, self.memory, SAGA_ID, key), published, self.notes)
-            while (arrival := free(self.rules, self.memory, SAGA_ID)) is not None:
-                for call in plan(self.rules, self.memory, arrival)[0]:
-                    self.outcome(call, published, self.notes)
+        one = Participant(self.rules, self.memory, SAGA_ID)
+        for key in one.timers_due(milliseconds(at)):
+            outcome: Outcome | None = one.timer_due(key, at)
+            while outcome is not None:
+                self.carry_out(one, outcome, published, self.notes)
+                outcome = one.held_event_released()
         self.memory = Memory.decode(self.memory.encode())
         self.emitted += published
         return [each.event for each in published]
 
-    def take(self, call: Call) -> Outcome:
-        if call.again:
-            return reemit(self.rules, self.memory, call)
-        if call.skip:
-            return skip(self.rules, self.memory, call)
-        if call.error:
-            return park(self.rules, self.memory, call, RuntimeError(call.error))
-        self.calls.append(call)
+    def take(self, one: Participant, step: Decision) -> Outcome:
+        if not isinstance(step, Run):
+            return one.not_run(step)
+        self.calls.append(step)
         try:
-            result = call.handler.function(*self.arguments(call))
+            result = step.handler.function(*self.arguments(step))
         except RuntimeError as error:
-            return fail(self.rules, self.memory, call, error, self.now)
+            return one.attempt_failed(step, error, self.now)
         returned = result if isinstance(result, tuple) else (result,)
         emitted: list[Any] = []
         for each in returned:
@@ -128,15 +98,15 @@ class OneService:
                 emitted += [Branch(event, path, len(each)) for path, event in enumerate(each)]
             elif each is not None:
                 emitted.append(each)
-        return settle(self.rules, self.memory, call, emitted, self.now)
+        return one.attempt_returned(step, emitted, self.now)
 
-    def arguments(self, call: Call) -> list[object]:
+    def arguments(self, run: Run) -> list[object]:
         events = [
-            each.event if isinstance(each, Envelope) else each and [one.event for one in each] for each in call.events
+            each.event if isinstance(each, Envelope) else each and [one.event for one in each] for each in run.events
         ]
-        if call.stands_for:
-            wanted = sum(each.role is Role.EVENT for each in call.handler.parameters)
-            return [*events[:wanted], call.failure]
+        if run.handler.guards:
+            wanted = sum(each.role is Role.EVENT for each in run.handler.parameters)
+            return [*events[:wanted], run.failure]
         return events
 
     def told(self, kind: str) -> list[str]:

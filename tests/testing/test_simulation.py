@@ -1,6 +1,5 @@
 """Simulations: what is sound holds under every fault, and what is not is found, told and made small."""
 
-import importlib
 import itertools
 import os
 import subprocess
@@ -13,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from choreo import Event, Failure, Retry, Saga, SagaState, Service
-from choreo.runtime import course
 from choreo.runtime.retention import Retention
-from choreo.step import joining, undoing
+from choreo.step import Participant, settlement
+from choreo.step.compensations import Compensations
+from choreo.step.settlement import Settlement
 from choreo.testing import InvariantBroken, Point, Simulation
 from choreo.testing.fault_plan import FAULTS_MAX
 from choreo.testing.memory_transport.memory_cluster import MemoryCluster
@@ -27,8 +27,6 @@ from tests.testing import shop
 from tests.testing.world import AT_LEAST_ONCE, MANY, simulated
 from tests.verify.visits import VISITS, VisitorCame
 
-# Of `choreo.step`, the functions of these names stand where importing put the modules.
-plan, settle = (importlib.import_module(f"choreo.step.{name}") for name in ("plan", "settle"))
 ROOT = Path(__file__).parents[2]
 SEEDS = 60
 """Runs within which what is planted is found."""
@@ -116,16 +114,18 @@ def test_a_run_is_the_same_byte_for_byte_whatever_python_makes_of_hashes():
 
 
 def forget_fences(monkeypatch):
-    def forgetful(rules, memory, envelope):
-        memory.fences.clear()
-        return plan.plan(rules, memory, envelope)
+    plan = Participant._plan
 
-    monkeypatch.setattr(course, "plan", forgetful)
+    def forgetful(participant, event):
+        participant._memory.fences.clear()
+        return plan(participant, event)
+
+    monkeypatch.setattr(Participant, "_plan", forgetful)
 
 
 def take_ids_from_arrival(monkeypatch):
     numbers = itertools.count()
-    monkeypatch.setattr(settle, "emitted_id", lambda *_: str(uuid.UUID(int=next(numbers))))
+    monkeypatch.setattr(settlement, "emitted_id", lambda *_: str(uuid.UUID(int=next(numbers))))
 
 
 def commit_in_two(monkeypatch):
@@ -154,25 +154,24 @@ def move_on_before_committing(monkeypatch):
 
 def forget_own_events(monkeypatch):
     """Rule 8."""
-    emit = settle._emit
+    emit = Settlement._emit
 
-    def forgetful(rules, memory, call, envelope, outcome):
-        before = dict(memory.events)
-        emit(rules, memory, call, envelope, outcome)
-        memory.events = before
+    def forgetful(one, step, envelope, outcome):
+        before = dict(one._saga.memory.events)
+        emit(one, step, envelope, outcome)
+        one._saga.memory.events = before
 
-    monkeypatch.setattr(settle, "_emit", forgetful)
+    monkeypatch.setattr(Settlement, "_emit", forgetful)
 
 
 def cancel_nothing(monkeypatch):
     """Rule 15."""
-    for module in (plan, joining):
-        monkeypatch.setattr(module, "allowed", lambda rules, memory, call: [call])
+    monkeypatch.setattr(Compensations, "allowed", lambda _, run: [run])
 
 
 def undo_nothing_unknown(monkeypatch):
     """Rule 16."""
-    monkeypatch.setattr(undoing, "null", lambda *_: iter(()))
+    monkeypatch.setattr(Compensations, "null_compensation", lambda *_: iter(()))
 
 
 def forget_at_once(monkeypatch):
@@ -216,7 +215,7 @@ def test_r26_what_does_not_wait_behind_a_step_that_is_tried_again_is_found():
     visited(10)
     behind = "if all(branch != event.branch for _, branch, _ in retrying):"
     with (
-        planted("choreo.step.failing", behind, "if True:"),
+        planted("choreo.step.participant", behind, "if True:"),
         pytest.raises(InvariantBroken, match=r"I4 \(comes to rest\): it never ended: no VisitDone from desk came"),
     ):
         visited(SEEDS)

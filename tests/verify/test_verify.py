@@ -61,7 +61,7 @@ def test_what_a_crash_leaves_behind_needs_a_compensation_that_takes_none():
 
 @pytest.mark.parametrize("bounds", [NOTHING, Bounds(duplicates=1, crashes=0, failures=0)], ids=["none", "one"])
 def test_a_duplicate_is_only_looked_at_where_the_bounds_have_one(bounds: Bounds):
-    with planted("choreo.step.plan", "if fence is None:\n            call = Call", "if True:\n            call = Call"):
+    with planted("choreo.step.participant", "if fence is None:", "if True:"):
         [proof] = verify(*trip(), bounds=bounds)
 
     assert (proof.breach is not None) == bool(bounds.duplicates)

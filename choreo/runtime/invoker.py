@@ -1,8 +1,8 @@
 """Calling one handler once: its arguments, its time limit, its result.
 
 How a call becomes Python arguments, where it runs and how what it returns becomes a list of events live here; which
-calls are made does not, nor what a failed one comes to (`step`). The course makes one `Invoker` a handler and awaits it
-for every call that `plan` allows.
+calls are made does not, nor what a failed one comes to (`step`). The engine makes one `Invoker` a handler, and the
+`SagaProcessor` awaits it for every `Run`.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ from choreo.event import Envelope, Event
 from choreo.handler import Handler, Role
 from choreo.memory import Memory
 from choreo.runtime.resources import Resources
+from choreo.scope import step_key
 from choreo.service import Context, Later, State
-from choreo.step import Argument, Branch, Call, Emitted, Rules
-from choreo.step.recording import key_of
+from choreo.step import Argument, Branch, Emitted, Rules, Run
 
 _EVENTS = frozenset({Role.EVENT, Role.CAUSE, Role.ORIGINAL})
 _log = logging.getLogger("choreo")
@@ -72,13 +72,14 @@ class Invoker:
             (parameter.types[0] for parameter in handler.parameters if parameter.role is Role.STATE), None
         )
         self._per_step = any(resources.lives_a_step(kind) for kind in wanted)
+        self._emits = rules.emits[handler.name]
         self._step = f"{rules.service}.{handler.name}"
         # An otherwise takes some of the events of its step, by their types.
         guarded = rules.handlers.get(handler.guards)
         taken = guarded.parameters if guarded is not None else handler.parameters
         self._given = [each for each in taken if each.role in _EVENTS or each.role is Role.BRANCHES]
 
-    async def __call__(self, memory: Memory, call: Call) -> Emitted:
+    async def __call__(self, memory: Memory, run: Run) -> Emitted:
         """Return what the handler emitted.
 
         Raises:
@@ -87,39 +88,39 @@ class Invoker:
         try:
             if self._plain:
                 # The common case, kept short: events in, one value out.
-                returned = self._handler.function(*[None if each is None else each.event for each in call.events])  # type: ignore[union-attr]
+                returned = self._handler.function(*[None if each is None else each.event for each in run.events])  # type: ignore[union-attr]
                 if self._handler.asynchronous:
                     returned = await returned
-                if isinstance(returned, Event) and not self._handler.fan_out:
+                if type(returned) in self._emits and not self._handler.fan_out:
                     return (returned,)
                 return self._listed(returned)
-            return await self._attempt(memory, call)
+            return await self._attempt(memory, run)
         except AttemptFailed:
             raise
         except Exception as error:
-            self._tell(call, error)
+            self._log_failure(run, error)
             raise AttemptFailed(error) from error
         except SystemExit as error:
             # A handler does not end the process, and would try to again.
             stopped = HandlerFailed(f"{self._step} raised SystemExit({error.code!r})", service=self._rules.service)
-            self._tell(call, stopped)
+            self._log_failure(run, stopped)
             raise AttemptFailed(stopped, final=True) from error
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise  # The batch itself is given up.
             cancelled = HandlerFailed(f"{self._step} was cancelled from within", service=self._rules.service)
-            self._tell(call, cancelled)
+            self._log_failure(run, cancelled)
             raise AttemptFailed(cancelled) from error
 
-    def _tell(self, call: Call, error: Exception) -> None:
-        _log.warning("%s failed on attempt %d for saga %s: %r", self._step, call.attempt, call.ready.saga_id, error)
+    def _log_failure(self, run: Run, error: Exception) -> None:
+        _log.warning("%s failed on attempt %d for saga %s: %r", self._step, run.attempt, run.ready.saga_id, error)
 
-    async def _attempt(self, memory: Memory, call: Call) -> Emitted:
+    async def _attempt(self, memory: Memory, run: Run) -> Emitted:
         async with AsyncExitStack() as stack:
             found = await self._resources.for_step(stack) if self._per_step else None
             state = self._state(memory)
-            arguments = self._arguments(call, found, state)
+            arguments = self._arguments(run, found, state)
             try:
                 async with asyncio.timeout(self._handler.timeout_s) as limit:
                     emitted = await self._result(arguments)
@@ -149,8 +150,8 @@ class Invoker:
             return self._flat(list(cast("Iterator[Event]", returned)))
         return self._listed(await returned if handler.asynchronous else returned)
 
-    def _arguments(self, call: Call, found: dict[type, Any] | None, state: State | None) -> list[object]:
-        given = dict(zip((each.name for each in self._given), call.events, strict=False))
+    def _arguments(self, run: Run, found: dict[type, Any] | None, state: State | None) -> list[object]:
+        given = dict(zip((each.name for each in self._given), run.events, strict=False))
         by_type = {kind: each.name for each in self._given for kind in each.types}
         arguments: list[object] = []
         for parameter in self._handler.parameters:
@@ -158,32 +159,33 @@ class Invoker:
                 name = by_type.get(parameter.types[0], parameter.name) if self._handler.guards else parameter.name
                 arguments.append(_event_of(given[name]))
             elif parameter.role is Role.CONTEXT:
-                arguments.append(self._context(call))
+                arguments.append(self._context(run))
             elif parameter.role is Role.STATE:
                 arguments.append(state)
             elif parameter.role is Role.ERROR:
-                arguments.append(call.failure)
+                arguments.append(run.failure)
             else:
                 kind = parameter.types[0]
                 arguments.append(self._resources.get(kind) if found is None else found[kind])
         return arguments
 
-    def _context(self, call: Call) -> Context:
-        ready = call.ready
-        key = key_of(self._rules, ready.saga_id, call.name, call.branch, call.trigger)
-        path = tuple(dict.fromkeys(step for each in call.causes for step in each.path))
+    def _context(self, run: Run) -> Context:
+        ready = run.ready
+        name, branch, trigger = run.key
+        step = f"{self._rules.service}.{name}"
+        path = tuple(dict.fromkeys(taken for each in run.causes for taken in each.path))
         return Context(
             saga_id=ready.saga_id,
             saga_type=ready.saga_type,
             business_key=ready.business_key,
-            step=f"{self._rules.service}.{call.name}",
-            causes=call.causes,
+            step=step,
+            causes=run.causes,
             hop=ready.hop,
-            branch=call.branch,
+            branch=branch,
             completed_steps=path[-32:],
-            idempotency_key=key,
-            undoes_key=call.undoes_key,
-            attempt=call.attempt,
+            idempotency_key=step_key(ready.saga_id, step, branch, trigger),
+            undoes_key=run.undoes_key,
+            attempt=run.attempt,
             now=self._now(),
             log=logging.LoggerAdapter(_log, {"saga_id": ready.saga_id, "step": self._step}),
         )
@@ -208,27 +210,27 @@ class Invoker:
             if isinstance(each, Event | Later):
                 if type(each) in self._handler.opens:
                     name = type(each).__name__
-                    raise self._useless(f"a {name} outside a list, and its hint says list[{name}]: return [{name}(…)]")
+                    raise self._unusable(f"a {name} outside a list, and its hint says list[{name}]: return [{name}(…)]")
                 emitted.append(each)
             elif isinstance(each, list) and self._handler.fan_out:
                 emitted += self._branches(each, opened=any(isinstance(one, Branch) for one in emitted))
             else:
-                raise self._useless(f"a {type(each).__name__}; return an event, a tuple of events or None")
+                raise self._unusable(f"a {type(each).__name__}; return an event, a tuple of events or None")
         return emitted
 
     def _branches(self, events: list[object], *, opened: bool) -> list[Branch]:
         if not events:
-            raise self._useless(
+            raise self._unusable(
                 "an empty list, which opens no branch, so that what gathers them would wait for ever; return None, or "
                 "an event that says that there is nothing to do"
             )
         if opened:
-            raise self._useless("two lists; one step opens one set of branches")
+            raise self._unusable("two lists; one step opens one set of branches")
         if strange := next((each for each in events if not isinstance(each, Event)), None):
-            raise self._useless(f"a list with a {type(strange).__name__} in it; each branch begins with an event")
+            raise self._unusable(f"a list with a {type(strange).__name__} in it; each branch begins with an event")
         return [Branch(cast("Event", each), index, len(events)) for index, each in enumerate(events)]
 
-    def _useless(self, what: str) -> AttemptFailed:
+    def _unusable(self, what: str) -> AttemptFailed:
         """Return the refusal of what no further attempt would mend."""
         return AttemptFailed(HandlerFailed(f"{self._step} returned {what}", service=self._rules.service), final=True)
 

@@ -1,0 +1,198 @@
+"""What came for one saga, and then what is due of it, each with all that follows.
+
+Driving a `Participant` around the calls of handlers lives here, with writing down what is to be published; what to do
+is decided in `step`, and a handler is called by `invoker`. The engine gives every chain of a batch to the one
+`SagaProcessor`, several side by side, each in its order.
+
+Without transactions (SEMANTICS 10, at least once) a memory is written before the outputs it speaks of. Where the record
+that made a step ready is read again after a crash, the step's outputs are published again then. No record comes again
+for a step that was held up, was woken by a timer or was asked for by a person: such steps are listed in `Memory.owed`
+until this process has seen their outputs published, and are published again by the process that restores the memory.
+"""
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from choreo.clock import Clock
+from choreo.command import Command
+from choreo.errors import UndecodableRecord
+from choreo.memory import FenceKey, Memory, MemoryFlag, Status, TimerKind
+from choreo.runtime import notes
+from choreo.runtime.batch import BatchResult, Item, SagaBatch
+from choreo.runtime.intake import Intake
+from choreo.runtime.invoker import AttemptFailed
+from choreo.step import Decision, Emitted, Note, Outcome, Participant, Reemit, Rules, Run
+from choreo.transport import Record
+
+Invoke = Callable[[Memory, Run], Coroutine[Any, Any, Emitted]]
+"""Calls a handler once; raises `AttemptFailed` where that does not come to a result that counts."""
+
+
+class SagaProcessor:
+    """Takes sagas through one service.
+
+    Args:
+        rules: The service, compiled.
+        invokers: What calls its handlers, by name.
+        intake: Where records go that turn out to be of no use.
+        clock: Where time comes from.
+    """
+
+    def __init__(self, rules: Rules, invokers: Mapping[str, Invoke], intake: Intake, clock: Clock) -> None:
+        self.rules = rules
+        self.invokers = invokers
+        self.intake = intake
+        self.clock = clock
+
+    async def process(
+        self, chain: SagaBatch, items: Iterable[tuple[Record, Item]], memory: Memory, work: BatchResult
+    ) -> None:
+        """Do all that a chain brings, on a memory that nobody else holds."""
+        saga = _OneSaga(self, chain, memory, work)
+        if memory.owed:
+            saga.settle_owed()
+        for record, item in items:
+            try:
+                if item is None:
+                    saga.end()
+                elif isinstance(item, Command):
+                    await saga.obey(item)
+                else:
+                    outcome = saga.participant.event_arrived(item)
+                    saga.write(outcome)
+                    if outcome.steps:
+                        await saga.take(outcome.steps, comes_again=True)
+            except UndecodableRecord as error:
+                self.intake.dead_letter(record, error, chain.outputs, work)
+            if memory.held:
+                await saga.release()
+        if chain.woken and memory.timers:
+            await saga.wake()
+
+
+class _OneSaga:
+    """One saga, for as long as a chain of it is processed."""
+
+    __slots__ = ("_chain", "_memory", "_of", "_work", "participant")
+
+    def __init__(self, of: SagaProcessor, chain: SagaBatch, memory: Memory, work: BatchResult) -> None:
+        self._of = of
+        self._chain = chain
+        self._memory = memory
+        self._work = work
+        self.participant = Participant(of.rules, memory, chain.saga_id)
+
+    async def take(self, steps: Iterable[Decision], *, comes_again: bool) -> None:
+        """Take steps one after another, each with its `otherwise` where its retries are spent.
+
+        Args:
+            steps: What the participant decided.
+            comes_again: The record that made them ready is read again after a crash.
+        """
+        participant, clock = self.participant, self._of.clock
+        for step in steps:
+            if isinstance(step, Run):
+                try:
+                    emitted = await self._of.invokers[step.handler.name](self._memory, step)
+                except AttemptFailed as failed:
+                    outcome = participant.attempt_failed(step, failed.error, clock.now(), final=failed.final)
+                else:
+                    outcome = participant.attempt_returned(step, emitted, clock.now())
+            else:
+                outcome = participant.not_run(step)
+            self.write(outcome)
+            if not comes_again and self._memory.fences[step.key].status is not Status.RETRYING:
+                self._owe(step.key)
+            if outcome.steps:
+                await self.take(outcome.steps, comes_again=comes_again)
+
+    async def release(self) -> None:
+        """Go on with events that were held behind a step, or until the start, as far as their turn has come."""
+        while self._memory.held:
+            try:
+                outcome = self.participant.held_event_released()
+                if outcome is None:
+                    return
+                self.write(outcome)
+                await self.take(outcome.steps, comes_again=False)
+            except UndecodableRecord as error:
+                self._journal([Note("dropped", reason="it waited, and can be read no more", error=str(error))])
+
+    async def wake(self) -> None:
+        """Do what is due, the longest due first."""
+        clock = self._of.clock
+        for key in self.participant.timers_due(now_ms(clock.now())):
+            self._work.counts["timers"] += 1
+            try:
+                outcome = self.participant.timer_due(key, clock.now())
+                self.write(outcome)
+                if key[0] is TimerKind.LATER:
+                    self._owe(key[1:4])
+                await self.take(outcome.steps, comes_again=False)
+            except UndecodableRecord as error:
+                kind = "parked" if key[0] is TimerKind.RETRY else "dropped"
+                self._journal([Note(kind, *key[1:4], reason="it was due, and can be read no more", error=str(error))])
+            if self._memory.held:
+                await self.release()
+
+    async def obey(self, command: Command) -> None:
+        """Do what a person asks for."""
+        outcome = self.participant.command_given(command, self._of.clock.now())
+        self.write(outcome)
+        if outcome.events:
+            self._owe((command.handler, command.branch, command.trigger))
+        await self.take(outcome.steps, comes_again=False)
+
+    def end(self) -> None:
+        """Record that the saga has ended."""
+        if self.participant.saga_ended(now_ms(self._of.clock.now())):
+            self._work.ended.append((self._chain.partition, self._chain.saga_id, self._memory.ended_ms))
+
+    def settle_owed(self) -> None:
+        """Publish again what may never have been published, or forget it: this process has seen it published."""
+        if not self._chain.owed:
+            self._memory.owed.clear()
+            return
+        for key in self._memory.owed:
+            if key[0] in self._of.rules.handlers and key in self._memory.fences:
+                outcome = self.participant.not_run(Reemit(key))
+                self._publish(outcome)
+                self._journal(outcome.notes)
+
+    def write(self, outcome: Outcome) -> None:
+        """Add to the batch what something came to."""
+        if outcome.events:
+            self._publish(outcome)
+        if outcome.ended is not None:
+            # The end counts for its owner as come (rule 8); reading it back changes nothing.
+            self.end()
+        if outcome.notes:
+            self._journal(outcome.notes)
+        if outcome.error is not None:
+            self._work.errors.append(outcome.error)
+
+    def _publish(self, outcome: Outcome) -> None:
+        """Add events to the batch and, where one of them ended the saga, the record of that."""
+        rules, outputs = self._of.rules, self._chain.outputs
+        for envelope in outcome.events:
+            outputs.append(rules.codec.outgoing(envelope))
+        ended = outcome.ended
+        if ended is not None:
+            completed = bool(self._memory.flags & MemoryFlag.COMPLETED)
+            outputs.append(notes.end(ended, rules.service, completed=completed, now=ended.occurred_at))
+
+    def _journal(self, told: Iterable[Note]) -> None:
+        service, saga_id, saga_type = self._of.rules.service, self._chain.saga_id, self.participant.saga_type
+        for note in told:
+            self._chain.outputs.append(notes.journal(note, service, saga_id, saga_type, self._of.clock.now()))
+            self._work.counts[note.kind] += 1
+
+    def _owe(self, key: FenceKey) -> None:
+        if self._of.rules.at_least_once:
+            self._memory.owed[key] = None
+
+
+def now_ms(now: datetime) -> int:
+    """Return the present as timers have it, rounded down: what is due at a moment is due at it, not before."""
+    return int(now.timestamp() * 1000)

@@ -1,0 +1,154 @@
+"""One saga as one service remembers it, and the questions that every rule asks of that.
+
+Recording events and making envelopes of them again, scope (SEMANTICS 7) within a memory and notes about its steps live
+here; no rule about what runs does. `Participant` makes one `SagaMemory` and shares it with the classes that it is made
+of. Pure.
+"""
+
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from zlib import crc32
+
+from choreo.errors import UndecodableRecord
+from choreo.event import Envelope
+from choreo.memory import FenceKey, Memory, Recorded
+from choreo.scope import reaches, step_key
+from choreo.step.decisions import Note
+from choreo.step.reactions import Names, Rules
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
+# All that a memory keeps of an envelope as it stands there: a field with one name in both is kept.
+_KEPT = tuple(name for name in Envelope._fields if name in Recorded._fields and name != "body")
+_kept = attrgetter(*_KEPT)
+
+
+def record(envelope: Envelope, *, body: bool, mine: bool = False, step: str = "", trigger: str = "") -> Recorded:
+    """Return what memory keeps of an event.
+
+    Args:
+        envelope: The event.
+        body: Whether a handler may ask for it again.
+        mine: It is this service's own, and has not been read back yet.
+        step: The handler whose step emitted it.
+        trigger: The trigger of that step.
+    """
+    return Recorded(
+        **dict(zip(_KEPT, _kept(envelope), strict=True)),
+        occurred_us=(envelope.occurred_at - EPOCH) // _MICROSECOND,
+        body=envelope.body if body else b"",
+        check=crc32(envelope.body),
+        mine=mine,
+        read=not mine,
+        step=step,
+        trigger=trigger,
+    )
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return a moment as timers have it, rounded up; never 0, which means none."""
+    return max(-((EPOCH - moment) // _MILLISECOND), 1)
+
+
+class SagaMemory:
+    """A memory with the rules of its service.
+
+    Args:
+        rules: The service, compiled.
+        memory: What it remembers of the saga; nobody else holds it.
+        saga_id: The saga.
+    """
+
+    __slots__ = ("memory", "rules", "saga_id", "saga_type")
+
+    def __init__(self, rules: Rules, memory: Memory, saga_id: str) -> None:
+        self.rules = rules
+        self.memory = memory
+        self.saga_id = saga_id
+        self.saga_type = ""
+        """As the last event said of which it is known."""
+
+    def recall(self, recorded: Recorded) -> Envelope:
+        """Return a recorded event as an envelope again.
+
+        Raises:
+            UndecodableRecord: If its type is not known here any more, or it was written otherwise.
+        """
+        self.saga_type = recorded.saga_type
+        return Envelope(
+            event=self.rules.codec.decode(recorded.type, recorded.body),
+            body=recorded.body,
+            saga_id=self.saga_id,
+            occurred_at=EPOCH + timedelta(microseconds=recorded.occurred_us),
+            **dict(zip(_KEPT, _kept(recorded), strict=True)),
+        )
+
+    def recall_all(self, recorded: Iterable[Recorded]) -> tuple[Envelope, ...]:
+        """Return those recorded events whose bodies are kept, as envelopes."""
+        return tuple(self.recall(each) for each in recorded if each.body)
+
+    def keep(self, envelope: Envelope) -> str:
+        """Record an event with its body, because a step that waits needs it; return its id."""
+        events = self.memory.events
+        known = events.get(envelope.event_id)
+        if known is None:
+            events[envelope.event_id] = record(envelope, body=True)
+        elif not known.body:
+            events[envelope.event_id] = known._replace(body=envelope.body)
+        return envelope.event_id
+
+    def make_room(self) -> None:
+        """Refuse to remember more than `waiting_max` events of a saga (rule 6).
+
+        Raises:
+            UndecodableRecord: If that many are remembered; the record belongs into the dead letters.
+        """
+        count = len(self.memory.events) + len(self.memory.held)
+        if count >= self.rules.waiting_max:
+            text = f"{count} events of this saga are remembered already (waiting_max)"
+            raise UndecodableRecord("waiting-full", text)
+
+    def first(self, types: Names, branch: str) -> Recorded | None:
+        """Return the first recorded event of these types that counts in this branch (rule 7)."""
+        failures = self.rules.failures
+        for recorded in self.memory.events.values():
+            if recorded.type in types and reaches(recorded, branch, failures):
+                return recorded
+        return None
+
+    def step_key(self, key: FenceKey) -> str:
+        """Return a step's idempotency key."""
+        handler, branch, trigger = key
+        return step_key(self.saga_id, f"{self.rules.service}.{handler}", branch, trigger)
+
+    def ran(self, handlers: Collection[str], branch: str, trigger: str) -> bool:
+        """Return whether one of these handlers has left a fence for a trigger in a branch."""
+        fences = self.memory.fences
+        return any((name, branch, trigger) in fences for name in handlers)
+
+    def note(
+        self, kind: str, key: FenceKey, ready: Envelope | None, causes: Iterable[Envelope] = (), reason: str = ""
+    ) -> Note:
+        """Return a journal note about a step.
+
+        Args:
+            kind: The kind of the note.
+            key: The step.
+            ready: The event that made it ready, where one did.
+            causes: The events that it answers; `ready`, where none are given.
+            reason: Why, for people.
+        """
+        ids = tuple(each.event_id for each in causes)
+        if ready is None:
+            return Note(kind, *key, self.step_key(key), ids, reason)
+        return Note(
+            kind,
+            *key,
+            self.step_key(key),
+            ids or (ready.event_id,),
+            reason,
+            event_type=ready.type,
+            event_id=ready.event_id,
+        )
