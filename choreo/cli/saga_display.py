@@ -19,7 +19,7 @@ from choreo.event import short
 
 if TYPE_CHECKING:
     from choreo.tracker import Lag, SagaStep, SagaView
-    from choreo.tracker.view import NoteView
+    from choreo.tracker.views import NoteView
 
 DIM = "bright_black"
 DASH = "-"

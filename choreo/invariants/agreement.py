@@ -9,8 +9,8 @@ from choreo.choreography import Choreography
 from choreo.invariants.evidence import Evidence, saga_of, undone
 from choreo.memory import Memory, MemoryFlag, Status
 from choreo.saga import SagaState
-from choreo.tracker.view import Flag as Mark
-from choreo.tracker.view import SagaStep, SagaView, StepStatus
+from choreo.tracker.views import Flag as Mark
+from choreo.tracker.views import SagaStep, SagaView, StepStatus
 
 
 def agreed(graph: Choreography, evidence: Evidence) -> Iterator[str]:

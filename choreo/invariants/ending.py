@@ -10,7 +10,7 @@ from itertools import pairwise
 from choreo.choreography import Choreography
 from choreo.event import short
 from choreo.invariants.evidence import Evidence, aborts, ends, named, once, saga_of
-from choreo.tracker.view import AT_REST
+from choreo.tracker.views import AT_REST
 
 
 def ended(graph: Choreography, evidence: Evidence) -> Iterator[str]:

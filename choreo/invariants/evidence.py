@@ -13,7 +13,7 @@ from choreo.event import Envelope, short
 from choreo.memory import Memory
 from choreo.saga import SagaState
 from choreo.scope import fork
-from choreo.tracker.view import SagaView
+from choreo.tracker.views import SagaView
 
 
 class Told(Protocol):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from choreo.memory import HOP_MAX
 from choreo.replay.recorded_saga import RecordedEvent, RecordedSaga, emitted_by
 from choreo.replay.replayed_step import REFUSED
-from choreo.tracker.seen import ENDED, Noted, Seen, fold_events, in_order, parents, place
+from choreo.tracker.rows import ENDED, EventRow, NoteRow, fold_events, in_order, parents, place
 
 NEAR_US = 1_000_000
 """Of two records of different topics that are no further apart than this, either may have been processed first."""
@@ -46,7 +46,7 @@ class Arrival(NamedTuple):
     at_us: int
     lane: str
     event: RecordedEvent | None = None
-    note: Noted | None = None
+    note: NoteRow | None = None
 
     @property
     def event_id(self) -> str:
@@ -163,7 +163,7 @@ class _WrittenRecord(NamedTuple):
     ready: str
     handler: str
     kind: str = ""
-    note: Noted | None = None
+    note: NoteRow | None = None
 
 
 def _written_by(service: str, saga: RecordedSaga) -> list[_WrittenRecord]:
@@ -207,7 +207,7 @@ class _Constraints:
 
 
 def _needs(
-    events: Sequence[Seen],
+    events: Sequence[EventRow],
     service: str,
     arrivals: Sequence[Arrival],
     index_of: Mapping[str, int],
@@ -234,7 +234,7 @@ def _needs(
     return tuple(constraints.before)
 
 
-def _emission_times(events: Sequence[Seen]) -> dict[str, int]:
+def _emission_times(events: Sequence[EventRow]) -> dict[str, int]:
     """Return when each event was emitted: not before its causes, whatever the machines' clocks say."""
     emitted_us: dict[str, int] = {}
     for each in events:

@@ -18,7 +18,7 @@ from choreo.event import Event, short
 from choreo.replay.recorded_saga import RecordedSaga
 from choreo.replay.replayed_step import ReplayedStep, ReplayStatus, StepKey, StepOutput, Steps
 from choreo.schema import avro_schema, sensitive_fields
-from choreo.tracker.view import MASK
+from choreo.tracker.views import MASK
 
 CLOCK_SLACK = timedelta(seconds=1)
 """A handler's own now is recorded only to when its step was done: times that are nearer than this are the same."""

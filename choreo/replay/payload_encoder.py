@@ -19,8 +19,8 @@ from choreo.errors import SchemaError
 from choreo.schema import Schema, sensitive_fields
 from choreo.schema.avro import SchemaNode, resolve
 from choreo.schema.forms import EPOCH
-from choreo.tracker.decoding import MAGIC
-from choreo.tracker.view import MASK
+from choreo.tracker.row_decoder import MAGIC
+from choreo.tracker.views import MASK
 
 # Decoded fields and Avro's data are of any shape.
 Value = Any

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from choreo.manifest import HandlerManifest, Manifest
 from choreo.scope import emitter
-from choreo.tracker.seen import Noted, Seen
+from choreo.tracker.rows import EventRow, NoteRow
 from choreo.transport import Record
 
 SAGAS_MAX = 1000
@@ -28,7 +28,7 @@ class RecordedEvent(NamedTuple):
         masked: Its sensitive fields were not kept, and placeholders are in their place.
     """
 
-    seen: Seen
+    seen: EventRow
     record: Record
     masked: bool = False
 
@@ -47,7 +47,7 @@ class RecordedSaga:
     saga_type: str
     business_key: str
     events: tuple[RecordedEvent, ...]
-    notes: tuple[Noted, ...]
+    notes: tuple[NoteRow, ...]
     cut: bool = False
 
 
@@ -72,6 +72,6 @@ class Recording:
                 yield from (each for each in manifest.handlers if each.kind == kind)
 
 
-def emitted_by(service: str, event: Seen) -> bool:
+def emitted_by(service: str, event: EventRow) -> bool:
     """Return whether a handler of this service emitted an event; what it published from outside does not count."""
     return emitter(event.source)[0] == service

@@ -23,9 +23,9 @@ from choreo.runtime.notes import ENDS, JOURNAL, read_end
 from choreo.saga import SagaState
 from choreo.schema.forms import EPOCH
 from choreo.step.settlement import PATH_STEPS_MAX
-from choreo.tracker.decoding import Decoder, end, note
-from choreo.tracker.reading import Tracker
-from choreo.tracker.seen import Noted, Seen, fold_events, in_order, parents, place
+from choreo.tracker.client import Tracker
+from choreo.tracker.row_decoder import RowDecoder, end_row, note_row
+from choreo.tracker.rows import EventRow, NoteRow, fold_events, in_order, parents, place
 from choreo.tracker.store import Store
 from choreo.transport import Headers, Record, Transport
 
@@ -61,7 +61,7 @@ def recorded(
 
 
 def _saga(
-    saga_id: str, ordered: Sequence[Seen], events: Iterable[RecordedEvent], notes: Iterable[Noted], *, cut: bool
+    saga_id: str, ordered: Sequence[EventRow], events: Iterable[RecordedEvent], notes: Iterable[NoteRow], *, cut: bool
 ) -> RecordedSaga:
     """Return a saga, named by the first of its events that names a saga type; `ordered` has causes before effects."""
     start = next((each for each in ordered if each.saga_type), next(iter(ordered), None))
@@ -83,17 +83,17 @@ class _SagaRecords:
     """The records of one saga that have been read so far."""
 
     events: list[RecordedEvent] = field(default_factory=list)
-    notes: dict[str, Noted] = field(default_factory=dict)
+    notes: dict[str, NoteRow] = field(default_factory=dict)
     cut: bool = False
 
-    def add(self, record: Record, decoder: Decoder) -> None:
+    def add(self, record: Record, decoder: RowDecoder) -> None:
         """Add a record.
 
         Raises:
             UndecodableRecord: If it is not what its topic holds.
         """
         if record.topic in {JOURNAL, ENDS}:
-            noted = end(record) if record.topic == ENDS else note(record)
+            noted = end_row(record) if record.topic == ENDS else note_row(record)
             if len(self.notes) < EVENTS_MAX or noted.note_id in self.notes:
                 self.notes.setdefault(noted.note_id, noted)
             else:
@@ -109,7 +109,7 @@ class _SagaRecords:
 def _from_topics(
     transport: Transport, saga_ids: Sequence[str], saga_type: str | None, limit: int
 ) -> tuple[list[RecordedSaga], list[Manifest]]:
-    decoder = Decoder()
+    decoder = RowDecoder()
     manifests = list(_announced(record.value for record in _committed(transport, [MANIFESTS]) if record.value))
     for manifest in manifests:
         decoder.learn(manifest)
@@ -199,7 +199,7 @@ class _EventRebuilder:
             if handler.kind == Kind.OTHERWISE
         }
 
-    def saga(self, saga_id: str, rows: list[Seen], notes: list[Noted]) -> RecordedSaga:
+    def saga(self, saga_id: str, rows: list[EventRow], notes: list[NoteRow]) -> RecordedSaga:
         """Return a saga of its rows."""
         ordered = in_order(fold_events(rows))
         paths: dict[str, tuple[str, ...]] = {}
@@ -210,12 +210,12 @@ class _EventRebuilder:
         cut = len(ordered) > EVENTS_MAX or len(notes) > EVENTS_MAX
         return _saga(saga_id, ordered, events, notes[:EVENTS_MAX], cut=cut)
 
-    def _step(self, seen: Seen) -> tuple[str, ...]:
+    def _step(self, seen: EventRow) -> tuple[str, ...]:
         """Return the step that emitted an event, `service.handler`; () for one from outside."""
         source = seen.source.removeprefix("/").replace("/", ".")
         return (self._guards.get(source, source),) if seen.source.count("/") > 1 else ()
 
-    def _event(self, seen: Seen, path: tuple[str, ...]) -> RecordedEvent:
+    def _event(self, seen: EventRow, path: tuple[str, ...]) -> RecordedEvent:
         """Return a row as the event that it was; without a value where that cannot be rebuilt."""
         encoder = self._encoder(seen.fingerprint)
         value = b""
@@ -232,7 +232,7 @@ class _EventRebuilder:
         return self._encoders.get(fingerprint)
 
 
-def _headers(seen: Seen, path: tuple[str, ...]) -> Headers:
+def _headers(seen: EventRow, path: tuple[str, ...]) -> Headers:
     headers = {
         "ce_id": seen.event_id,
         "ce_type": seen.type,

@@ -13,7 +13,7 @@ from choreo.event import Envelope, Event, emitted_id, short
 from choreo.replay.recorded_saga import RecordedEvent
 from choreo.schema.forms import EPOCH, MICROSECOND
 from choreo.scope import emitter, fork
-from choreo.tracker.seen import Noted, as_written, fold_notes, parents
+from choreo.tracker.rows import NoteRow, as_written, fold_notes, parents
 
 StepKey = tuple[str, str, str]
 """Handler name, branch and trigger: what makes two executions the same step."""
@@ -147,7 +147,7 @@ class ServiceRecords:
     service: str
     saga_id: str
     outputs: Sequence[StepOutput]
-    notes: Sequence[Noted]
+    notes: Sequence[NoteRow]
     guards: Mapping[str, str]
     branches: Mapping[str, str]
 
@@ -167,7 +167,7 @@ def steps_of(records: ServiceRecords) -> dict[StepKey, ReplayedStep]:
     return steps
 
 
-def _apply(step: ReplayedStep, note: Noted) -> None:
+def _apply(step: ReplayedStep, note: NoteRow) -> None:
     """Bring a step up to date with one of its notes."""
     if note.kind != "dropped":
         # Of what was dropped, the note names the event that was, not the one that made the step ready.

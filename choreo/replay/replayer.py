@@ -23,7 +23,7 @@ from choreo.replay.recorded_saga import EVENTS_MAX, RecordedSaga, Recording, emi
 from choreo.replay.replayed_step import ServiceRecords, StepOutput, steps_of
 from choreo.replay.rerun import CurrentCode, output_of
 from choreo.service import Service, declarations
-from choreo.tracker.seen import Noted
+from choreo.tracker.rows import NoteRow
 
 ORDERS_MAX = 100
 """Orders that are tried, a service and saga, to find one that explains what is recorded."""
@@ -207,7 +207,7 @@ class _ServiceReplay:
         )
         return comparison.differences()
 
-    def _records(self, outputs: list[StepOutput], notes: list[Noted]) -> ServiceRecords:
+    def _records(self, outputs: list[StepOutput], notes: list[NoteRow]) -> ServiceRecords:
         return ServiceRecords(
             service=self._service,
             saga_id=self._saga.saga_id,

@@ -33,8 +33,8 @@ from choreo.runtime.notes import JOURNAL
 from choreo.runtime.saga_processor import SagaProcessor
 from choreo.service import Declaration
 from choreo.step import Rules
-from choreo.tracker.decoding import note
-from choreo.tracker.seen import Noted
+from choreo.tracker.row_decoder import note_row
+from choreo.tracker.rows import NoteRow
 from choreo.transport import Record
 
 TIMER_SLACK_MS = 1000
@@ -60,7 +60,7 @@ class RerunResult:
     """
 
     outputs: list[StepOutput] = field(default_factory=list)
-    notes: list[Noted] = field(default_factory=list)
+    notes: list[NoteRow] = field(default_factory=list)
     unknown: dict[StepKey, str] = field(default_factory=dict)
     due: dict[StepKey, str] = field(default_factory=dict)
 
@@ -240,7 +240,7 @@ class _SagaRun:
             offset = len(self._result.outputs) + len(self._result.notes)
             record = Record(topic, 0, offset, key, value, headers, 0)
             if topic == JOURNAL:
-                self._result.notes.append(note(record))
+                self._result.notes.append(note_row(record))
             elif topic in self._code.declaration.topics_out:
                 envelope = self._code.codec.read(record)
                 assert envelope is not None
@@ -249,7 +249,7 @@ class _SagaRun:
         self._chain.outputs.clear()
         return emitted
 
-    def _command(self, noted: Noted) -> Command:
+    def _command(self, noted: NoteRow) -> Command:
         """Return the command that a note says was carried out."""
         payload: dict[str, Any] | None = None
         step = self._then.get((noted.handler, noted.branch, noted.trigger))

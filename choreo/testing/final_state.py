@@ -18,8 +18,8 @@ from choreo.saga import SagaState
 from choreo.testing.history import header
 from choreo.testing.simulated_service import Environment, SimulatedService
 from choreo.tracker import SagaView, Store, Tracker
-from choreo.tracker.seen import ENDED, Noted, Seen
-from choreo.tracker.verdict import summarise
+from choreo.tracker.rows import ENDED, EventRow, NoteRow
+from choreo.tracker.verdict import judge
 from choreo.transport import Record
 
 
@@ -115,10 +115,10 @@ class FinalState:
         saga = saga_of(self._compiled.catalog.choreography, events)
         last = {each.event_id for each in events if saga is not None and ends(saga, each)}
         seen, noted = self._store.records([saga_id], bare=True)[saga_id]
-        rows: dict[str, Seen] = {each.event_id: each for each in seen}
-        notes: dict[str, Noted] = {each.note_id: each for each in noted}
-        read: dict[str, Seen] = {}
-        read_notes: dict[str, Noted] = {}
+        rows: dict[str, EventRow] = {each.event_id: each for each in seen}
+        notes: dict[str, NoteRow] = {each.note_id: each for each in noted}
+        read: dict[str, EventRow] = {}
+        read_notes: dict[str, NoteRow] = {}
         over = False
         for record in self._records.get(saga_id, ()):
             record_id = header(record, "ce_id")
@@ -129,4 +129,4 @@ class FinalState:
                 read[record_id] = rows[record_id]
                 over = over or record_id in last
             if over:
-                yield summarise(self._compiled.graph, saga_id, read.values(), read_notes.values()).state
+                yield judge(self._compiled.graph, saga_id, read.values(), read_notes.values()).summary.state

@@ -4,10 +4,10 @@ What programs use is exported from here; each name lives in the module that its 
 store and nothing else, and the trackers only read it.
 """
 
+from choreo.tracker.client import AsyncTracker, Tracker
 from choreo.tracker.follower import Follower
-from choreo.tracker.reading import AsyncTracker, Tracker
 from choreo.tracker.store import Store
-from choreo.tracker.view import EventView, Flag, Lag, NoteView, Page, Reason, SagaStep, SagaView, StepStatus, plain
+from choreo.tracker.views import EventView, Flag, Lag, NoteView, Page, Reason, SagaStep, SagaView, StepStatus, plain
 
 __all__ = [
     "AsyncTracker",

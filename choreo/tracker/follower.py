@@ -14,11 +14,11 @@ from datetime import UTC, datetime, timedelta
 from choreo.clock import Clock, SystemClock
 from choreo.errors import SchemaError, TransportError, UndecodableRecord
 from choreo.manifest import Manifest
-from choreo.tracker.decoding import Decoder, end, note
 from choreo.tracker.graph import Graph
-from choreo.tracker.seen import Noted, Seen
+from choreo.tracker.row_decoder import RowDecoder, end_row, note_row
+from choreo.tracker.rows import EventRow, NoteRow
 from choreo.tracker.store import ManifestRow, Store
-from choreo.tracker.verdict import summarise
+from choreo.tracker.verdict import judge
 from choreo.transport import Position, Reader, Record, Transport
 
 MANIFESTS = "choreo.manifests"
@@ -42,8 +42,8 @@ class _Taken:
     """What one poll brought, decoded."""
 
     manifests: list[ManifestRow] = field(default_factory=list)
-    events: list[Seen] = field(default_factory=list)
-    notes: list[Noted] = field(default_factory=list)
+    events: list[EventRow] = field(default_factory=list)
+    notes: list[NoteRow] = field(default_factory=list)
     undecodable: list[tuple[str, int, int, str, str]] = field(default_factory=list)
     offsets: dict[Position, int] = field(default_factory=dict)
 
@@ -110,7 +110,7 @@ class Follower:
         return done + (opened and not done)
 
     def catch_up(self, steps_max: int = 1_000_000) -> int:
-        """Step until nothing is left to read; return how many records were.
+        """TrackedStep until nothing is left to read; return how many records were.
 
         Args:
             steps_max: Give up after so many steps.
@@ -152,7 +152,7 @@ class Follower:
         """Take the manifests as the store has them; nothing else of them is remembered."""
         bodies = self._store.manifests()
         manifests = [manifest for body in bodies if (manifest := _manifest(body)) is not None]
-        self._decoder = Decoder()
+        self._decoder = RowDecoder()
         for manifest in manifests:
             self._decoder.learn(manifest)
         self._graph = Graph(manifests)
@@ -220,7 +220,7 @@ class Follower:
     def _judge(self, saga_ids: Iterable[str]) -> None:
         rows = self._store.records(list(saga_ids), bare=True)
         self._store.drop_views(saga_id for saga_id, each in rows.items() if not any(each))
-        self._store.put_views(summarise(self._graph, saga_id, *each) for saga_id, each in rows.items() if any(each))
+        self._store.put_views(judge(self._graph, saga_id, *each).summary for saga_id, each in rows.items() if any(each))
 
     def _take_manifests(self, records: list[Record]) -> _Taken:
         taken = _Taken()
@@ -240,9 +240,9 @@ class Follower:
         for record in records:
             try:
                 if record.topic == JOURNAL:
-                    taken.notes.append(note(record))
+                    taken.notes.append(note_row(record))
                 elif record.topic == ENDS:
-                    taken.notes.append(end(record))
+                    taken.notes.append(end_row(record))
                 elif record.topic != MANIFESTS:
                     taken.events.append(decode(record))
             except UndecodableRecord as error:

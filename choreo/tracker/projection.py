@@ -1,23 +1,24 @@
-"""A saga as it is shown.
+"""A saga, as it is shown.
 
-The whole view of a saga is put together here from what is known about it, as people and programs see it; what that is
-(`verdict`), and what it waits for in words (`waiting`), is not. Pure: no I/O, no clock. `reading` asks for the sagas
-that it is asked for.
+The view of a saga, as people and programs see it, is put together here from the verdict on its records; the verdict
+itself (`verdict`), and what the saga waits for in words (`explanation`), are not. Pure: no I/O, no clock. `client`
+calls it for each saga asked for.
 """
 
 import json
 from collections.abc import Iterable
 
+from choreo.tracker.explanation import waiting_for
 from choreo.tracker.graph import Graph
-from choreo.tracker.seen import Noted, Seen, moment
-from choreo.tracker.step import Step, Steps
+from choreo.tracker.rows import EventRow, NoteRow, moment
+from choreo.tracker.saga_steps import Steps
+from choreo.tracker.tracked_step import TrackedStep
 from choreo.tracker.verdict import judge
-from choreo.tracker.view import AT_REST, EventView, Flag, NoteView, Reason, SagaStep, SagaView
-from choreo.tracker.waiting import waits
+from choreo.tracker.views import AT_REST, EventView, Flag, NoteView, Reason, SagaStep, SagaView
 
 
 def project(
-    graph: Graph, saga_id: str, events: Iterable[Seen], notes: Iterable[Noted], now_us: int | None = None
+    graph: Graph, saga_id: str, events: Iterable[EventRow], notes: Iterable[NoteRow], now_us: int | None = None
 ) -> SagaView:
     """Return the whole view of a saga.
 
@@ -26,7 +27,7 @@ def project(
         saga_id: The saga that all records belong to.
         events: Its events, in any order, with any duplicates.
         notes: Its notes, likewise.
-        now_us: What is overdue is told as of this moment, in microseconds since 1970; not at all without one.
+        now_us: The time by which a deadline is overdue, in microseconds since 1970; without it, none is.
     """
     verdict = judge(graph, saga_id, events, notes)
     summary = verdict.summary
@@ -38,7 +39,7 @@ def project(
         business_key=summary.business_key,
         state=summary.state,
         flags=summary.flags | {Flag.OVERDUE} if overdue else summary.flags,
-        waiting_for=[] if resting else waits(graph, verdict),
+        waiting_for=[] if resting else waiting_for(graph, verdict),
         steps=_rows(graph, verdict.steps),
         events=[shown(each) for each in verdict.events],
         notes=[_noted(each) for each in verdict.notes],
@@ -51,7 +52,7 @@ def project(
     )
 
 
-def shown(row: Seen) -> EventView:
+def shown(row: EventRow) -> EventView:
     """Return an event as it is shown."""
     return EventView(
         saga_id=row.saga_id,
@@ -75,7 +76,7 @@ def shown(row: Seen) -> EventView:
     )
 
 
-def _noted(row: Noted) -> NoteView:
+def _noted(row: NoteRow) -> NoteView:
     return NoteView(
         kind=row.kind,
         service=row.service,
@@ -109,44 +110,45 @@ def _rows(graph: Graph, steps: Steps) -> list[SagaStep]:
     return [_row(graph, step) for step in rows]
 
 
-def _row(graph: Graph, step: Step) -> SagaStep:
+def _row(graph: Graph, step: TrackedStep) -> SagaStep:
     # Several branches may bring the same type.
     emitted = list(dict.fromkeys(sorted(each.type for each in step.results)))
-    undoing = _undoing(step)
-    undone = [each.at_us for undo in step.undoings for each in undo.results]
-    undone += [undo.settled.at_us for undo in step.undoings if undo.settled is not None]
-    whole = not any(each.open for each in step.undoings) and (not step.results or step.undone)
-    ended = min((each.at_us for each in step.results), default=step.settled.at_us if step.settled is not None else 0)
+    compensation = _shown_compensation(step)
+    undone_us = [result.at_us for each in step.compensations for result in each.results]
+    undone_us += [each.settled.at_us for each in step.compensations if each.settled is not None]
+    whole = not any(each.open for each in step.compensations) and (not step.results or step.undone)
+    ended_us = min((each.at_us for each in step.results), default=step.settled.at_us if step.settled is not None else 0)
+    undoers = (compensation.node,) if compensation is not None else step.node.undoers
     return SagaStep(
         name=step.node.name,
         service=step.node.service,
         branch=step.branch,
         action=", ".join(emitted) if emitted else " | ".join(sorted(step.node.emits)),
-        compensation=undoing.node.name if undoing is not None else ", ".join(each.name for each in step.node.undoers),
+        compensation=", ".join(node.name for node in undoers),
         status=step.status(graph.failures),
         result=", ".join(emitted) if step.done else None,
-        error=_error(graph, step, undoing),
+        error=_error(graph, step, compensation),
         attempts=step.attempts,
-        executed_at=moment(ended) if ended else None,
-        compensated_at=moment(max(undone)) if undone and whole else None,
+        executed_at=moment(ended_us) if ended_us else None,
+        compensated_at=moment(max(undone_us)) if undone_us and whole else None,
         since=moment(step.since_us) if step.since_us else None,
         trigger=step.trigger,
     )
 
 
-def _undoing(step: Step) -> Step | None:
-    """Return the undoing that a person looks for first."""
-    return min(step.undoings, key=lambda each: (not each.parked, not each.open), default=None)
+def _shown_compensation(step: TrackedStep) -> TrackedStep | None:
+    """Return the compensation that a person looks for first: a parked one, then an open one."""
+    return min(step.compensations, key=lambda each: (not each.parked, not each.open), default=None)
 
 
-def _error(graph: Graph, step: Step, undoing: Step | None) -> str:
-    note: Noted | None
-    if undoing is not None and undoing.open and undoing.failed is not None:
-        note = undoing.failed
+def _error(graph: Graph, step: TrackedStep, compensation: TrackedStep | None) -> str:
+    note: NoteRow | None
+    if compensation is not None and compensation.open and compensation.failed is not None:
+        note = compensation.failed
     elif step.results:
         return next((each.reason for each in step.results if each.type in graph.failures), "")
     elif step.settled is not None:
-        # Of a step that ran and said nothing, a note may say what is due later.
+        # The note of a step that ran without an event may name an event that comes later: that is no error.
         note = step.settled if step.settled.kind != "completed" else None
     else:
         note = step.failed

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from choreo.errors import ChoreoError
 from choreo.saga import SagaState
 from choreo.tracker import tables
-from choreo.tracker.seen import Noted, Seen
+from choreo.tracker.rows import EventRow, NoteRow
 from choreo.tracker.verdict import Summary
-from choreo.tracker.view import Flag
+from choreo.tracker.views import Flag
 from choreo.transport import Position
 
 BUSY_TIMEOUT_S = 10.0
@@ -25,7 +25,7 @@ IDS_MAX = 500
 
 _BITS = {Flag.PARKED: 1, Flag.STUCK: 2, Flag.VIOLATION: 4, Flag.DIFFERS: 8}
 
-Rows = tuple[list[Seen], list[Noted]]
+Rows = tuple[list[EventRow], list[NoteRow]]
 
 
 class ManifestRow(NamedTuple):
@@ -108,11 +108,11 @@ class Store:
 
     # What the follower writes.
 
-    def put_events(self, rows: Iterable[Seen]) -> None:
+    def put_events(self, rows: Iterable[EventRow]) -> None:
         """Add events; copies of one id are folded."""
         self._many(tables.PUT_EVENT, rows)
 
-    def put_notes(self, rows: Iterable[Noted]) -> None:
+    def put_notes(self, rows: Iterable[NoteRow]) -> None:
         """Add notes; copies of one id are folded."""
         self._many(tables.PUT_NOTE, rows)
 
@@ -229,9 +229,9 @@ class Store:
                 some = ids[begin : begin + IDS_MAX]
                 where = f" WHERE saga_id IN ({', '.join('?' * len(some))})"
                 for row in self._sql.execute(events + where, some):
-                    found[row[0]][0].append(Seen._make(row))
+                    found[row[0]][0].append(EventRow._make(row))
                 for row in self._sql.execute(tables.NOTES + where, some):
-                    found[row[0]][1].append(Noted._make(row))
+                    found[row[0]][1].append(NoteRow._make(row))
         return found
 
     def counts(self) -> list[tuple[str, SagaState, int]]:

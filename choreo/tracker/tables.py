@@ -4,7 +4,7 @@ Only statements live here; `store` runs them. Events, views and offsets are in o
 one transaction.
 """
 
-from choreo.tracker.seen import Noted, Seen
+from choreo.tracker.rows import EventRow, NoteRow
 
 VERSION = 2
 
@@ -73,8 +73,8 @@ def _upsert(table: str, columns: str, width: int, identity: set[str]) -> str:
     return f"INSERT INTO {table} ({columns}) VALUES ({marks}) ON CONFLICT ({keys}) DO UPDATE SET {', '.join(sets)}"  # noqa: S608
 
 
-PUT_EVENT = _upsert("events", _EVENT, len(Seen._fields), {"saga_id", "event_id"})
-PUT_NOTE = _upsert("notes", _NOTE, len(Noted._fields), {"saga_id", "note_id"})
+PUT_EVENT = _upsert("events", _EVENT, len(EventRow._fields), {"saga_id", "event_id"})
+PUT_NOTE = _upsert("notes", _NOTE, len(NoteRow._fields), {"saga_id", "note_id"})
 PUT_VIEW = (
     "INSERT INTO views (saga_id, type, business_key, state, flags, started_us, updated_us, rested_us, stale) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT (saga_id) DO UPDATE SET type = excluded.type, "

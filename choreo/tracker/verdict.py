@@ -12,11 +12,10 @@ from typing import NamedTuple
 from choreo.saga import SagaState
 from choreo.scope import emitter, fork
 from choreo.tracker.graph import NOTHING, Graph, SagaType
-from choreo.tracker.seen import ENDED, Noted, Seen, fold_events, fold_notes, in_order, parents, place
-from choreo.tracker.step import Step, Steps
-from choreo.tracker.steps import steps_of
-from choreo.tracker.timing import Deadline, running
-from choreo.tracker.view import AT_REST, Flag
+from choreo.tracker.rows import ENDED, EventRow, NoteRow, fold_events, fold_notes, in_order, parents, place
+from choreo.tracker.saga_steps import SetDeadline, Steps, set_deadlines, steps_of
+from choreo.tracker.tracked_step import TrackedStep
+from choreo.tracker.views import AT_REST, Flag
 
 
 class Summary(NamedTuple):
@@ -37,24 +36,24 @@ class Verdict:
     """All that was worked out about a saga.
 
     Attributes:
-        events: Each once, in the order they are told.
-        deadlines: Those that are set; what the time is makes no difference to them.
+        events: Each once, causes before effects.
+        deadlines: Those that are set, whatever the time is.
         missing: What records name and what has not come, in words.
-        ended: The saga is over, which is not yet to be at rest: undoings may be owed.
+        ended: The saga is over. It may not be at rest yet: compensations may still have to run.
     """
 
     summary: Summary
-    events: list[Seen]
-    notes: list[Noted]
+    events: list[EventRow]
+    notes: list[NoteRow]
     steps: Steps
-    deadlines: list[Deadline]
+    deadlines: list[SetDeadline]
     missing: list[str]
     violations: list[str]
     kind: SagaType | None
     ended: bool
 
 
-def judge(graph: Graph, saga_id: str, events: Iterable[Seen], notes: Iterable[Noted]) -> Verdict:
+def judge(graph: Graph, saga_id: str, events: Iterable[EventRow], notes: Iterable[NoteRow]) -> Verdict:
     """Return what a set of records says about their saga.
 
     Args:
@@ -64,43 +63,38 @@ def judge(graph: Graph, saga_id: str, events: Iterable[Seen], notes: Iterable[No
         notes: Its notes, likewise.
     """
     folded = fold_events(events)
-    told = in_order(folded)
-    noted = fold_notes(notes)
-    steps = steps_of(graph, saga_id, told, noted)
-    kind = _kind(graph, told, noted)
-    missing = [*_missing(graph, folded, told, noted), *_unopened(steps)]
-    state = _state(graph, kind, told, noted, steps, unsettled=bool(missing))
-    violations = _violations(graph, kind, folded, told)
-    ended = _ended(kind, told, noted)
-    deadlines = [] if ended else running(graph, told, steps)
-    # A deadline will be heard of, and may move what nothing else does. Of an event that was to come later that is not
-    # known: nobody notes that it was called off.
-    flags = _flags(told, noted, steps, moving=state in AT_REST or bool(missing) or bool(deadlines))
+    ordered = in_order(folded)
+    journal = fold_notes(notes)
+    steps = steps_of(graph, saga_id, ordered, journal)
+    kind = _kind(graph, ordered, journal)
+    missing = [*_missing(graph, folded, ordered, journal), *_unopened(steps)]
+    state = _state(graph, kind, ordered, journal, steps, unsettled=bool(missing))
+    violations = _violations(graph, kind, folded, ordered)
+    ended = _ended(kind, ordered, journal)
+    deadlines = [] if ended else set_deadlines(graph, ordered, steps)
+    # A deadline that fires may move what nothing else does. A delayed event does not count: that it was called off is
+    # noted nowhere, so it may never come.
+    flags = _flags(ordered, journal, steps, moving=state in AT_REST or bool(missing) or bool(deadlines))
     if violations:
         flags |= {Flag.VIOLATION}
-    times = [each.at_us for each in told] + [each.at_us for each in noted]
-    starts = [each.at_us for each in told if kind is not None and each.type in kind.starts]
+    times = [each.at_us for each in ordered] + [each.at_us for each in journal]
+    starts = [each.at_us for each in ordered if kind is not None and each.type in kind.starts]
     updated = max(times, default=0)
     summary = Summary(
         saga_id=saga_id,
-        saga_type=kind.name if kind is not None else next((each.saga_type for each in told if each.saga_type), ""),
-        business_key=next((each.business_key for each in told if each.business_key), ""),
+        saga_type=kind.name if kind is not None else next((each.saga_type for each in ordered if each.saga_type), ""),
+        business_key=next((each.business_key for each in ordered if each.business_key), ""),
         state=state,
         flags=flags,
         started_us=min(starts or times, default=0),
         updated_us=updated,
         rested_us=updated if state in AT_REST else None,
     )
-    return Verdict(summary, told, noted, steps, deadlines, missing, violations, kind, ended)
+    return Verdict(summary, ordered, journal, steps, deadlines, missing, violations, kind, ended)
 
 
-def summarise(graph: Graph, saga_id: str, events: Iterable[Seen], notes: Iterable[Noted]) -> Summary:
-    """Return what is kept of a saga for finding and counting it."""
-    return judge(graph, saga_id, events, notes).summary
-
-
-def _kind(graph: Graph, events: list[Seen], notes: list[Noted]) -> SagaType | None:
-    """Return the saga's type: as its start says it, else as any of its records does."""
+def _kind(graph: Graph, events: list[EventRow], notes: list[NoteRow]) -> SagaType | None:
+    """Return the saga's type: its start says it, or else any of its records."""
     for event in events:
         if event.type in graph.started_by and not event.causation_id:
             return graph.started_by[event.type]
@@ -108,8 +102,8 @@ def _kind(graph: Graph, events: list[Seen], notes: list[Noted]) -> SagaType | No
     return next((graph.sagas[name] for name in names if name in graph.sagas), None)
 
 
-def _missing(graph: Graph, folded: dict[str, Seen], events: list[Seen], notes: list[Noted]) -> list[str]:
-    """Return what must still come: the tracker reads each topic in order, and no two of them in step."""
+def _missing(graph: Graph, folded: dict[str, EventRow], events: list[EventRow], notes: list[NoteRow]) -> list[str]:
+    """Return what has been named and must still come: the order of records is known within a topic, not between two."""
     missing = {
         each: f"the cause of {event.type}"
         for event in events
@@ -124,31 +118,31 @@ def _missing(graph: Graph, folded: dict[str, Seen], events: list[Seen], notes: l
 
 
 def _unopened(steps: Steps) -> list[str]:
-    """Return the branches that must still come: a fan-out opens all of them at once, and its events say how many."""
+    """Return the branches that must still come: a fan-out opens all at once, and each of its events says how many."""
     missing = []
     for step in steps.values():
         opened = [at for each in step.results if each.branch != step.branch and (at := fork(each.branch)) is not None]
         of = max((at.of for at in opened), default=0)
-        if come := of - len({at.path for at in opened}):
-            missing.append(f"{come} of the {of} branches that {step.node.service}.{step.node.name} opened")
+        if left := of - len({at.path for at in opened}):
+            missing.append(f"{left} of the {of} branches that {step.name} opened")
     return sorted(missing)
 
 
-def _ended(kind: SagaType | None, events: list[Seen], notes: list[Noted]) -> bool:
+def _ended(kind: SagaType | None, events: list[EventRow], notes: list[NoteRow]) -> bool:
     ends = kind.completes | kind.fails if kind is not None else NOTHING
     return any(each.kind == ENDED for each in notes) or any(each.type in ends for each in events)
 
 
-def _obligations(steps: Steps) -> list[Step]:
-    """Return what keeps an aborted saga from resting: undoings owed, and steps whose outcome may have to be undone."""
+def _obligations(steps: Steps) -> list[TrackedStep]:
+    """Return the open steps that keep an aborted saga from resting: compensations, and what may have to be undone."""
     return [step for step in steps.values() if step.open and (step.node.kind == "compensation" or step.node.leads)]
 
 
 def _state(
     graph: Graph,
     kind: SagaType | None,
-    events: list[Seen],
-    notes: list[Noted],
+    events: list[EventRow],
+    notes: list[NoteRow],
     steps: Steps,
     *,
     unsettled: bool,
@@ -158,7 +152,7 @@ def _state(
     if failing or any(each.type in graph.failures for each in events):
         if unsettled or _obligations(steps):
             return SagaState.COMPENSATING
-        if completing and not (failing and _first(failing) < _first(completing)):
+        if completing and not (failing and _earliest(failing) < _earliest(completing)):
             return SagaState.COMPLETED
         declared = kind is None or bool(kind.fails)
         return SagaState.COMPENSATING if declared and not failing else SagaState.FAILED
@@ -169,11 +163,11 @@ def _state(
     return SagaState.STARTED if started else SagaState.PENDING
 
 
-def _first(terminals: list[Seen]) -> tuple[int, tuple[str, int, int]]:
+def _earliest(terminals: list[EventRow]) -> tuple[int, tuple[str, int, int]]:
     return min((each.at_us, place(each)) for each in terminals)
 
 
-def _flags(events: list[Seen], notes: list[Noted], steps: Steps, *, moving: bool) -> frozenset[Flag]:
+def _flags(events: list[EventRow], notes: list[NoteRow], steps: Steps, *, moving: bool) -> frozenset[Flag]:
     flags = set()
     if any(step.parked for step in steps.values()):
         flags.add(Flag.PARKED)
@@ -184,15 +178,15 @@ def _flags(events: list[Seen], notes: list[Noted], steps: Steps, *, moving: bool
     return frozenset(flags)
 
 
-def _violations(graph: Graph, kind: SagaType | None, folded: dict[str, Seen], events: list[Seen]) -> list[str]:
-    found = [text for event in events if (text := _violation(graph, folded, event))]
+def _violations(graph: Graph, kind: SagaType | None, folded: dict[str, EventRow], events: list[EventRow]) -> list[str]:
+    violations = [text for event in events if (text := _violation(graph, folded, event))]
     terminals = [each.type for each in events if kind is not None and each.type in kind.completes | kind.fails]
     if len(terminals) > 1:
-        found.append(f"{len(terminals)} events end this saga, and one at most may: {', '.join(terminals)}")
-    return found
+        violations.append(f"{len(terminals)} events end this saga, and one at most may: {', '.join(terminals)}")
+    return violations
 
 
-def _violation(graph: Graph, folded: dict[str, Seen], event: Seen) -> str:
+def _violation(graph: Graph, folded: dict[str, EventRow], event: EventRow) -> str:
     """Return what the graph does not allow about one event, or ""."""
     if event.type not in graph.types:
         return f"{event.type} ({event.event_id}): no manifest declares this type"

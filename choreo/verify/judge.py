@@ -14,10 +14,10 @@ from choreo.invariants import judge as judge_whole
 from choreo.manifest import Manifest
 from choreo.memory import Memory, Status
 from choreo.runtime.notes import ENDS, JOURNAL
-from choreo.tracker.decoding import note as read_note
 from choreo.tracker.graph import Graph
 from choreo.tracker.projection import project
-from choreo.tracker.seen import ENDED, Noted, Seen
+from choreo.tracker.row_decoder import note_row
+from choreo.tracker.rows import ENDED, EventRow, NoteRow
 from choreo.transport import Record
 from choreo.verify.model_state import OUTSIDE, Action, ModelState
 from choreo.verify.saga_model import SagaModel
@@ -89,13 +89,13 @@ class Judge:
         view = project(self._graph, self._model.saga_id, map(_seen, range(len(events)), events), noted)
         return Evidence(events=events, notes=view.notes, memories=memories, view=view)
 
-    def _noted(self, place: int, note_id: str, body: bytes) -> Noted:
+    def _noted(self, place: int, note_id: str, body: bytes) -> NoteRow:
         record = Record(JOURNAL, 0, place, self._model.saga_id.encode(), body, [("ce_id", note_id.encode())], 0)
-        return read_note(record)
+        return note_row(record)
 
 
-def _seen(place: int, envelope: Envelope) -> Seen:
-    return Seen(
+def _seen(place: int, envelope: Envelope) -> EventRow:
+    return EventRow(
         saga_id=envelope.saga_id,
         event_id=envelope.event_id,
         type=envelope.type,
@@ -114,6 +114,6 @@ def _seen(place: int, envelope: Envelope) -> Seen:
     )
 
 
-def _ended(event: Envelope) -> Noted:
+def _ended(event: Envelope) -> NoteRow:
     note_id = f"{ENDED}:{event.event_id}"
-    return Noted(event.saga_id, note_id, ENDED, ENDS, 0, 0, event_type=event.type, event_id=event.event_id)
+    return NoteRow(event.saga_id, note_id, ENDED, ENDS, 0, 0, event_type=event.type, event_id=event.event_id)

@@ -1,12 +1,12 @@
 from choreo.cli.commands.events import Tail
-from choreo.tracker.decoding import Decoder
-from choreo.tracker.view import EventView
+from choreo.tracker.row_decoder import RowDecoder
+from choreo.tracker.views import EventView
 from tests.tracker.orders import MANIFESTS, Topics, completed, placed
 
 
 def tail(topics: Topics, *, only: str = "", from_beginning: bool = True) -> list[EventView]:
     chosen = frozenset({only} - {""})
-    return list(Tail(topics, Decoder(), chosen, from_beginning=from_beginning, leave=True).events())  # type: ignore[arg-type]
+    return list(Tail(topics, RowDecoder(), chosen, from_beginning=from_beginning, leave=True).events())  # type: ignore[arg-type]
 
 
 def topics_with(*manifests: object) -> Topics:
@@ -33,7 +33,7 @@ def test_without_a_beginning_only_what_comes_is_shown():
 def test_topics_that_are_announced_on_the_way_are_shown_whole():
     topics = Topics()
     topics.logs["choreo.manifests", 0] = []
-    tailing = Tail(topics, Decoder(), frozenset(), from_beginning=False, leave=False).events()  # type: ignore[arg-type]
+    tailing = Tail(topics, RowDecoder(), frozenset(), from_beginning=False, leave=False).events()  # type: ignore[arg-type]
     reader = topics.reader
 
     def announce_then_read(names, offsets=None):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from choreo.replay.arrival_order import NEAR_US, ArrivalKind, order_of
 from choreo.replay.recorded_saga import RecordedEvent, RecordedSaga
-from choreo.tracker.seen import ENDED, Noted, Seen
+from choreo.tracker.rows import ENDED, EventRow, NoteRow
 from choreo.transport import Record
 
 SECOND = 1_000_000
@@ -12,18 +12,18 @@ SECOND = 1_000_000
 
 def seen(
     name: str, at_s: float, *, topic: str = "a", offset: int = 0, source: str = "/other/step", cause: str = ""
-) -> Seen:
-    return Seen("s", name, f"{topic}.Event", topic, 0, offset, source, cause, at_us=int(at_s * SECOND))
+) -> EventRow:
+    return EventRow("s", name, f"{topic}.Event", topic, 0, offset, source, cause, at_us=int(at_s * SECOND))
 
 
-def noted(kind: str, at_s: float, *, event_id: str = "", offset: int = 0, handler: str = "step") -> Noted:
+def noted(kind: str, at_s: float, *, event_id: str = "", offset: int = 0, handler: str = "step") -> NoteRow:
     topic = "choreo.ends" if kind == ENDED else "choreo.journal"
-    return Noted(
+    return NoteRow(
         "s", f"{kind}{offset}", kind, topic, 0, offset, "mine", handler, event_id=event_id, at_us=int(at_s * SECOND)
     )
 
 
-def order(events: Iterable[Seen], notes: Iterable[Noted] = (), deadlines: Iterable[str] = ()):
+def order(events: Iterable[EventRow], notes: Iterable[NoteRow] = (), deadlines: Iterable[str] = ()):
     recorded = tuple(
         RecordedEvent(each, Record(each.topic, 0, each.offset, b"s", b"", [], 0))
         for each in sorted(events, key=lambda each: (each.topic, each.offset))

@@ -16,7 +16,7 @@ from choreo.errors import SchemaError
 from choreo.manifest import Manifest
 from choreo.replay.payload_encoder import PayloadEncoder
 from choreo.schema import avro_schema, fingerprint
-from choreo.tracker.decoding import Decoder
+from choreo.tracker.row_decoder import RowDecoder
 from choreo.transport import Record
 
 Money = Annotated[Decimal, Field(max_digits=12, decimal_places=2)]
@@ -83,7 +83,7 @@ def kept(event: Event) -> tuple[bytes, dict]:
     kind = type(event)
     schema = avro_schema(kind, kind.__choreo_type__)
     key = fingerprint(schema).hex()
-    decoder = Decoder()
+    decoder = RowDecoder()
     decoder.learn(Manifest(service="s", service_version="1", schemas={key: schema}))
     value = Codec([kind], Schemas()).encode(event)
     headers = [("ce_id", b"1"), ("ce_type", kind.__choreo_type__.encode())]

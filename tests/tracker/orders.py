@@ -10,12 +10,12 @@ import fastavro
 from choreo.event import emitted_id, saga_id_for
 from choreo.manifest import Manifest
 from choreo.schema.avro import fingerprint
-from choreo.tracker.decoding import Decoder, end, note
 from choreo.tracker.graph import Graph
 from choreo.tracker.projection import project
-from choreo.tracker.seen import Noted, Seen
-from choreo.tracker.verdict import summarise
-from choreo.tracker.view import Flag, SagaView
+from choreo.tracker.row_decoder import RowDecoder, end_row, note_row
+from choreo.tracker.rows import EventRow, NoteRow
+from choreo.tracker.verdict import judge
+from choreo.tracker.views import Flag, SagaView
 from choreo.transport import Position, Reader, Record, TopicState
 
 BEGIN_MS = 1_767_225_600_000
@@ -258,7 +258,7 @@ class Flow:
         graph = self.graph if graph is None else graph
         events, notes = rows(self.records if records is None else records, self.manifests)
         view = project(graph, self.saga_id, events, notes, now_us)
-        summary = summarise(graph, self.saga_id, events, notes)
+        summary = judge(graph, self.saga_id, events, notes).summary
         assert (summary.state, summary.flags) == (view.state, view.flags - {Flag.OVERDUE})
         return view
 
@@ -277,16 +277,16 @@ class Flow:
         return Record(topic, 0, offset, self.saga_id.encode(), value, headers, self.clock_ms)
 
 
-def rows(records: Iterable[Record], manifests: Iterable[Manifest] = MANIFESTS) -> tuple[list[Seen], list[Noted]]:
-    decoder = Decoder()
+def rows(records: Iterable[Record], manifests: Iterable[Manifest] = MANIFESTS) -> tuple[list[EventRow], list[NoteRow]]:
+    decoder = RowDecoder()
     for each in manifests:
         decoder.learn(each)
     events, notes = [], []
     for record in records:
         if record.topic == "choreo.journal":
-            notes.append(note(record))
+            notes.append(note_row(record))
         elif record.topic == "choreo.ends":
-            notes.append(end(record))
+            notes.append(end_row(record))
         else:
             events.append(decoder.event(record))
     return events, notes

@@ -19,9 +19,9 @@ from choreo.memory import Status, TimerKind
 from choreo.scope import fork, opened
 from choreo.testing import Scenario
 from choreo.testing.saga_handle import SagaHandle
-from choreo.tracker.step import Step
+from choreo.tracker.tracked_step import TrackedStep
 from choreo.tracker.verdict import judge
-from choreo.tracker.view import Flag, SagaStep, StepStatus
+from choreo.tracker.views import Flag, SagaStep, StepStatus
 from choreo.transport import Outgoing
 
 MINUTE = timedelta(minutes=1)
@@ -254,7 +254,7 @@ def assert_agrees(s: Scenario, saga: SagaHandle, *, settled: bool = False) -> No
     assert not verdict.violations
 
 
-def _agrees(step: Step, status: Status) -> bool:
+def _agrees(step: TrackedStep, status: Status) -> bool:
     if status is Status.SKIPPED:
         return step.settled is not None and step.settled.kind == "skipped"
     if status is Status.UNKNOWN:

@@ -5,7 +5,7 @@ import pytest
 from choreo.saga import SagaState
 from choreo.scope import opened
 from choreo.tracker.graph import Graph
-from choreo.tracker.view import Flag, SagaStep, SagaView, StepStatus
+from choreo.tracker.views import Flag, SagaStep, SagaView, StepStatus
 from tests.tracker.market import (
     BANK,
     CARRIER,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from choreo.saga import SagaState
 from choreo.tracker.graph import Graph
-from choreo.tracker.view import MASK, Flag, SagaView, StepStatus, plain
+from choreo.tracker.views import MASK, Flag, SagaView, StepStatus, plain
 from tests.effort import part
 from tests.tracker.market import MARKETS
 from tests.tracker.orders import (

@@ -17,10 +17,10 @@ from choreo.cli.saga_display import payload
 from choreo.errors import SchemaError, UndecodableRecord
 from choreo.manifest import Manifest
 from choreo.reading import read_to_end
-from choreo.tracker.decoding import Decoder
 from choreo.tracker.follower import MANIFESTS
 from choreo.tracker.projection import shown
-from choreo.tracker.view import EventView, plain
+from choreo.tracker.row_decoder import RowDecoder
+from choreo.tracker.views import EventView, plain
 from choreo.transport import Position, Reader, Record, Transport
 
 POLL_S = 0.5
@@ -57,7 +57,7 @@ def tail(
     transport = connect(brokers.settings())
     count = 0
     with closing(transport):
-        tailing = Tail(transport, Decoder(), only=frozenset(topics), from_beginning=from_beginning, leave=leave)
+        tailing = Tail(transport, RowDecoder(), only=frozenset(topics), from_beginning=from_beginning, leave=leave)
         for event in tailing.events():
             if event_type is not None and event_type not in (event.type, event.type.rpartition(".")[2]):
                 continue
@@ -90,7 +90,7 @@ class Tail:
     """
 
     transport: Transport
-    decoder: Decoder
+    decoder: RowDecoder
     only: frozenset[str]
     from_beginning: bool
     leave: bool

@@ -1,18 +1,17 @@
 """One step of a saga, as its records tell.
 
-The record of a step and the questions that can be answered from it alone live here, with those of scope and identity
-that every module around it asks; finding the steps does not (`steps`). `verdict` judges by them.
+What is known of a step, and the questions that can be answered from that alone, live here; finding the steps does not
+(`saga_steps`). `verdict`, `explanation` and `projection` ask.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from choreo.scope import step_key
 from choreo.tracker.graph import Node
-from choreo.tracker.seen import Noted, Seen
-from choreo.tracker.view import StepStatus
+from choreo.tracker.rows import EventRow, NoteRow
+from choreo.tracker.views import StepStatus
 
-Key = tuple[str, str, str, str]
+StepKey = tuple[str, str, str, str]
 """Service, handler, branch, trigger."""
 
 SETTLING = {
@@ -25,7 +24,7 @@ SETTLING = {
 
 
 @dataclass(slots=True, eq=False)
-class Step:
+class TrackedStep:
     """One step, forward or compensating.
 
     Attributes:
@@ -35,29 +34,39 @@ class Step:
         results: Events it emitted.
         given_up: Those among them that its `otherwise` emitted.
         settled: The note that says how it ended without an event.
-        held: The last note that says it is retried, parked, resumed, or resolved with an event that is to come.
+        held: The last note that says it is retried, parked, resumed, or resolved with an event that is still to come.
         failed: The last note that says what an attempt raised.
         attempt: Failed attempts since a person last had it tried anew, as far as they are known of.
         earlier: Failed attempts before that.
         undoes: For a compensation: the forward step that it undoes, None where its original came from outside.
-        undoings: For a forward step: its compensations.
+        compensations: For a forward step: its compensations.
     """
 
     node: Node
     branch: str
     trigger: str
-    causes: list[Seen] = field(default_factory=list)
+    causes: list[EventRow] = field(default_factory=list)
     ready: bool = False
     gathered: tuple[int, int] = (0, 0)
-    results: list[Seen] = field(default_factory=list)
-    given_up: list[Seen] = field(default_factory=list)
-    settled: Noted | None = None
-    held: Noted | None = None
-    failed: Noted | None = None
+    results: list[EventRow] = field(default_factory=list)
+    given_up: list[EventRow] = field(default_factory=list)
+    settled: NoteRow | None = None
+    held: NoteRow | None = None
+    failed: NoteRow | None = None
     attempt: int = 0
     earlier: int = 0
-    undoes: "Step | None" = None
-    undoings: list["Step"] = field(default_factory=list)
+    undoes: "TrackedStep | None" = None
+    compensations: list["TrackedStep"] = field(default_factory=list)
+
+    @property
+    def key(self) -> StepKey:
+        """Return what identifies it within its saga."""
+        return self.node.service, self.node.name, self.branch, self.trigger
+
+    @property
+    def name(self) -> str:
+        """Return `service.handler`."""
+        return f"{self.node.service}.{self.node.name}"
 
     @property
     def open(self) -> bool:
@@ -87,14 +96,14 @@ class Step:
     @property
     def unknown(self) -> bool:
         """Whether its `otherwise` ended it in a way that has a compensation run with `None` (SEMANTICS rule 16)."""
-        told = {each.type for each in self.given_up}
-        return any(undoer.optional and not told.isdisjoint(undoer.causes) for undoer in self.node.undoers)
+        emitted = {each.type for each in self.given_up}
+        return any(undoer.optional and not emitted.isdisjoint(undoer.causes) for undoer in self.node.undoers)
 
     @property
     def undone(self) -> bool:
-        """Whether nothing is left of what it did, once its undoings have come to an end."""
+        """Whether nothing is left of what it did, once its compensations have ended."""
         emitted = {each.event_id for each in self.results}
-        triggers = {each.trigger for each in self.undoings}
+        triggers = {each.trigger for each in self.compensations}
         if not triggers <= emitted:
             return True  # It was undone as a whole, without an original.
         originals = {name for undoer in self.node.undoers for name in undoer.original}
@@ -119,11 +128,11 @@ class Step:
 
     def status(self, failures: Iterable[str]) -> StepStatus:
         """Return how far this step has come, with its undoing."""
-        if any(each.parked for each in self.undoings):
+        if any(each.parked for each in self.compensations):
             return StepStatus.PARKED
-        if any(each.open for each in self.undoings):
+        if any(each.open for each in self.compensations):
             return StepStatus.COMPENSATING
-        if self.undoings and self.results and self.undone:
+        if self.compensations and self.results and self.undone:
             return StepStatus.COMPENSATED
         if self.results:
             return StepStatus.FAILED if any(each.type in failures for each in self.results) else StepStatus.COMPLETED
@@ -132,21 +141,3 @@ class Step:
         if self.held is not None:
             return StepStatus.PARKED if self.parked else StepStatus.RETRYING
         return StepStatus.EXECUTING if self.ready else StepStatus.PENDING
-
-
-Steps = dict[Key, Step]
-"""The steps of one saga."""
-
-
-def step_at(steps: Steps, node: Node, branch: str, trigger: str) -> Step:
-    """Return a step, made if it is not there."""
-    key = (node.service, node.name, branch, trigger)
-    step = steps.get(key)
-    if step is None:
-        step = steps[key] = Step(node, branch, trigger)
-    return step
-
-
-def effect_key(saga_id: str, node: Node, branch: str, trigger: str) -> str:
-    """Return the idempotency key of a step, by the formula of every id."""
-    return step_key(saga_id, f"{node.service}.{node.name}", branch, trigger)

@@ -16,8 +16,8 @@ import fastavro
 
 from choreo.errors import UndecodableRecord
 from choreo.manifest import Manifest
-from choreo.tracker.seen import ENDED, Noted, Seen
-from choreo.tracker.view import MASK
+from choreo.tracker.rows import ENDED, EventRow, NoteRow
+from choreo.tracker.views import MASK
 from choreo.transport import Record
 
 MAGIC = b"\xc3\x01"
@@ -85,7 +85,7 @@ class Writer:
         return self._masked(schema["type"], value) if isinstance(schema["type"], dict | list) else value
 
 
-class Decoder:
+class RowDecoder:
     """Reads events with every schema that was ever announced."""
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class Decoder:
                 )
         return new & self._writers.keys()
 
-    def event(self, record: Record) -> Seen:
+    def event(self, record: Record) -> EventRow:
         """Return an event's row; without payload where the writer's schema is not known yet.
 
         Raises:
@@ -128,7 +128,7 @@ class Decoder:
         writer = self._writers.get(fingerprint)
         body = writer.decode(value[_HEAD_BYTES:]) if writer is not None else None
         hop = texts.get("ce_hop", "")
-        return Seen(
+        return EventRow(
             saga_id,
             event_id,
             kind,
@@ -153,7 +153,7 @@ class Decoder:
         )
 
 
-def note(record: Record) -> Noted:
+def note_row(record: Record) -> NoteRow:
     """Return the row of a record of `choreo.journal`.
 
     Raises:
@@ -161,7 +161,7 @@ def note(record: Record) -> Noted:
     """
     body = _body(record)
     attempt = body.get("attempt")
-    return Noted(
+    return NoteRow(
         saga_id=_field(body, "saga_id") or _text(record.key),
         note_id=_identity(record),
         kind=_field(body, "note"),
@@ -185,14 +185,14 @@ def note(record: Record) -> Noted:
     )
 
 
-def end(record: Record) -> Noted:
+def end_row(record: Record) -> NoteRow:
     """Return the row of a record of `choreo.ends`.
 
     Raises:
         UndecodableRecord: If it is none; retrying does not help.
     """
     body = _body(record)
-    return Noted(
+    return NoteRow(
         saga_id=_field(body, "saga_id") or _text(record.key),
         note_id=f"{ENDED}:{_identity(record)}",
         kind=ENDED,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Seen(NamedTuple):
+class EventRow(NamedTuple):
     """One event; the columns of the store's table, in this order.
 
     Attributes:
@@ -47,7 +47,7 @@ class Seen(NamedTuple):
     traceparent: str = ""
 
 
-class Noted(NamedTuple):
+class NoteRow(NamedTuple):
     """One note from the journal, or the end of a saga (`kind` "ended"); the columns of the store's table.
 
     Attributes:
@@ -91,17 +91,17 @@ def moment(at_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=at_us)
 
 
-def place(row: Seen | Noted) -> tuple[str, int, int]:
+def place(row: EventRow | NoteRow) -> tuple[str, int, int]:
     """Return where a record stands; of several with one id, the lowest place counts."""
     return row.topic, row.partition, row.offset
 
 
-def fold_events(rows: Iterable[Seen]) -> dict[str, Seen]:
+def fold_events(rows: Iterable[EventRow]) -> dict[str, EventRow]:
     """Return one row per event id, whatever the order and the number of copies.
 
     The copy at the lowest place wins, as the store's upsert has it; that another body came is marked.
     """
-    folded: dict[str, Seen] = {}
+    folded: dict[str, EventRow] = {}
     for row in rows:
         known = folded.get(row.event_id)
         if known is None:
@@ -113,16 +113,16 @@ def fold_events(rows: Iterable[Seen]) -> dict[str, Seen]:
     return folded
 
 
-def fold_notes(rows: Iterable[Noted]) -> list[Noted]:
+def fold_notes(rows: Iterable[NoteRow]) -> list[NoteRow]:
     """Return one row per note id, by time; those of one moment as they were written."""
-    folded: dict[str, Noted] = {}
+    folded: dict[str, NoteRow] = {}
     for row in rows:
         known = folded.get(row.note_id)
         folded[row.note_id] = row if known is None else min(known, row, key=place)
     return sorted(folded.values(), key=lambda row: (row.at_us, place(row)))
 
 
-def as_written(notes: Iterable[Noted]) -> list[Noted]:
+def as_written(notes: Iterable[NoteRow]) -> list[NoteRow]:
     """Return notes in the order in which they were written, whatever the machines' clocks said.
 
     Those of one saga share a partition, whose order is the truth: what a person asked for stands behind what it was
@@ -136,18 +136,18 @@ def as_written(notes: Iterable[Noted]) -> list[Noted]:
     return sorted(rows, key=lambda row: (begun[row.topic, row.partition], place(row)))
 
 
-def parents(row: Seen) -> tuple[str, ...]:
+def parents(row: EventRow) -> tuple[str, ...]:
     """Return the ids of the events that this one says it follows from."""
     if row.causes:
         return (row.causation_id, *row.causes.split(",")) if row.causation_id else tuple(row.causes.split(","))
     return (row.causation_id,) if row.causation_id else ()
 
 
-def in_order(folded: dict[str, Seen]) -> list[Seen]:
+def in_order(folded: dict[str, EventRow]) -> list[EventRow]:
     """Return the events, causes before their effects and otherwise by time, whatever the machines' clocks said."""
     by_time = sorted(folded.values(), key=lambda row: (row.at_us, row.hop, place(row)))
-    told: dict[str, Seen] = {}
-    waiting: dict[str, list[Seen]] = {}
+    told: dict[str, EventRow] = {}
+    waiting: dict[str, list[EventRow]] = {}
     missing: dict[str, int] = {}
     for row in by_time:
         # An id that names itself or something unknown holds nothing up.

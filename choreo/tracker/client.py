@@ -19,10 +19,10 @@ from choreo.manifest import Manifest
 from choreo.saga import SagaState
 from choreo.tracker.graph import Graph
 from choreo.tracker.projection import project, shown
-from choreo.tracker.seen import Seen, moment
+from choreo.tracker.rows import EventRow, moment
 from choreo.tracker.store import Store, bit
 from choreo.tracker.tables import EVENTS
-from choreo.tracker.view import AT_REST, EventView, Flag, Lag, Page, SagaView
+from choreo.tracker.views import AT_REST, EventView, Flag, Lag, Page, SagaView
 
 PAGE_SAGAS_MAX = 1000
 NAP_S_MIN = 0.01
@@ -183,7 +183,7 @@ class Tracker:
             ("saga_id = ? AND event_id = ?", [saga_id, event_id]) if saga_id else ("event_id = ?", [event_id])
         )
         rows = self._store.ask(f"{EVENTS} WHERE {where} LIMIT 1", values)
-        return shown(Seen._make(rows[0])) if rows else None
+        return shown(EventRow._make(rows[0])) if rows else None
 
     def counts(self) -> dict[str, dict[SagaState, int]]:
         """Return how many sagas of each type are in each state; every state of a type that there is has a number."""

@@ -1,7 +1,7 @@
 """What a saga waits for, in words.
 
-From whom something must come for a saga to move, since when and until when is said here, and nowhere judged: `verdict`
-knows. `projection` asks for every saga that is not at rest. Pure.
+From whom something must come for a saga to move, since when and until when is said here; the state behind it is worked
+out in `verdict`. `projection` asks for every saga that is not at rest. Pure.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,17 +9,16 @@ from typing import NamedTuple
 
 from choreo.saga import SagaState
 from choreo.tracker.graph import Graph, Node
-from choreo.tracker.seen import moment
-from choreo.tracker.step import Step
-from choreo.tracker.timing import Deadline
+from choreo.tracker.rows import moment
+from choreo.tracker.saga_steps import SetDeadline
 from choreo.tracker.verdict import Verdict
 
 WAITS_MAX = 20
-"""Most items of `waiting_for`; a saga that waits for very many things is not told to the last one."""
+"""Most lines of `waiting_for`."""
 
 
-class _Wait(NamedTuple):
-    """One thing that is waited for, in one branch; several of one kind are told together."""
+class _Awaited(NamedTuple):
+    """One thing that a saga waits for, in one branch; what differs by branch alone becomes one line."""
 
     what: str
     more: str
@@ -27,15 +26,15 @@ class _Wait(NamedTuple):
     branch: str
 
 
-def waits(graph: Graph, verdict: Verdict) -> list[str]:
-    """Say what must come for the saga to move, from whom, since when; what a person must do first, then the oldest."""
+def waiting_for(graph: Graph, verdict: Verdict) -> list[str]:
+    """Return what must come for the saga to move, from whom, since when: first what people must do, then by age."""
     aborted = verdict.summary.state is SagaState.COMPENSATING
     lines = [(0, f"{each}, which the tracker has not read") for each in verdict.missing]
     lines += _merged([*_open(verdict), *(() if aborted else _pending(graph, verdict))])
     kind = verdict.kind
     parked = [(step.held.at_us, step) for step in verdict.steps.values() if step.parked and step.held is not None]
     people = _merged(
-        _Wait(f"a person to retry or resolve {_name(step)}", ", parked", since_us, step.branch)
+        _Awaited(f"a person to retry or resolve {step.name}", ", parked", since_us, step.branch)
         for since_us, step in parked
     )
     if not lines and not people and kind is not None:
@@ -47,9 +46,9 @@ def waits(graph: Graph, verdict: Verdict) -> list[str]:
     return [text for _, text in [*sorted(people), *sorted(lines)]][:WAITS_MAX]
 
 
-def _merged(found: Iterable[_Wait]) -> list[tuple[int, str]]:
-    merged: dict[tuple[str, str], list[_Wait]] = {}
-    for each in found:
+def _merged(awaited: Iterable[_Awaited]) -> list[tuple[int, str]]:
+    merged: dict[tuple[str, str], list[_Awaited]] = {}
+    for each in awaited:
         merged.setdefault((each.what, each.more), []).append(each)
     lines = []
     for (what, more), some in merged.items():
@@ -58,18 +57,18 @@ def _merged(found: Iterable[_Wait]) -> list[tuple[int, str]]:
     return lines
 
 
-def _open(verdict: Verdict) -> Iterator[_Wait]:
-    """Yield what steps are about to bring that all of their causes have come to."""
+def _open(verdict: Verdict) -> Iterator[_Awaited]:
+    """Yield the results of steps whose causes have all come."""
     for step in verdict.steps.values():
         if step.moves:
             node = step.node
             wanted = _any(node.emits) or "an end"
-            yield _Wait(f"{wanted} from {node.service} ({node.name})", "", step.since_us, step.branch)
+            yield _Awaited(f"{wanted} from {node.service} ({node.name})", "", step.since_us, step.branch)
 
 
-def _pending(graph: Graph, verdict: Verdict) -> Iterator[_Wait]:
-    """Yield what joins and fan-ins lack that no step owes already; of branches, how many have brought nothing."""
-    brought = {name for step in verdict.steps.values() if step.open for name in step.node.emits}
+def _pending(graph: Graph, verdict: Verdict) -> Iterator[_Awaited]:
+    """Yield what joins and fan-ins lack and no open step may emit; of a fan-in, from how many branches."""
+    coming = {name for step in verdict.steps.values() if step.open for name in step.node.emits}
     for step in verdict.steps.values():
         if step.ready or step.results or step.settled is not None:
             continue
@@ -78,36 +77,32 @@ def _pending(graph: Graph, verdict: Verdict) -> Iterator[_Wait]:
             who = " or ".join(sorted({graph.origin(each) for each in types}))
             what = f"{_any(types)} from {who}"
             if place == step.node.gathers:
-                brought_by, of = step.gathered
-                if brought_by < of:
-                    more = f", missing from {of - brought_by} of {of} branches"
-                    yield _Wait(what, more, step.since_us, step.branch)
-            elif not types & come and not types & brought:
-                yield _Wait(what, "", step.since_us, step.branch)
+                arrived, of = step.gathered
+                if arrived < of:
+                    more = f", missing from {of - arrived} of {of} branches"
+                    yield _Awaited(what, more, step.since_us, step.branch)
+            elif not types & come and not types & coming:
+                yield _Awaited(what, "", step.since_us, step.branch)
 
 
 def _timed(verdict: Verdict) -> Iterator[tuple[int, str]]:
-    """Yield until when events are awaited; a handler with several deadlines is told with the first of them."""
-    found: dict[Node, list[Deadline]] = {}
+    """Yield until when events are awaited: one line a handler, with the earliest of its deadlines."""
+    by_node: dict[Node, list[tuple[int, SetDeadline]]] = {}
     for each in verdict.deadlines:
         if each.due_us is not None:
-            found.setdefault(each.node, []).append(each)
-    for node, some in found.items():
-        due_us = min(each.due_us or 0 for each in some)
-        often = _often([each.trigger.branch for each in some])
+            by_node.setdefault(each.node, []).append((each.due_us, each))
+    for node, deadlines in by_node.items():
+        due_us = min(due_us for due_us, _ in deadlines)
+        often = _often([each.trigger.branch for _, each in deadlines])
         yield due_us, f"{_any(node.awaits)}{often}, until {_time(due_us)}, when {node.service}.{node.name} fires"
 
 
 def _later(verdict: Verdict) -> Iterator[tuple[int, str]]:
-    """Yield what steps have set down for later; nobody notes that it was called off, so this may not come."""
+    """Yield delayed events; that one was called off is noted nowhere, so it may never come."""
     for step in verdict.steps.values():
         note = step.settled
         if note is not None and note.kind == "completed" and note.reason and not step.results:
-            yield note.at_us, f"{note.reason} from {_name(step)}, if nothing calls it off"
-
-
-def _name(step: Step) -> str:
-    return f"{step.node.service}.{step.node.name}"
+            yield note.at_us, f"{note.reason} from {step.name}, if nothing calls it off"
 
 
 def _any(types: frozenset[str]) -> str:

@@ -1,0 +1,300 @@
+"""The steps of one saga and the deadlines that are set in it, worked out from its events and notes.
+
+Which step each record belongs to, which steps are due and what must be undone is found here; what that says about the
+saga as a whole (`verdict`) is not. Pure: no I/O, no clock.
+
+The rules are those by which services act, so that the tracker's answer is theirs. Those about one event or one step
+are the same functions (`scope`, the compiled graph). Joins and compensations are worked out anew, because a service
+decides event by event and from what it has read so far, while here all records of all services are at hand at once, in
+any order.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from choreo.scope import KEY_CHARS, emitter, fan_in_trigger, fork, reaches, step_key
+from choreo.tracker.graph import NOTHING, Graph, Node
+from choreo.tracker.rows import EventRow, NoteRow, as_written, parents
+from choreo.tracker.tracked_step import SETTLING, StepKey, TrackedStep
+
+Steps = dict[StepKey, TrackedStep]
+"""The steps of one saga."""
+
+_HOLDING = frozenset({"parked", "retried"})
+_FirstEvents = dict[tuple[int, str], tuple[int, EventRow]]
+"""By parameter and branch: the first event for it in this very branch, with its place among all."""
+_LAST_US = 253_370_764_800_000_000  # The year 9999; later than that nothing is due.
+
+
+def steps_of(graph: Graph, saga_id: str, events: Sequence[EventRow], notes: Iterable[NoteRow]) -> Steps:
+    """Return every step that these records speak of, and every one that is due.
+
+    Args:
+        graph: The choreography.
+        saga_id: The saga that all records belong to.
+        events: Without duplicates, in the order of `in_order`.
+        notes: Without duplicates.
+    """
+    return _SagaSteps(graph, saga_id, events, notes).steps
+
+
+class _SagaSteps:
+    """Works out the steps of one saga. The order counts: what is undone depends on what came of forward steps."""
+
+    def __init__(self, graph: Graph, saga_id: str, events: Sequence[EventRow], notes: Iterable[NoteRow]) -> None:
+        self.steps: Steps = {}
+        self._graph = graph
+        self._saga_id = saga_id
+        self._events = events
+        self._by_id = {event.event_id: event for event in events}
+        self._add_forward_steps()
+        for event in events:
+            if event.causation_id:
+                self._add_result(event)
+        for note in as_written(notes):
+            if note.handler:
+                self._add_note(note)
+        self._add_compensations()
+        self._pair_compensations()
+
+    def _at(self, node: Node, branch: str, trigger: str) -> TrackedStep:
+        """Return a step, made if it is not there."""
+        key = (node.service, node.name, branch, trigger)
+        step = self.steps.get(key)
+        if step is None:
+            step = self.steps[key] = TrackedStep(node, branch, trigger)
+        return step
+
+    # What is due: SEMANTICS 6, 7 and 12.
+
+    def _add_forward_steps(self) -> None:
+        """Add the forward steps that these events are causes of."""
+        joins: dict[Node, list[EventRow]] = {}
+        for event in self._events:
+            for node in self._graph.waiting.get(event.type, ()):
+                if node.joins:
+                    joins.setdefault(node, []).append(event)
+                else:
+                    step = self._at(node, event.branch, event.event_id)
+                    step.causes, step.ready = [event], True
+        for node, events in joins.items():
+            if node.gathers is None:
+                self._add_join(node, events)
+            else:
+                self._add_fan_in(node, node.gathers, events)
+
+    def _add_join(self, node: Node, events: list[EventRow]) -> None:
+        """Add a join in every branch where one of its events is."""
+        firsts = _first_events(node, events)
+        branches = dict.fromkeys(event.branch for event in events)
+        outer_branches = {outer for branch in branches for outer in enclosing(branch) if outer != branch}
+        for branch in branches:
+            chosen = list(_chosen(firsts, range(len(node.waits_for)), branch))
+            ready = len(chosen) == len(node.waits_for)
+            # An outer event joins each inner branch, so it does not wait on its own once there is one.
+            if any(event.branch == branch for event in chosen) and (ready or branch not in outer_branches):
+                step = self._at(node, branch, "")
+                step.causes, step.ready = chosen, ready
+
+    def _add_fan_in(self, node: Node, gathers: int, events: list[EventRow]) -> None:
+        """Add a fan-in for every fan-out of which a branch has brought something."""
+        firsts = _first_events(node, events)
+        gathered: dict[tuple[str, str, int], dict[int, EventRow]] = {}
+        for event in events:
+            opened = fork(event.branch) if event.type in node.waits_for[gathers] else None
+            if opened is not None:
+                # The first of each branch counts.
+                gathered.setdefault((opened.outer, opened.key, opened.of), {}).setdefault(opened.path, event)
+        places = [place for place in range(len(node.waits_for)) if place != gathers]
+        for (outer, key, of), by_path in gathered.items():
+            step = self._at(node, outer, key)
+            if step.ready:
+                continue
+            others = list(_chosen(firsts, places, outer))
+            step.causes = [*(by_path[path] for path in sorted(by_path)), *others]
+            step.gathered = (len(by_path), of)
+            step.ready = len(by_path) == of and len(others) == len(places)
+
+    # What came of it.
+
+    def _add_result(self, event: EventRow) -> None:
+        """Give an event to the step that emitted it."""
+        service, handler = emitter(event.source)
+        node = self._graph.step_of(service, handler)
+        if node is None:
+            return
+        opened = fork(event.branch)
+        branch, trigger = event.branch, ""
+        if opened is not None:
+            # A step that returned a list ran around the branches that carry its key; what it returned beside the list
+            # is not in one of them.
+            trigger = self._trigger(node, event, opened.outer)
+            if self._key_at(node, opened.outer, trigger)[:KEY_CHARS] == opened.key:
+                branch = opened.outer
+        if branch == event.branch:
+            trigger = self._trigger(node, event, branch)
+        step = self._at(node, branch, trigger)
+        step.results.append(event)
+        if node.name != handler:
+            step.given_up.append(event)
+
+    def _trigger(self, node: Node, event: EventRow, branch: str) -> str:
+        """Return the trigger of the step of this branch that emitted an event (SEMANTICS rule 2)."""
+        if node.kind == "compensation":
+            return event.compensates_id
+        if node.gathers is None:
+            return "" if node.joins else event.causation_id
+        causes = (self._by_id[each] for each in parents(event) if each in self._by_id)
+        return fan_in_trigger(branch, node.waits_for[node.gathers], causes)
+
+    def _add_note(self, note: NoteRow) -> None:
+        """Give a note of the journal to its step."""
+        if note.kind not in SETTLING and note.kind not in _HOLDING and note.kind != "resumed":
+            return
+        node = self._graph.step_of(note.service, note.handler)
+        if node is None:
+            # No manifest names it; a step that waits for a person is shown all the same.
+            same = (step.node for step in self.steps.values() if step.node.key == (note.service, note.handler))
+            node = next(same, None) or Node(note.service, note.handler)
+        step = self._at(node, note.branch, note.trigger)
+        if note.kind in _HOLDING:
+            step.held, step.ready = note, True
+            step.attempt = max(step.attempt, note.attempt)
+            if note.error or step.failed is None:
+                step.failed = note
+        elif note.kind == "resumed" or (note.kind == "resolved" and note.event_type):
+            # A person's event comes as the step's result, or is dropped like any other.
+            step.held, step.ready = note, True
+            step.earlier, step.attempt = step.earlier + step.attempt, 0
+        elif step.settled is None or note.kind != "dropped":
+            step.settled = note
+
+    # What must be undone: SEMANTICS 7 and 14 to 18.
+
+    def _add_compensations(self) -> None:
+        """Add the compensations that have a cause."""
+        for node in self._graph.compensations:
+            causes = [event for event in self._events if event.type in node.causes]
+            if causes:
+                self._undo_originals(node, causes)
+                if node.optional:
+                    self._undo_unknown(node, causes)
+
+    def _undo_originals(self, node: Node, causes: list[EventRow]) -> None:
+        """Have every original in scope undone; the result of a compensation that has run is under the same key."""
+        for original in self._events:
+            if original.type in node.original and (cause := self._in_scope(causes, original.branch)) is not None:
+                compensation = self._at(node, original.branch, original.event_id)
+                compensation.causes, compensation.ready = [cause, original], True
+
+    def _undo_unknown(self, node: Node, causes: list[EventRow]) -> None:
+        """Have every step undone whose outcome is unknown: skipped, or ended by its `otherwise` (rule 16)."""
+        for step in list(self.steps.values()):
+            skipped = step.settled is not None and step.settled.kind == "skipped" and not step.results
+            if node not in step.node.undoers or not (skipped or step.unknown):
+                continue
+            if (cause := self._in_scope(causes, step.branch)) is not None:
+                compensation = self._at(node, step.branch, self._key(step))
+                compensation.causes, compensation.ready = [cause, *step.causes], True
+
+    def _in_scope(self, causes: list[EventRow], branch: str) -> EventRow | None:
+        return next((cause for cause in causes if reaches(cause, branch, self._graph.failures)), None)
+
+    def _pair_compensations(self) -> None:
+        """Put each compensation beside the step that it undoes."""
+        compensations = [step for step in self.steps.values() if step.node.kind == "compensation"]
+        if not compensations:
+            return
+        by_trigger: dict[str, TrackedStep] = {}
+        for step in self.steps.values():
+            if step.node.kind != "compensation":
+                by_trigger |= dict.fromkeys((result.event_id for result in step.results), step)
+                if step.settled is not None or step.given_up:
+                    by_trigger[self._key(step)] = step
+        undone = {each.trigger for each in compensations if each.results or each.settled is not None}
+        for each in compensations:
+            if each.open and each.trigger in undone:
+                # Each original is undone once (SEMANTICS rule 18); another handler that might have done it need not.
+                del self.steps[each.key]
+                continue
+            each.undoes = by_trigger.get(each.trigger)
+            if each.undoes is not None:
+                each.undoes.compensations.append(each)
+
+    def _key(self, step: TrackedStep) -> str:
+        """Return a step's idempotency key, as the journal has it where it says anything about the step."""
+        note = step.settled or step.failed
+        return (note.step if note is not None else "") or self._key_at(step.node, step.branch, step.trigger)
+
+    def _key_at(self, node: Node, branch: str, trigger: str) -> str:
+        return step_key(self._saga_id, f"{node.service}.{node.name}", branch, trigger)
+
+
+def enclosing(branch: str) -> Iterator[str]:
+    """Yield every branch that covers this one, from the root to itself."""
+    yield ""
+    at = branch.find("/", 1)
+    while at >= 0:
+        yield branch[:at]
+        at = branch.find("/", at + 1)
+    if branch:
+        yield branch
+
+
+def _first_events(node: Node, events: list[EventRow]) -> _FirstEvents:
+    firsts: _FirstEvents = {}
+    for number, event in enumerate(events):
+        for place, types in enumerate(node.waits_for):
+            if event.type in types:
+                firsts.setdefault((place, event.branch), (number, event))
+    return firsts
+
+
+def _chosen(firsts: _FirstEvents, places: Iterable[int], branch: str) -> Iterator[EventRow]:
+    """Yield, for each of these parameters, the first event that counts in a branch, if there is one."""
+    for place in places:
+        in_scope = [firsts[place, outer] for outer in enclosing(branch) if (place, outer) in firsts]
+        if in_scope:
+            yield min(in_scope, key=lambda first: first[0])[1]
+
+
+class SetDeadline(NamedTuple):
+    """A deadline that neither fired nor was called off, as far as the records tell.
+
+    Attributes:
+        node: The handler that will be called.
+        trigger: The event that it counts from.
+        due_us: When, in microseconds since 1970; None where the trigger says how long, which a manifest does not.
+    """
+
+    node: Node
+    trigger: EventRow
+    due_us: int | None
+
+    def past(self, now_us: int) -> bool:
+        """Return whether it should have fired."""
+        return self.due_us is not None and now_us > self.due_us
+
+
+def set_deadlines(graph: Graph, events: Sequence[EventRow], steps: Steps) -> list[SetDeadline]:
+    """Return the deadlines that are set in a saga that has not ended (SEMANTICS 23 and 24)."""
+    deadlines: list[SetDeadline] = []
+    for node in graph.deadlines:
+        types = NOTHING.union(*node.waits_for)
+        triggers = [event for event in events if event.type in types]
+        if not triggers or (not node.after_abort and _aborted(graph, node, events)):
+            continue
+        awaited = [event for event in events if event.type in node.awaits]
+        for trigger in triggers:
+            fired = (node.service, node.name, trigger.branch, trigger.event_id) in steps
+            if not fired and not any(reaches(event, trigger.branch, graph.failures) for event in awaited):
+                due_us = None if node.within_us is None else trigger.at_us + node.within_us
+                limited = due_us if due_us is not None and due_us < _LAST_US else None
+                deadlines.append(SetDeadline(node, trigger, limited))
+    return deadlines
+
+
+def _aborted(graph: Graph, node: Node, events: Sequence[EventRow]) -> bool:
+    """Return whether a failure came that the deadline's service reads: what it does not read calls nothing off."""
+    sees = graph.sees.get(node.service, set())
+    return any(event.type in graph.failures and event.type in sees for event in events)
