@@ -93,6 +93,7 @@ class Skip(Struct, frozen=True):
     causes: tuple[Envelope, ...]
     check: int
     reason: str
+    command_id: str = ""
 
 
 class Reemit(Struct, frozen=True):
@@ -105,6 +106,8 @@ class Reemit(Struct, frozen=True):
 
     key: FenceKey
     ready: Envelope | None = None
+    causes: tuple[Envelope, ...] = ()
+    command_id: str = ""
 
 
 Decision: TypeAlias = Run | Park | Skip | Reemit

@@ -14,7 +14,7 @@ from choreo.command import Command
 from choreo.errors import SchemaError
 from choreo.event import Event
 from choreo.memory import FenceKey
-from choreo.step.decisions import Branch, Emitted, Note, Outcome, Run
+from choreo.step.decisions import Branch, Emitted, Note, Outcome, Reemit, Run
 from choreo.step.retries import Retries
 from choreo.step.saga_memory import SagaMemory
 from choreo.step.settlement import Settlement
@@ -81,10 +81,8 @@ class Repair:
         return replace(run, handler=handler), [Branch(event, 0, 1) if kind in handler.opens else event]
 
     def _accepted(self, kind: str, run: Run, command: Command) -> Note:
-        note = self._saga.note(kind, run.key, run.ready, run.causes, command.reason)
-        return note._replace(actor=command.actor, command_id=run.command_id)
+        return self._saga.note(kind, run, command.reason)._replace(actor=command.actor)
 
     def _refused(self, key: FenceKey, command: Command, why: str) -> Outcome:
-        note = self._saga.note("refused", key, None, reason=command.reason)
-        error = f"{command.command}: {why}"
-        return Outcome(notes=[note._replace(error=error, actor=command.actor, command_id=command.command_id)])
+        note = self._saga.note("refused", Reemit(key, command_id=command.command_id), command.reason)
+        return Outcome(notes=[note._replace(error=f"{command.command}: {why}", actor=command.actor)])

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from choreo.errors import HandlerFailed, RetriesExhausted, UndecodableRecord
 from choreo.event import Envelope
 from choreo.memory import Fence, FenceKey, Status, Timer, TimerKey, TimerKind, Waiting
-from choreo.step.decisions import Argument, Note, Outcome, Run
+from choreo.step.decisions import Argument, Note, Outcome, Reemit, Run
 from choreo.step.saga_memory import SagaMemory, milliseconds
 
 
@@ -24,17 +24,7 @@ class Retries:
         self._saga = saga
 
     def failed(self, run: Run, error: Exception, now: datetime, *, final: bool) -> Outcome:
-        """Return what an attempt that failed comes to.
-
-        Args:
-            run: The call that was made.
-            error: What it raised.
-            now: When, aware.
-            final: No further attempt would help.
-
-        Returns:
-            A retry, set as a timer; or the step's `otherwise`, to be called next; or a parked step.
-        """
+        """Return what a call that failed comes to: a retry, the step's `otherwise` to call next, or a parked step."""
         rules, retry, otherwise = self._saga.rules, run.handler.retry, bool(run.handler.guards)
         retried = self._note("retried", run, error)._replace(part="otherwise" if otherwise else "")
         delay_s = None
@@ -62,13 +52,11 @@ class Retries:
         self._keep(run, Status.PARKED, error)
         return Outcome(notes=[self._note("parked", run, error)._replace(reason="retries spent")], error=error)
 
-    def parked_note(self, key: FenceKey, ready: Envelope | None) -> Note | None:
-        """Return the note about a parked step as it was first written; None where it is parked no more."""
-        step = self._saga.memory.waiting.get(key)
-        if step is None:
-            return None
-        parked = self._saga.note("parked", key, ready, reason="retries spent")
-        return parked._replace(error=step.error, attempt=step.attempt, command_id=step.command_id)
+    def parked_note(self, step: Reemit) -> Note:
+        """Return the note about a parked step as it was first written, so that it stays one note."""
+        waiting = self._saga.memory.waiting[step.key]
+        parked = self._saga.note("parked", step, "retries spent")
+        return parked._replace(error=waiting.error, attempt=waiting.attempt, command_id=waiting.command_id)
 
     def drop(self, key: FenceKey) -> None:
         """Drop what a step needed that waits no more; of a step that did not wait there is nothing to drop."""
@@ -170,8 +158,7 @@ class Retries:
         return self._saga.recall(known)
 
     def _note(self, kind: str, run: Run, error: Exception) -> Note:
-        noted = self._saga.note(kind, run.key, run.ready, run.causes)
-        return noted._replace(error=_text(error), attempt=run.attempt, command_id=run.command_id)
+        return self._saga.note(kind, run)._replace(error=_text(error), attempt=run.attempt)
 
 
 def _text(error: Exception) -> str:

@@ -14,7 +14,7 @@ from choreo.errors import UndecodableRecord
 from choreo.event import Envelope
 from choreo.memory import FenceKey, Memory, Recorded
 from choreo.scope import reaches, step_key
-from choreo.step.decisions import Note
+from choreo.step.decisions import Note, Reemit, Run, Skip
 from choreo.step.reactions import Names, Rules
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -128,27 +128,14 @@ class SagaMemory:
         fences = self.memory.fences
         return any((name, branch, trigger) in fences for name in handlers)
 
-    def note(
-        self, kind: str, key: FenceKey, ready: Envelope | None, causes: Iterable[Envelope] = (), reason: str = ""
-    ) -> Note:
-        """Return a journal note about a step.
+    def note(self, kind: str, step: Run | Skip | Reemit, reason: str = "") -> Note:
+        """Return a journal note about a step, with the reason for people."""
+        ids = tuple(each.event_id for each in step.causes)
+        note = Note(kind, *step.key, self.step_key(step.key), ids, reason, command_id=step.command_id)
+        if (ready := step.ready) is None:
+            return note
+        return note._replace(causes=ids or (ready.event_id,), event_type=ready.type, event_id=ready.event_id)
 
-        Args:
-            kind: The kind of the note.
-            key: The step.
-            ready: The event that made it ready, where one did.
-            causes: The events that it answers; `ready`, where none are given.
-            reason: Why, for people.
-        """
-        ids = tuple(each.event_id for each in causes)
-        if ready is None:
-            return Note(kind, *key, self.step_key(key), ids, reason)
-        return Note(
-            kind,
-            *key,
-            self.step_key(key),
-            ids or (ready.event_id,),
-            reason,
-            event_type=ready.type,
-            event_id=ready.event_id,
-        )
+    def dropped(self, step: Run | Reemit, event: Envelope, reason: str) -> Note:
+        """Return the note that an event of a step is not emitted, with the reason."""
+        return self.note("dropped", step, reason)._replace(event_type=event.type, event_id=event.event_id)

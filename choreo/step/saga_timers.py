@@ -97,17 +97,14 @@ class SagaTimers:
         came = next((each.type for each in memory.events.values() if each.type in unless), "")
         if came or not self._may_set(after_abort=False):
             why = f"{came} came first" if came else "nothing is set once a saga has failed or ended"
-            reason = f"{envelope.type} was to come later, and {why}"
-            dropped = self._saga.note("dropped", run.key, run.ready, run.causes, reason)
-            return dropped._replace(event_type=envelope.type, event_id=envelope.event_id, command_id=run.command_id)
+            return self._saga.dropped(run, envelope, f"{envelope.type} was to come later, and {why}")
         due = later.at if later.at is not None else envelope.occurred_at + cast("timedelta", later.after)
         step = (TimerKind.LATER, *run.key)
         index = sum(key[:4] == step for key in memory.timers)
         kept = record(envelope, body=True, mine=True, step=run.key[0], trigger=run.key[2])
         memory.timers[*step, index] = Timer(milliseconds(due), kept, tuple(sorted(unless)))
         reason = f"{envelope.type} is due at {due.isoformat(timespec='seconds')}"
-        delayed = self._saga.note("delayed", run.key, run.ready, run.causes, reason)
-        return delayed._replace(part=envelope.event_id, command_id=run.command_id)
+        return self._saga.note("delayed", run, reason)._replace(part=envelope.event_id)
 
     def _may_set(self, *, after_abort: bool) -> bool:
         """Return whether a timer may still be set in this saga (rule 24)."""

@@ -31,13 +31,7 @@ class Settlement:
         self._saga = saga
 
     def returned(self, run: Run, emitted: Emitted, now: datetime) -> Outcome:
-        """Return what a call that returned comes to; where it returned what it may not, the step is parked.
-
-        Args:
-            run: The call that was made.
-            emitted: What the handler returned, in order.
-            now: When it returned, aware.
-        """
+        """Return what a call that returned comes to; where it returned what it may not, the step is parked."""
         saga, memory = self._saga, self._saga.memory
         try:
             envelopes = self._envelopes(run, emitted, now)
@@ -60,8 +54,7 @@ class Settlement:
                 each._replace(kind="completed") if done and each.kind == "delayed" else each for each in delayed
             ]
         if not emitted:
-            completed = saga.note("completed", key, run.ready, run.causes)
-            outcome.notes.append(completed._replace(command_id=run.command_id))
+            outcome.notes.append(saga.note("completed", run))
         if not key[1] and not key[2] and key[0] in saga.rules.alone:
             self._trim(saga.rules.alone[key[0]])
         return outcome
@@ -89,7 +82,7 @@ class Settlement:
         """Return what a step that is not to run comes to: a fence and a note (rules 15 and 20)."""
         self._saga.memory.fences[skip.key] = Fence(Status.SKIPPED, skip.check)
         Retries(self._saga).drop(skip.key)
-        return Outcome(notes=[self._saga.note("skipped", skip.key, skip.ready, skip.causes, skip.reason)])
+        return Outcome(notes=[self._saga.note("skipped", skip, skip.reason)])
 
     def again(self, step: Reemit) -> Outcome:
         """Return again what a step came to, from memory: its outputs may not have been published (rule 10)."""
@@ -98,9 +91,9 @@ class Settlement:
         status = memory.fences[step.key].status
         outcome = Outcome()
         if status is Status.SKIPPED:
-            outcome.notes.append(saga.note("skipped", step.key, step.ready))
-        elif status is Status.PARKED and (parked := Retries(self._saga).parked_note(step.key, step.ready)) is not None:
-            outcome.notes.append(parked)
+            outcome.notes.append(saga.note("skipped", step))
+        elif status is Status.PARKED and step.key in memory.waiting:
+            outcome.notes.append(Retries(saga).parked_note(step))
         for recorded in memory.events.values():
             if recorded.step == name and recorded.trigger == trigger and recorded.body and _ran_in(recorded, branch):
                 envelope = saga.recall(recorded)
@@ -108,7 +101,7 @@ class Settlement:
                 if recorded.event_id == memory.terminal_id:
                     outcome.ended = envelope
         if status is Status.DONE and not outcome.events:
-            outcome.notes.append(saga.note("completed", step.key, step.ready))
+            outcome.notes.append(saga.note("completed", step))
         return outcome
 
     def _envelopes(self, run: Run, emitted: Emitted, now: datetime) -> list[Envelope]:
@@ -236,10 +229,7 @@ class Settlement:
         elif completes and memory.flags & MemoryFlag.ABORTED:
             reason = "a failure came first, and a failed saga does not complete"
         if reason:
-            causes, command_id = (step.causes, step.command_id) if isinstance(step, Run) else ((), "")
-            dropped = self._saga.note("dropped", step.key, step.ready, causes, reason)
-            dropped = dropped._replace(event_type=envelope.type, event_id=envelope.event_id, command_id=command_id)
-            outcome.notes.append(dropped)
+            outcome.notes.append(self._saga.dropped(step, envelope, reason))
             return False
         if envelope.type in rules.terminals:
             memory.terminal_id = envelope.event_id
