@@ -16,12 +16,12 @@ from choreo.handler import Handler, Role
 from choreo.memory import Memory
 from choreo.replay.replayed_step import ReplayedStep, StepKey, StepOutput, Steps
 from choreo.runtime.invoker import AttemptFailed
+from choreo.schema.forms import EPOCH
 from choreo.scope import fork
 from choreo.service import Declaration, Later
 from choreo.step import Branch, Emitted, Run
 
 _EVENTS = frozenset({Role.EVENT, Role.CAUSE, Role.ORIGINAL, Role.BRANCHES})
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -141,7 +141,7 @@ class RecordedOutcome:
 
 def _at(output: StepOutput) -> datetime:
     """Return when an output was emitted, rounded down to what timers count in: it is due no later than it came."""
-    return _EPOCH + timedelta(milliseconds=output.at_us // 1000)
+    return EPOCH + timedelta(milliseconds=output.at_us // 1000)
 
 
 def _error(text: str, handler: Handler) -> Exception:

@@ -6,7 +6,7 @@ deploys.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from choreo.replay.difference import Change, Difference, ServiceComparison
 from choreo.replay.recorded_outcome import not_called
 from choreo.replay.recorded_saga import EVENTS_MAX, RecordedSaga, Recording, emitted_by
 from choreo.replay.replayed_step import ServiceRecords, StepOutput, steps_of
-from choreo.replay.rerun import CurrentCode, output_of
+from choreo.replay.rerun import CurrentCode
 from choreo.service import Service, declarations
 from choreo.tracker.rows import NoteRow
 
@@ -154,7 +154,7 @@ class _ServiceReplay:
         emitted: dict[str, StepOutput] = {}
         for each in sorted(saga.events, key=lambda event: event.seen.at_us):
             if emitted_by(service, each.seen):
-                output = output_of(code, each)
+                output = code.output_of(each)
                 emitted.setdefault(output.event_id, output)
                 if output.problem:
                     self._report_unreadable(output.event_id, output.problem)
@@ -172,27 +172,19 @@ class _ServiceReplay:
     async def differences(self) -> list[Difference]:
         """Return what today's code would do otherwise, in the order that explains most of what is recorded."""
         order = order_of(self._saga, self._service, self._code.reads, self._deadlines)
-        found = await self._differences_in(order)
-        tried, better = 0, True
-        while found and better:
-            better = False
-            for other in order.others({event_id for each in found for event_id in each.about}):
-                if tried == ORDERS_MAX:
-                    break
-                tried += 1
-                fewer = await self._differences_in(other)
-                if len(fewer) < len(found):
-                    found, order, better = fewer, other, True
-                    break
+        fewest = await self._differences_in(order)
+        others = _others(order, fewest)
+        for _ in range(ORDERS_MAX):
+            if not fewest or (other := next(others, None)) is None:
+                break
+            found = await self._differences_in(other)
+            if len(found) < len(fewest):
+                fewest, others = found, _others(other, found)
         # What follows from an event that cannot be read is not reported beside it.
-        return [
-            *self._unread.values(),
-            *(each for each in found if self._unread.keys().isdisjoint(each.about)),
-        ]
+        return [*self._unread.values(), *(each for each in fewest if self._unread.keys().isdisjoint(each.about))]
 
     async def _differences_in(self, order: ArrivalOrder) -> list[Difference]:
         result = await self._code.process(self._saga, order, self._inputs, self._then)
-        new = {each.event_id: each for each in result.outputs}
         comparison = ServiceComparison(
             saga=self._saga,
             service=self._service,
@@ -200,7 +192,7 @@ class _ServiceReplay:
             now=steps_of(self._records(result.outputs, result.notes)),
             handlers=self._code.rules.handlers.keys(),
             compensations=self._code.compensations,
-            types={event_id: each.type for event_id, each in new.items()} | self._types,
+            types={each.event_id: each.type for each in result.outputs} | self._types,
             unknown=result.unknown,
             uncalled=self._code.uncalled,
             due=result.due,
@@ -221,6 +213,10 @@ class _ServiceReplay:
         name = short(self._types[event_id])
         text = f"{name} cannot be read by today's models of {self._service}: {why}"
         self._unread[event_id] = _unreadable(self._saga, text, service=self._service, event_id=event_id)
+
+
+def _others(order: ArrivalOrder, found: Iterable[Difference]) -> Iterator[ArrivalOrder]:
+    return order.others({event_id for each in found for event_id in each.about})
 
 
 def _unreadable(saga: RecordedSaga, text: str, *, service: str = "", event_id: str = "") -> Difference:

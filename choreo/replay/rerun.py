@@ -8,7 +8,7 @@ for every service, saga and order. What would be written is kept, and goes nowhe
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from choreo.errors import UndecodableRecord
 from choreo.event import Envelope, Event
 from choreo.handler import Kind
 from choreo.manifest import HandlerManifest, Manifest
-from choreo.memory import Memory, Timer, TimerKey, TimerKind
+from choreo.memory import Memory, TimerKey, TimerKind
 from choreo.replay.arrival_order import Arrival, ArrivalKind, ArrivalOrder
 from choreo.replay.recorded_outcome import RecordedOutcome
 from choreo.replay.recorded_saga import RecordedEvent, RecordedSaga, Recording, emitted_by
@@ -31,6 +31,7 @@ from choreo.runtime.intake import Intake
 from choreo.runtime.invoker import Invoker
 from choreo.runtime.notes import JOURNAL
 from choreo.runtime.saga_processor import SagaProcessor
+from choreo.schema.forms import EPOCH
 from choreo.service import Declaration
 from choreo.step import Rules
 from choreo.tracker.row_decoder import note_row
@@ -43,7 +44,6 @@ TIMERS_MAX = 1000
 """Most timers that fire without a record of it, a saga and service."""
 EVENTS_ANEW_MAX = 1000
 """Most events that today's code emits and reads itself though none is recorded, a saga and service."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOWHERE = Record("", 0, 0, None, None, [], 0)
 _Position = tuple[str, int, int]
 
@@ -89,10 +89,9 @@ class CurrentCode:
         self.codec = Codec(declaration.event_types, schemas)
         self.rules = Rules(declaration, Codec(declaration.event_types, schemas, consumes=declaration.consumes))
         self.deadlines = frozenset(each.name for each in declaration.handlers if each.kind is Kind.DEADLINE)
-        self.steady = _steady(declaration, recorded)
-        """Deadlines whose terms have not changed: they fire when they did then, and not where an event came first."""
+        self.unchanged_deadlines = _unchanged_deadlines(declaration, recorded)
+        """They fire when they did then, and not where an event came first."""
         self.compensations = frozenset(each.name for each in declaration.handlers if each.kind is Kind.COMPENSATION)
-        self.names = frozenset(each.__choreo_type__ for each in declaration.event_types)
         self.resources = Resources((), replaced)
         self.threads = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix=f"replay-{declaration.name}")
 
@@ -105,25 +104,32 @@ class CurrentCode:
         """Stop its threads."""
         self.threads.shutdown(wait=False, cancel_futures=True)
 
+    def output_of(self, recorded: RecordedEvent) -> StepOutput:
+        """Return a recorded event that the service emitted, read by today's models."""
+        event: Event | None = None
+        problem = ""
+        if recorded.seen.type in {each.__choreo_type__ for each in self.declaration.event_types}:
+            try:
+                event = self.codec.decode(recorded.seen.type, recorded.record.value or b"")
+            except UndecodableRecord as error:
+                problem = str(error)
+        return recorded_output(recorded, event, problem)
+
     async def process(
-        self,
-        saga: RecordedSaga,
-        order: ArrivalOrder,
-        inputs: Mapping[_Position, Envelope],
-        then: Steps,
+        self, saga: RecordedSaga, order: ArrivalOrder, inputs: Mapping[_Position, Envelope], then: Steps
     ) -> RerunResult:
         """Return what it does when a saga's records come to it in an order.
 
         Args:
             saga: What is recorded.
             order: In which order it comes.
-            inputs: The events that it can read, by their places.
+            inputs: The events that it can read, by topic, partition and offset.
             then: What the service did.
         """
         await self.resources.open()
         run = _SagaRun(self, saga, order, then)
         for arrival in order:
-            await run.take(arrival, inputs)
+            await run.process(arrival, inputs)
         return await run.finish()
 
 
@@ -135,10 +141,10 @@ class _SagaRun:
         self._service = code.declaration.name
         self._saga_id = saga.saga_id
         self._then = then
-        self._clock = ManualClock(_EPOCH)
+        self._clock = ManualClock(EPOCH)
         self._memory = Memory()
-        self._work = BatchResult()
-        self._chain = SagaBatch(0, saga.saga_id.encode(), [], saga_id=saga.saga_id)
+        self._batch_result = BatchResult()
+        self._batch = SagaBatch(0, saga.saga_id.encode(), [], saga_id=saga.saga_id)
         self._result = RerunResult()
         # Own events that are read back when they arrive, and those that have been emitted by now.
         self._to_come = {each.event_id for each in order if each.event is not None}
@@ -162,17 +168,17 @@ class _SagaRun:
         # A processor awaits an invoker, whatever it is.
         self._processor = SagaProcessor(rules, cast("Mapping[str, Invoker]", invokers), intake, self._clock)
 
-    async def take(self, arrival: Arrival, inputs: Mapping[_Position, Envelope]) -> None:
+    async def process(self, arrival: Arrival, inputs: Mapping[_Position, Envelope]) -> None:
         """Process one arrival, after the timers that were due before it."""
         # A record that came in time is read before any timer fires, however late that was.
         at_ms = (arrival.event.seen.at_us if arrival.event is not None else arrival.at_us) // 1000
         for _ in range(TIMERS_MAX):
             timers = self._memory.timers.items()
-            due_ms = min((timer.due_ms for key, timer in timers if not self._steady(key)), default=None)
+            due_ms = min((timer.due_ms for key, timer in timers if not self._fires_as_recorded(key)), default=None)
             if due_ms is None or due_ms + TIMER_SLACK_MS > at_ms:
                 break
             await self._fire(due_ms)
-        self._move(_EPOCH + timedelta(microseconds=arrival.at_us))
+        self._advance_to(EPOCH + timedelta(microseconds=arrival.at_us))
         match arrival.kind:
             case ArrivalKind.END:
                 self._note_due()
@@ -185,16 +191,17 @@ class _SagaRun:
             case ArrivalKind.EVENT:
                 assert arrival.event is not None
                 self._to_come.discard(arrival.event_id)
-                place = arrival.event.record[:3]
-                is_own = emitted_by(self._service, arrival.event.seen)
-                envelope = self._own.pop(arrival.event_id, None) if is_own else inputs.get(place)
+                if emitted_by(self._service, arrival.event.seen):
+                    envelope = self._own.pop(arrival.event_id, None)
+                else:
+                    envelope = inputs.get(arrival.event.record[:3])
                 if envelope is not None:
                     await self._process([(arrival.event.record, envelope)])
 
     async def finish(self) -> RerunResult:
         """Let retries run out, for no record follows them, and return what was done."""
         for _ in range(TIMERS_MAX):
-            soonest = min(self._memory.timers.items(), key=_due_ms, default=None)
+            soonest = min(self._memory.timers.items(), key=lambda timer: timer[1].due_ms, default=None)
             if soonest is None or soonest[0][0] is not TimerKind.RETRY:
                 break
             await self._fire(soonest[1].due_ms)
@@ -204,26 +211,26 @@ class _SagaRun:
     def _note_due(self) -> None:
         """Keep when timers are due that are left: the saga's end cancels them."""
         for key, timer in self._memory.timers.items():
-            due = _EPOCH + timedelta(milliseconds=timer.due_ms)
+            due = EPOCH + timedelta(milliseconds=timer.due_ms)
             self._result.due[key[1:4]] = due.isoformat(timespec="seconds")
 
-    def _steady(self, key: TimerKey) -> bool:
-        return key[0] is TimerKind.DEADLINE and key[1] in self._code.steady
+    def _fires_as_recorded(self, key: TimerKey) -> bool:
+        return key[0] is TimerKind.DEADLINE and key[1] in self._code.unchanged_deadlines
 
     async def _fire(self, due_ms: int) -> None:
-        self._move(_EPOCH + timedelta(milliseconds=due_ms))
+        self._advance_to(EPOCH + timedelta(milliseconds=due_ms))
         await self._process([])
 
-    def _move(self, at: datetime) -> None:
+    def _advance_to(self, at: datetime) -> None:
         self._clock.advance(max(at - self._clock.now(), timedelta()))
 
-    async def _process(self, taken: list[tuple[Record, Item]]) -> None:
+    async def _process(self, records: list[tuple[Record, Item]]) -> None:
         """Process records, or due timers if there are none; then the events emitted that are not recorded."""
-        todo = [taken]
+        todo = [records]
         while todo:
-            batch = todo.pop(0)
-            self._chain.woken = not batch
-            await self._processor.process(self._chain, batch, self._memory, self._work)
+            some = todo.pop(0)
+            self._batch.woken = not some
+            await self._processor.process(self._batch, some, self._memory, self._batch_result)
             for envelope in self._written():
                 if envelope.type not in self._code.rules.reactions:
                     continue
@@ -236,7 +243,7 @@ class _SagaRun:
     def _written(self) -> list[Envelope]:
         """Keep all that would have been written; return the events."""
         emitted: list[Envelope] = []
-        for topic, key, value, headers, _ in self._chain.outputs:
+        for topic, key, value, headers, _ in self._batch.outputs:
             offset = len(self._result.outputs) + len(self._result.notes)
             record = Record(topic, 0, offset, key, value, headers, 0)
             if topic == JOURNAL:
@@ -246,7 +253,7 @@ class _SagaRun:
                 assert envelope is not None
                 emitted.append(envelope)
                 self._result.outputs.append(fresh_output(envelope))
-        self._chain.outputs.clear()
+        self._batch.outputs.clear()
         return emitted
 
     def _command(self, noted: NoteRow) -> Command:
@@ -272,7 +279,7 @@ class _SagaRun:
         )
 
 
-def _steady(declaration: Declaration, recorded: Recording) -> frozenset[str]:
+def _unchanged_deadlines(declaration: Declaration, recorded: Recording) -> frozenset[str]:
     """Return the deadlines whose terms are today what they were in every version that was announced."""
 
     def terms(each: HandlerManifest) -> tuple[object, ...]:
@@ -282,19 +289,3 @@ def _steady(declaration: Declaration, recorded: Recording) -> frozenset[str]:
     then = [*recorded.handlers_of(declaration.name, Kind.DEADLINE)]
     changed = {each.name for each in then if today.get(each.name) != terms(each)}
     return frozenset({each.name for each in then} - changed)
-
-
-def _due_ms(timer: tuple[TimerKey, Timer]) -> int:
-    return timer[1].due_ms
-
-
-def output_of(code: CurrentCode, recorded: RecordedEvent) -> StepOutput:
-    """Return a recorded event that a service emitted, read by today's models."""
-    event: Event | None = None
-    problem = ""
-    if recorded.seen.type in code.names:
-        try:
-            event = code.codec.decode(recorded.seen.type, recorded.record.value or b"")
-        except UndecodableRecord as error:
-            problem = str(error)
-    return recorded_output(recorded, event, problem)
