@@ -21,7 +21,7 @@ from tests.brokers import KafkaCluster
 BATCH_MAX = 1000
 PER_S = 50
 IDLE_MAX = 0.02
-BARS = {"hop": 1.0, "four": 0.6}
+BARS = {"hop": 0.9, "four": 0.75}
 TITLES = {"hop": "one hop, {:,} sagas", "four": "four steps, {:,} sagas"}
 
 

@@ -7,16 +7,14 @@ its neighbours. Beside them stands what the hand-written loop does in place of a
 import argparse
 import asyncio
 import contextlib
-import io
 import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
-import fastavro
-
+from bench import raw
 from bench.events import OrderPlaced, StockReserved, order, reserve
 from bench.load import PARTITIONS, headers_for
 from bench.report import write
@@ -27,7 +25,6 @@ from choreo.launch import tune_garbage_collection
 from choreo.memory import Memory
 from choreo.runtime import Engine, Resources, notes
 from choreo.runtime.invoker import Invoker
-from choreo.schema import avro_schema
 from choreo.service import declarations
 from choreo.step import Participant, Rules, Run
 from choreo.transport import Record
@@ -203,37 +200,19 @@ class ByHand:
     """What `bench.raw` does in its place."""
 
     def __init__(self) -> None:
-        self._reader = fastavro.parse_schema(avro_schema(OrderPlaced, OrderPlaced.__choreo_type__))
-        self._writer = fastavro.parse_schema(avro_schema(StockReserved, StockReserved.__choreo_type__))
+        self._read, self._writer = raw.Reader(OrderPlaced), raw.Writer(StockReserved)
 
     async def stages(self, batch: list[Record], watch: Watch) -> None:
         with watch("hand-read"):
-            orders = [self._read(record) for record in batch]
+            read = [(dict(record.headers), self._read(record.value or b"")) for record in batch]
         with watch("hand-call"):
-            emitted = [await reserve(each) for each in orders]
+            emitted = [await reserve(cast("OrderPlaced", each)) for _, each in read]
         with watch("hand-write"):
             for event in emitted:
-                body = io.BytesIO()
-                fastavro.schemaless_writer(body, self._writer, event.model_dump())
-                b"\xc3\x01" + bytes(8) + body.getvalue()
+                self._writer.value(event)
         with watch("hand-headers"):
-            for record in batch:
-                self._headers(record)
-
-    def _read(self, record: Record) -> OrderPlaced:
-        dict(record.headers)["ce_type"].decode()
-        fields: Any = fastavro.schemaless_reader(io.BytesIO((record.value or b"")[10:]), self._reader, None)
-        return OrderPlaced.model_validate(fields)
-
-    def _headers(self, record: Record) -> list[tuple[str, bytes | None]]:
-        return [
-            ("ce_specversion", b"1.0"),
-            ("ce_id", str(uuid.uuid4()).encode()),
-            ("ce_type", StockReserved.__choreo_type__.encode()),
-            ("ce_source", b"/raw/handler"),
-            ("ce_time", datetime.now(UTC).isoformat().encode()),
-            ("ce_sagaid", record.key),
-        ]
+            for headers, _ in read:
+                self._writer.headers(headers)
 
 
 def table(found: list[Stage]) -> str:

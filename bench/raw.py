@@ -1,7 +1,8 @@
 """The hand-written loop that choreo is measured against.
 
-What a careful engineer writes by hand: confluent-kafka, one transaction a batch, fastavro with logical types, pydantic
-validation, six headers in and out, the same async handlers. No fence, no memory, no restore, no recovery from errors.
+What an engineer writes who wants the last microsecond: confluent-kafka, one transaction a batch, fastavro with logical
+types, pydantic validation, the models' own dicts, six headers out with a reproducible id, the same async handlers. No
+fence, no memory, no restore, no recovery from errors.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import io
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any
 
 import fastavro
@@ -19,6 +20,51 @@ from choreo.event import Event
 from choreo.schema import avro_schema, fingerprint
 
 Handler = Callable[[Any], Awaitable[Event]]
+
+
+class Reader:
+    """Reads the events of one class."""
+
+    def __init__(self, model: type[Event]) -> None:
+        self._schema = fastavro.parse_schema(avro_schema(model, model.__choreo_type__))
+        self._validate = model.model_validate
+
+    def __call__(self, value: bytes) -> Event:
+        """Return the event of a record's value."""
+        return self._validate(fastavro.schemaless_reader(io.BytesIO(value[10:]), self._schema, None))
+
+
+class Writer:
+    """Writes the events of one class."""
+
+    def __init__(self, model: type[Event]) -> None:
+        schema = avro_schema(model, model.__choreo_type__)
+        self._schema = fastavro.parse_schema(schema)
+        self._prefix = b"\xc3\x01" + fingerprint(schema)
+        self._type = model.__choreo_type__.encode()
+
+    def value(self, event: Event) -> bytes:
+        """Return an event as a record's value."""
+        body = io.BytesIO()
+        body.write(self._prefix)
+        # Quicker than model_dump: no copies, but of the dict whose lines become dicts.
+        fields = dict(event.__dict__)
+        if "lines" in fields:
+            fields["lines"] = [line.__dict__ for line in fields["lines"]]
+        fastavro.schemaless_writer(body, self._schema, fields)
+        return body.getvalue()
+
+    def headers(self, caused_by: Mapping[str, bytes]) -> list[tuple[str, bytes | None]]:
+        """Return the headers of an event that was caused by one with these."""
+        cause = caused_by["ce_id"]
+        return [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", blake2b(cause, digest_size=16).hexdigest().encode()),
+            ("ce_type", self._type),
+            ("ce_source", b"/raw/handler"),
+            ("ce_sagaid", caused_by["ce_sagaid"]),
+            ("ce_causationid", cause),
+        ]
 
 
 def run(bootstrap: str, handlers: Mapping[type[Event], Handler], total: int, batch_max: int) -> tuple[float, float]:
@@ -45,8 +91,8 @@ async def _run(
     )
     producer.init_transactions()
     consumer.subscribe([each.__choreo_topic__ for each in handlers])
-    readers = {each.__choreo_type__: (fastavro.parse_schema(_schema(each)), each, handlers[each]) for each in handlers}
-    writers: dict[type[Event], tuple[Any, bytes]] = {}
+    readers = {model.__choreo_type__.encode(): (Reader(model), handler) for model, handler in handlers.items()}
+    writers: dict[type[Event], Writer] = {}
     done, started, worked = 0, 0.0, 0.0
     offsets: dict[tuple[str, int], int] = {}
     while done < total:
@@ -60,30 +106,12 @@ async def _run(
             if each.error():
                 continue
             headers = dict(each.headers())
-            schema, model, handler = readers[headers["ce_type"].decode()]
-            value = each.value()
-            event = model.model_validate(fastavro.schemaless_reader(io.BytesIO(value[10:]), schema, None))
-            emitted = await handler(event)
+            read, handler = readers[headers["ce_type"]]
+            emitted = await handler(read(each.value()))
             kind = type(emitted)
-            if kind not in writers:
-                found = _schema(kind)
-                writers[kind] = fastavro.parse_schema(found), b"\xc3\x01" + fingerprint(found)
-            parsed, prefix = writers[kind]
-            body = io.BytesIO()
-            fastavro.schemaless_writer(body, parsed, emitted.model_dump())
-            producer.produce(
-                kind.__choreo_topic__,
-                key=each.key(),
-                value=prefix + body.getvalue(),
-                headers=[
-                    ("ce_specversion", b"1.0"),
-                    ("ce_id", str(uuid.uuid4()).encode()),
-                    ("ce_type", kind.__choreo_type__.encode()),
-                    ("ce_source", b"/raw/handler"),
-                    ("ce_time", datetime.now(UTC).isoformat().encode()),
-                    ("ce_sagaid", headers["ce_sagaid"]),
-                ],
-            )
+            writer = writers.get(kind) or writers.setdefault(kind, Writer(kind))
+            value, key = writer.value(emitted), each.key()
+            producer.produce(kind.__choreo_topic__, value, key, headers=writer.headers(headers))
             offsets[each.topic(), each.partition()] = each.offset() + 1
             done += 1
         positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
@@ -92,7 +120,3 @@ async def _run(
     elapsed = time.perf_counter() - started, time.process_time() - worked
     consumer.close()
     return elapsed
-
-
-def _schema(model: type[Event]) -> dict[str, Any]:
-    return avro_schema(model, model.__choreo_type__)
