@@ -32,7 +32,6 @@ THEATRE = {
 STILL_TO_RENAME: set[str] = {
     # Modules that are called alike.
     "agreement",
-    "codec",
     "context",
     "ending",
     "graph",
@@ -46,7 +45,6 @@ STILL_TO_RENAME: set[str] = {
     "replay",
     "running",
     "schema",
-    "source",
     "step",
     "store",
     "timing",
@@ -63,7 +61,6 @@ STILL_TO_RENAME: set[str] = {
     "chronicle",
     "course",
     "failing",
-    "forgetting",
     "members",
     "notes",
     "publishing",

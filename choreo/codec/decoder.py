@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
 
-from choreo.codec.source import INLINE_DEPTH_MAX, Source
+from choreo.codec.code_writer import INLINE_DEPTH_MAX, CodeWriter
 from choreo.codec.wire import EXACT, count_at, long_at, span_at, timestamp_at
 from choreo.errors import IncompatibleSchema, SchemaError, UndecodableRecord
 from choreo.schema import Schema, avro_schema, form_of, incompatibilities, tightened
@@ -166,7 +166,7 @@ class _Decoding:
         self.title = title
         self.hide = hide
         self.functions: dict[tuple[int, int, bool, bool], str] = {}
-        self.source = Source(
+        self.source = CodeWriter(
             long_at=long_at,
             timestamp_at=timestamp_at,
             span_at=span_at,

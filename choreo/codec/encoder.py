@@ -11,7 +11,7 @@ from struct import Struct
 
 from pydantic import BaseModel
 
-from choreo.codec.source import INLINE_DEPTH_MAX, Source
+from choreo.codec.code_writer import INLINE_DEPTH_MAX, CodeWriter
 from choreo.codec.wire import EXACT, SMALL, SMALL_LONGS, long_bytes, unscaled
 from choreo.errors import SchemaError
 from choreo.schema import avro_schema, fingerprint, form_of
@@ -56,7 +56,7 @@ class _Encoding:
 
     def __init__(self, form: Form, head: bytes) -> None:
         self.form = form
-        self.source = Source(
+        self.source = CodeWriter(
             HEAD=head,
             L=SMALL_LONGS,
             long=long_bytes,

@@ -13,7 +13,7 @@ from typing import Any
 INLINE_DEPTH_MAX = 6
 
 
-class Source:
+class CodeWriter:
     """Lines of a module that is being written, and the constants it refers to."""
 
     def __init__(self, **constants: object) -> None:
