@@ -76,7 +76,7 @@ def _info(choreography: Choreography, manifests: Sequence[Manifest]) -> Node:
     services = {manifest.service: manifest.service_version for manifest in manifests}
     told = "".join(f"{name}@{version}\n" for name, version in sorted(services.items()))
     sagas = {
-        name: {"owner": owned.owner, **owned.saga.model_dump(mode="json", exclude={"name"}, exclude_none=True)}
+        name: {"owner": owned.owner, **owned.manifest.model_dump(mode="json", exclude={"name"}, exclude_none=True)}
         for name, owned in choreography.sagas.items()
     }
     return {
@@ -135,9 +135,9 @@ def _facts(choreography: Choreography, name: str) -> Node:
         "failure": event.failure,
         "fingerprint": event.fingerprint,
         "sensitive": event.sensitive,
-        "starts": [saga for saga, owned in sagas.items() if owned.saga.starts == name],
-        "completes": [saga for saga, owned in sagas.items() if name in owned.saga.completes],
-        "fails": [saga for saga, owned in sagas.items() if name in owned.saga.fails],
+        "starts": [saga for saga, owned in sagas.items() if owned.starts == name],
+        "completes": [saga for saga, owned in sagas.items() if name in owned.completes],
+        "fails": [saga for saga, owned in sagas.items() if name in owned.fails],
         "undone-by": sorted(step.name for step in choreography.compensations_of(name)),
         "causes-undoing-by": sorted(step.name for step in choreography.caused_by(name)),
     }
@@ -145,7 +145,7 @@ def _facts(choreography: Choreography, name: str) -> Node:
 
 
 def _operations(choreography: Choreography) -> Iterator[tuple[str, Node]]:
-    for step in choreography.steps:
+    for step in choreography.nodes:
         facts = {
             "service": step.service,
             **step.handler.model_dump(mode="json", exclude_defaults=True, exclude={"place"}),
@@ -154,7 +154,7 @@ def _operations(choreography: Choreography) -> Iterator[tuple[str, Node]]:
             for topic, found in _by_topic(choreography, names).items():
                 yield f"{step.name}.{action}.{topic}", _operation(action, step.name, topic, found, facts)
     for service in choreography.services:
-        starts = {owned.saga.starts for owned in choreography.sagas.values() if owned.owner == service}
+        starts = {owned.starts for owned in choreography.sagas.values() if owned.owner == service}
         published = {name for name in choreography.events if service in choreography.publishers(name)}
         for topic, found in _by_topic(choreography, starts | published).items():
             deciding = {name: by for name in found if (by := choreography.publishers(name).get(service))}

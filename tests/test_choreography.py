@@ -125,7 +125,7 @@ def test_compensations_by_what_they_undo_and_by_what_causes_them():
 
 def test_saga_types_by_start_and_by_owner():
     graph = shop()
-    assert graph.started_by("orders.Placed").saga.name == "order"
+    assert graph.started_by("orders.Placed").name == "order"
     assert graph.started_by("inventory.Reserved") is None
     assert graph.owner("order") == "orders"
     assert graph.owner("unheard-of") is None
@@ -195,4 +195,4 @@ def test_a_cycle_of_events_ends():
 
 def test_nothing_announced_is_an_empty_graph():
     graph = Choreography([])
-    assert (graph.services, graph.topics, graph.steps) == (frozenset(), (), ())
+    assert (graph.services, graph.topics, graph.nodes) == (frozenset(), (), ())

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from choreo.checks.phrases import any_of
 from choreo.checks.saga_analysis import SagaAnalysis
 from choreo.checks.service_graph import Events
-from choreo.choreography import Step
+from choreo.choreography import Node
 from choreo.event import short
 
 
@@ -27,10 +27,10 @@ class BlockedStep(NamedTuple):
         skipped: The step that `unless` kept from bringing it, if one did.
     """
 
-    step: Step
+    step: Node
     types: Sequence[str]
     why: str
-    skipped: Step | None = None
+    skipped: Node | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +62,12 @@ class BlockedSteps:
                 yield wait
 
     @cached_property
-    def leading(self) -> Mapping[str, Step]:
+    def leading(self) -> Mapping[str, Node]:
         """Return the steps that an end may follow from, the nearest to it first.
 
         Where it is the end of a failed saga, these are the ones that follow from failures.
         """
-        flow, found = self.analysis.flow, dict[str, Step]()
+        flow, found = self.analysis.flow, dict[str, Node]()
         names = dict.fromkeys(sorted(self.ends))
         # What is found is looked at in turn: this grows while it is gone through.
         for name in (ahead := list(names)):
@@ -94,7 +94,7 @@ class BlockedSteps:
                     names += step.handler.emits
         return found
 
-    def _wait(self, step: Step, come: AbstractSet[str]) -> BlockedStep | None:
+    def _wait(self, step: Node, come: AbstractSet[str]) -> BlockedStep | None:
         """Return what a step waits for in vain, unless that has to wait itself."""
         handler = step.handler
         ready = True
@@ -109,14 +109,14 @@ class BlockedSteps:
             return BlockedStep(step, (), "", step)
         return self._put_off(step, come) if ready else None
 
-    def _put_off(self, step: Step, come: AbstractSet[str]) -> BlockedStep | None:
+    def _put_off(self, step: Node, come: AbstractSet[str]) -> BlockedStep | None:
         """Return that a step lets come later what a failure calls off."""
         late = [name for outcome in step.handler.outcomes for each in outcome if each.later for name in each.types]
         called_off = step.handler.kind != "compensation" or not come.isdisjoint(step.handler.causes)
         told = f"lets {any_of(late)} come later, and a failure calls that off"
         return BlockedStep(step, (), told) if late and called_off else None
 
-    def _settled(self, step: Step, come: AbstractSet[str]) -> bool:
+    def _settled(self, step: Node, come: AbstractSet[str]) -> bool:
         """Return whether a step has come to something, though it may be nothing."""
         if step.handler.kind == "compensation":
             return True
@@ -125,7 +125,7 @@ class BlockedSteps:
             return False
         return not guarded.handler.fan_in or not come.isdisjoint(guarded.handler.emits)
 
-    def _told(self, step: Step, types: Sequence[str], makers: Sequence[Step], come: AbstractSet[str]) -> BlockedStep:
+    def _told(self, step: Node, types: Sequence[str], makers: Sequence[Node], come: AbstractSet[str]) -> BlockedStep:
         publishers = self.analysis.flow.graph.choreography.publishers
         outside = next((by or service for name in types for service, by in publishers(name).items()), "")
         if outside:
@@ -136,7 +136,7 @@ class BlockedSteps:
         skipped = next((each for each in makers if not come.isdisjoint(each.handler.unless)), None)
         return BlockedStep(step, types, ", ".join(whys), skipped)
 
-    def _why(self, maker: Step, types: Sequence[str], come: AbstractSet[str], *, gathered: bool) -> str:
+    def _why(self, maker: Node, types: Sequence[str], come: AbstractSet[str], *, gathered: bool) -> str:
         """Return why a step does not emit what another one waits for."""
         handler = maker.handler
         if handler.kind == "compensation":

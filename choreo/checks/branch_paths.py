@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from choreo.checks.saga_flow import SagaFlow
-from choreo.choreography import Step
+from choreo.choreography import Node
 
 BranchPath = tuple[str, ...]
 ROOT: BranchPath = ()
@@ -38,11 +38,11 @@ class BranchPaths:
         """Return whether an event may stand in a branch."""
         return any(self.of(event))
 
-    def running(self, step: Step) -> frozenset[BranchPath]:
+    def running(self, step: Node) -> frozenset[BranchPath]:
         """Return where a step may run; nowhere if what it waits for never meets."""
         return frozenset(self._running(step, self._events))
 
-    def gathering(self, step: Step) -> frozenset[BranchPath]:
+    def gathering(self, step: Node) -> frozenset[BranchPath]:
         """Return the branches that a fan-in gathers; () for any other step."""
         gathers = step.handler.gathers
         types = self.flow.waits_for(step)[gathers] if gathers is not None else ()
@@ -63,7 +63,7 @@ class BranchPaths:
                         changed = True
         return found
 
-    def _emitted(self, step: Step, found: Mapping[str, set[BranchPath]]) -> Iterator[tuple[str, BranchPath]]:
+    def _emitted(self, step: Node, found: Mapping[str, set[BranchPath]]) -> Iterator[tuple[str, BranchPath]]:
         places = list(self._running(step, found))
         for emission in (each for outcome in step.handler.outcomes for each in outcome):
             for place in places:
@@ -72,7 +72,7 @@ class BranchPaths:
                 for name in emission.types:
                     yield name, inner
 
-    def _running(self, step: Step, found: Mapping[str, set[BranchPath]]) -> set[BranchPath]:
+    def _running(self, step: Node, found: Mapping[str, set[BranchPath]]) -> set[BranchPath]:
         """Return where a step may run: a join in the innermost of its events' branches, a fan-in one further out."""
         if step.handler.kind == "compensation":
             return {place for name in step.handler.original for place in found.get(name, ())}

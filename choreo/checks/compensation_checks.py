@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from choreo.checks.phrases import any_of, union
 from choreo.checks.saga_analysis import SagaAnalysis
 from choreo.checks.service_graph import NONE, ServiceGraph
-from choreo.choreography import Step
+from choreo.choreography import Node
 from choreo.errors import Problem
 from choreo.event import short
 
@@ -28,7 +28,7 @@ def check_compensations(analysis: SagaAnalysis) -> Iterator[Problem]:
 
 def check_causes(graph: ServiceGraph) -> Iterator[Problem]:
     """Yield compensations whose cause is nothing that is undone for."""
-    compensations = [step for step in graph.choreography.steps if step.handler.kind == "compensation"]
+    compensations = [step for step in graph.choreography.nodes if step.handler.kind == "compensation"]
     undoings = {name for step in compensations for name in step.handler.emits}
     for step in compensations:
         for name in sorted(set(step.handler.causes) - undoings - graph.failing(step.handler.causes) - graph.missing):
@@ -54,7 +54,7 @@ def _uncovered(analysis: SagaAnalysis) -> Iterator[Problem]:
         yield Problem("CH100", message, compensations[0].handler.place, fix)
 
 
-def _chained(analysis: SagaAnalysis, step: Step, compensation: Step) -> Iterator[Problem]:
+def _chained(analysis: SagaAnalysis, step: Node, compensation: Node) -> Iterator[Problem]:
     """36 (b): a step that may be cancelled leaves no trace, and an undoing waits for one."""
     ends = analysis.flow.completes | analysis.flow.fails
     for name in compensation.handler.emits:
@@ -68,7 +68,7 @@ def _chained(analysis: SagaAnalysis, step: Step, compensation: Step) -> Iterator
             yield Problem("CH101", message, compensation.handler.place, fix)
 
 
-def _unknown(step: Step, compensation: Step) -> Iterator[Problem]:
+def _unknown(step: Node, compensation: Node) -> Iterator[Problem]:
     """36 (c): a step that touches the world, and may have done so though nothing tells of it."""
     handler = compensation.handler
     if step.handler.uses and not handler.original_optional and step.handler.kind != "compensation":
@@ -80,7 +80,7 @@ def _unknown(step: Step, compensation: Step) -> Iterator[Problem]:
         yield Problem("CH103", message, handler.place, fix)
 
 
-def _unnamed(analysis: SagaAnalysis, otherwise: Step) -> Iterator[Problem]:
+def _unnamed(analysis: SagaAnalysis, otherwise: Node) -> Iterator[Problem]:
     """36 (d): what a step's retries end with has to undo what the step may have done."""
     guarded = analysis.flow.graph.guarded(otherwise)
     failures = analysis.flow.graph.failing(otherwise.handler.emits)
@@ -95,7 +95,7 @@ def _unnamed(analysis: SagaAnalysis, otherwise: Step) -> Iterator[Problem]:
             yield Problem("CH104", message, compensation.handler.place, fix)
 
 
-def _overtaken(analysis: SagaAnalysis, otherwise: Step) -> Iterator[Problem]:
+def _overtaken(analysis: SagaAnalysis, otherwise: Node) -> Iterator[Problem]:
     """36 (d): what a step's retries end with undoes that step first; everything else waits for that."""
     graph = analysis.flow.graph
     guarded = graph.guarded(otherwise)
@@ -129,7 +129,7 @@ def check_compensation_order(analysis: SagaAnalysis) -> Iterator[Problem]:
                     yield from _hasty(analysis, earlier, each, later, undoing)
 
 
-def _undoers(analysis: SagaAnalysis, step: Step, original: str) -> list[Step]:
+def _undoers(analysis: SagaAnalysis, step: Node, original: str) -> list[Node]:
     return [each for each in analysis.flow.undoing(step) if original in each.handler.original]
 
 
@@ -145,7 +145,7 @@ def _nearest(analysis: SagaAnalysis, later: str, originals: Sequence[str]) -> li
 
 
 def _hasty(
-    analysis: SagaAnalysis, earlier: str, compensation: Step, later: str, undoing: Sequence[Step]
+    analysis: SagaAnalysis, earlier: str, compensation: Node, later: str, undoing: Sequence[Node]
 ) -> Iterator[Problem]:
     """Yield a compensation's causes that may come though what came later is not undone yet."""
     undone = NONE.union(*(each.handler.emits for each in undoing))

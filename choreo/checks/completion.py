@@ -11,7 +11,7 @@ from choreo.checks.blocked_steps import BlockedStep, BlockedSteps
 from choreo.checks.phrases import any_of, union
 from choreo.checks.saga_analysis import SagaAnalysis
 from choreo.checks.saga_flow import SagaFlow
-from choreo.choreography import Step
+from choreo.choreography import Node
 from choreo.errors import Problem
 from choreo.event import short
 
@@ -93,7 +93,7 @@ def _unended(flow: SagaFlow, failures: Sequence[str], wait: BlockedStep | None) 
     return Problem("CH112", told, (step if wait is None else wait.step).handler.place, fix)
 
 
-def _failing(flow: SagaFlow) -> Step:
+def _failing(flow: SagaFlow) -> Node:
     return next(step for name in sorted(flow.fails) for step in flow.producers(name))
 
 
@@ -122,7 +122,7 @@ def _late_failures(analysis: SagaAnalysis) -> Iterator[Problem]:
             yield Problem("CH105", message, place, fix)
 
 
-def _several(analysis: SagaAnalysis, step: Step) -> bool:
+def _several(analysis: SagaAnalysis, step: Node) -> bool:
     """Return whether a step gathers the branches of several lists that one saga may have."""
     by_name = {each.name: each for each in analysis.flow.steps}
     openers = [by_name[name] for name in sorted({place[-1] for place in analysis.places.gathering(step)})]

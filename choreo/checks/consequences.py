@@ -17,7 +17,7 @@ from choreo.checks.saga_flow import SagaFlow
 from choreo.checks.service_graph import NONE, Events
 from choreo.checks.step_outcomes import cancelled
 from choreo.checks.triggers import Triggers
-from choreo.choreography import Step
+from choreo.choreography import Node
 
 WAYS_MAX = 1_000
 """Ways that are followed for one question, beyond two for each step; of a saga that has more nothing is said."""
@@ -57,10 +57,10 @@ class Way:
     """
 
     come: set[str]
-    woken: dict[str, Step]
+    woken: dict[str, Node]
     aborted: bool
-    choices: dict[str, Step] = field(default_factory=dict)
-    timed: dict[str, Step] = field(default_factory=dict)
+    choices: dict[str, Node] = field(default_factory=dict)
+    timed: dict[str, Node] = field(default_factory=dict)
     chosen: set[str] = field(default_factory=set)
 
     def copy(self) -> "Way":
@@ -168,7 +168,7 @@ class Consequences:
                     found |= self._taken_up(step, way, within)
             self._come(way, frozenset(found))
 
-    def _taken_up(self, step: Step, way: Way, within: Within) -> Events:
+    def _taken_up(self, step: Node, way: Way, within: Within) -> Events:
         """Return what a step that is ready comes to in any case; what it may come to besides is to be chosen."""
         if step.handler.kind == "deadline":
             way.timed[step.name] = step
@@ -178,7 +178,7 @@ class Consequences:
             way.choices[step.name] = step
         return frozenset.intersection(*outcomes)
 
-    def _ready(self, step: Step, way: Way, within: Within) -> bool:
+    def _ready(self, step: Node, way: Way, within: Within) -> bool:
         handler, come = step.handler, way.come
         if handler.kind == "compensation":
             caused = not come.isdisjoint(handler.causes) or not within.seen.isdisjoint(handler.causes)
@@ -191,11 +191,11 @@ class Consequences:
             return False
         return all(not come.isdisjoint(types) for types in handler.waits_for)
 
-    def _over(self, step: Step, way: Way, within: Within) -> bool:
+    def _over(self, step: Node, way: Way, within: Within) -> bool:
         """Return whether a deadline is set no more, or called off, because its service knows of a failure."""
         return (way.aborted or bool(within.seen)) and self.triggers.outcomes.told(step, way.come, within.seen)
 
-    def _unknown(self, compensation: Step, come: AbstractSet[str]) -> bool:
+    def _unknown(self, compensation: Node, come: AbstractSet[str]) -> bool:
         """Return whether nobody knows what was done that this undoes: the step was cancelled, or its retries spent."""
         for step in self.triggers.undone.get(compensation.name, ()):
             otherwise = self.flow.graph.otherwise(step)
@@ -232,7 +232,7 @@ class Consequences:
             )
         ]
 
-    def _returns(self, step: Step, outcome: Events, chosen: AbstractSet[str]) -> bool:
+    def _returns(self, step: Node, outcome: Events, chosen: AbstractSet[str]) -> bool:
         """Return whether an outcome only has steps run again that have chosen: some time they choose otherwise."""
         cycle, back = self.cycles.of(step), False
         names, met = list(outcome) if cycle else [], set[str]()
@@ -274,12 +274,12 @@ class Consequences:
                 return True
         return False
 
-    def complete(self, step: Step, come: AbstractSet[str]) -> bool:
+    def complete(self, step: Node, come: AbstractSet[str]) -> bool:
         """Return whether everything has come that a step waits for, but for what it gathers."""
         waits_for = enumerate(self.flow.waits_for(step))
         return all(place == step.handler.gathers or not come.isdisjoint(types) for place, types in waits_for)
 
-    def _gathered(self, step: Step, come: AbstractSet[str], wanted: AbstractSet[str], within: Within) -> bool:
+    def _gathered(self, step: Node, come: AbstractSet[str], wanted: AbstractSet[str], within: Within) -> bool:
         assert step.handler.gathers is not None, "it is a fan-in"
         types = frozenset(step.handler.waits_for[step.handler.gathers])
         opened = [

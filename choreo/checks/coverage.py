@@ -12,7 +12,7 @@ from choreo.checks.consequences import Consequences
 from choreo.checks.exclusion import Exclusion
 from choreo.checks.saga_flow import SagaFlow
 from choreo.checks.service_graph import NONE, Events
-from choreo.choreography import Step
+from choreo.choreography import Node
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +32,9 @@ class Coverage:
     consequences: Consequences
 
     @cached_property
-    def undoers(self) -> Mapping[str, Sequence[Step]]:
+    def undoers(self) -> Mapping[str, Sequence[Node]]:
         """Return the compensations of each event that has any, the last event that a saga comes to first."""
-        found: dict[str, Sequence[Step]] = {}
+        found: dict[str, Sequence[Node]] = {}
         for step in reversed(self.flow.steps):
             for name in sorted(step.handler.emits):
                 compensations = [each for each in self.flow.undoing(step) if name in each.handler.original]
@@ -95,7 +95,7 @@ class Coverage:
         """Return what sets the undoing of each event going."""
         return {name: NONE.union(*(each.handler.causes for each in undoers)) for name, undoers in self.undoers.items()}
 
-    def overtaken(self, compensation: Step) -> bool:
+    def overtaken(self, compensation: Node) -> bool:
         """Return whether a cause may come before what is undone for it, so that there is nothing to undo."""
         causes = self.flow.events & frozenset(compensation.handler.causes)
         return not all(self._follows(cause, compensation.handler.original) for cause in causes)

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from choreo.checks.components import components
 from choreo.checks.saga_flow import SagaFlow
-from choreo.choreography import Step
+from choreo.choreography import Node
 from choreo.errors import Problem
 
 
@@ -24,7 +24,7 @@ class Cycles:
     flow: SagaFlow
 
     @cached_property
-    def all(self) -> tuple[tuple[Step, ...], ...]:
+    def all(self) -> tuple[tuple[Node, ...], ...]:
         """Return the steps of each cycle, in the order they are reached."""
         onward = {step.name: tuple(self._onward(step)) for step in self.flow.steps}
         steps = {step.name: step for step in self.flow.steps}
@@ -35,7 +35,7 @@ class Cycles:
             if len(names) > 1 or any(name in onward[name] for name in names)
         )
 
-    def of(self, step: Step) -> frozenset[str]:
+    def of(self, step: Node) -> frozenset[str]:
         """Return the steps of the cycle that a step is in; none if it is in no cycle."""
         return self._of.get(step.name, frozenset())
 
@@ -48,7 +48,7 @@ class Cycles:
             for step in cycle
         }
 
-    def _onward(self, step: Step) -> Iterator[str]:
+    def _onward(self, step: Node) -> Iterator[str]:
         """Yield whom a step's events make run once more."""
         if step.handler.kind == "compensation":
             return
@@ -71,7 +71,7 @@ def check_cycles(cycles: Cycles) -> Iterator[Problem]:
             yield Problem("CH113", message, cycle[0].handler.place, fix)
 
 
-def _bounded(flow: SagaFlow, cycle: Sequence[Step]) -> bool:
+def _bounded(flow: SagaFlow, cycle: Sequence[Node]) -> bool:
     """Return whether an event stops a cycle: one that unless names, or a failure that a deadline brings in time."""
     if any(step.handler.unless for step in cycle):
         return True
@@ -81,5 +81,5 @@ def _bounded(flow: SagaFlow, cycle: Sequence[Step]) -> bool:
     return failing and any(_takes_time(step) for step in cycle)
 
 
-def _takes_time(step: Step) -> bool:
+def _takes_time(step: Node) -> bool:
     return step.handler.kind == "deadline" or any(each.later for outcome in step.handler.outcomes for each in outcome)

@@ -14,7 +14,7 @@ from operator import or_
 from choreo.checks.branch_paths import BranchPaths
 from choreo.checks.saga_flow import SagaFlow
 from choreo.checks.service_graph import NONE, Events
-from choreo.choreography import Step
+from choreo.choreography import Node
 
 TRIGGERS_MAX = 8
 """Events, any one of which makes a step ready, that are compared with each other."""
@@ -35,7 +35,7 @@ class Repetition:
     in_branch: bool = False
 
     @property
-    def once(self) -> Sequence[Step]:
+    def once(self) -> Sequence[Node]:
         """Return the steps that run at most once: for the start, for what comes once itself, or as a join.
 
         What stands in for a step is not among them: it acts for that step.
@@ -48,9 +48,9 @@ class Repetition:
         return self._found[1]
 
     @cached_property
-    def _found(self) -> tuple[Sequence[Step], Mapping[str, int]]:
+    def _found(self) -> tuple[Sequence[Node], Mapping[str, int]]:
         events, alternatives = {self.flow.start}, dict[str, int]()
-        once: list[Step] = []
+        once: list[Node] = []
         left = [step for step in self.flow.steps if step.handler.kind not in {"compensation", "otherwise"}]
         found = True
         while found:
@@ -67,18 +67,18 @@ class Repetition:
                     left.append(step)
         return once, alternatives
 
-    def emits(self, step: Step) -> Events:
+    def emits(self, step: Node) -> Events:
         """Return what a step, or what stands in for it, may emit."""
         otherwise = self.flow.graph.otherwise(step)
         return frozenset(step.handler.emits).union(otherwise.handler.emits if otherwise is not None else ())
 
-    def alone(self, event: str, step: Step) -> bool:
+    def alone(self, event: str, step: Node) -> bool:
         """Return whether nobody else brings an event than this step, or what stands in for it."""
         otherwise = self.flow.graph.otherwise(step)
         own = {step.name, otherwise.name if otherwise is not None else ""}
         return event not in self.flow.outside and all(each.name in own for each in self.flow.producers(event))
 
-    def _single(self, step: Step, once: set[str], alternatives: Mapping[str, int]) -> bool:
+    def _single(self, step: Node, once: set[str], alternatives: Mapping[str, int]) -> bool:
         waits_for = self.flow.waits_for(step)
         triggers = [name for types in waits_for for name in types if name in self.flow.events]
         if not self.in_branch and any(self.places.branched(name) for name in triggers):
@@ -92,12 +92,12 @@ class Repetition:
         kept = [reduce(or_, (alternatives.get(each, 0) for each in names(through[name])), 0) for name in triggers[:-1]]
         return all(kept[at] & through[other] for at, _ in enumerate(kept) for other in triggers[at + 1 :])
 
-    def _comes_once(self, event: str, step: Step) -> bool:
+    def _comes_once(self, event: str, step: Node) -> bool:
         emissions = (each for outcome in step.handler.outcomes for each in outcome)
         opened = any(each.opens for each in emissions if event in each.types)
         return self.alone(event, step) and (self.in_branch or not opened)
 
-    def _alternatives(self, step: Step) -> dict[str, int]:
+    def _alternatives(self, step: Node) -> dict[str, int]:
         otherwise = self.flow.graph.otherwise(step)
         ends = [*step.handler.outcomes, *(otherwise.handler.outcomes if otherwise is not None else ())]
         outcomes = [{name for each in outcome for name in each.types} for outcome in ends]

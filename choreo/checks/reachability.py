@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from choreo.checks.phrases import any_of
 from choreo.checks.saga_flow import SagaFlow
 from choreo.checks.service_graph import Events, ServiceGraph
-from choreo.choreography import Step
+from choreo.choreography import Node
 from choreo.errors import Problem
 from choreo.event import short
 
@@ -37,7 +37,7 @@ def check_reachability(graph: ServiceGraph, flows: Collection[SagaFlow]) -> Iter
 def _unemitted(graph: ServiceGraph) -> Iterator[Problem]:
     """Yield handlers that wait for what nobody brings, or look out for it."""
     guesses: dict[str, str] = {}
-    for step in graph.choreography.steps:
+    for step in graph.choreography.nodes:
         wanted = graph.wants(step)
         for name in sorted(wanted.union(step.handler.awaits, step.handler.unless) - graph.brought):
             if name not in guesses:
@@ -52,7 +52,7 @@ def _unemitted(graph: ServiceGraph) -> Iterator[Problem]:
 
 def _misnamed(graph: ServiceGraph) -> Iterator[Problem]:
     """Yield events that nobody handles while one of nearly that name is awaited in vain: a slip, most likely."""
-    for step in graph.choreography.steps:
+    for step in graph.choreography.nodes:
         for name in dict.fromkeys(step.handler.emits):
             if near := _slip(graph, name):
                 message = f"{step.name} returns {short(name)}, which nobody handles."
@@ -75,7 +75,7 @@ def _unhandled(graph: ServiceGraph, flows: Collection[SagaFlow]) -> Iterator[Pro
     """
     handled = graph.taken.union(*(flow.completes | flow.fails for flow in flows))
     # Whoever handles it may be where what is absent comes from.
-    for step in () if graph.absent else graph.choreography.steps:
+    for step in () if graph.absent else graph.choreography.nodes:
         # A failure for nobody is worse than that, and told of where sagas end.
         facts = [name for name in dict.fromkeys(step.handler.emits) if name not in graph.failing(step.handler.emits)]
         left = [name for name in facts if name not in handled and not _slip(graph, name)]
@@ -90,7 +90,7 @@ def _unreached(graph: ServiceGraph, flows: Collection[SagaFlow]) -> Iterator[Pro
     """Yield handlers that no saga comes to, though somebody brings all that they wait for."""
     reached = {step.name for flow in flows for step in flow.steps}
     come = frozenset().union(*(flow.events for flow in flows))
-    for step in graph.choreography.steps if flows else ():
+    for step in graph.choreography.nodes if flows else ():
         if step.name in reached:
             continue
         never = next((types for types in _groups(graph, step) if come.isdisjoint(types)), None)
@@ -102,14 +102,14 @@ def _unreached(graph: ServiceGraph, flows: Collection[SagaFlow]) -> Iterator[Pro
             yield Problem("CH110", message, step.handler.place, "Take what a start leads to without it.")
 
 
-def _groups(graph: ServiceGraph, step: Step) -> Sequence[Sequence[str]]:
+def _groups(graph: ServiceGraph, step: Node) -> Sequence[Sequence[str]]:
     own = step.handler
     if own.kind == "compensation":
         return [own.causes] if own.original_optional else [own.causes, own.original]
     return graph.waits_for(step)
 
 
-def _behind_itself(graph: ServiceGraph, step: Step, come: Events) -> bool:
+def _behind_itself(graph: ServiceGraph, step: Node, come: Events) -> bool:
     """Return whether a step waits for itself; else it waits for one that does, and that is told of."""
     ahead, met = [step], {step.name}
     while ahead:

@@ -16,7 +16,7 @@ from choreo.checks.exclusion import Exclusion, Repetition
 from choreo.checks.saga_flow import SagaFlow
 from choreo.checks.step_outcomes import StepOutcomes
 from choreo.checks.triggers import Triggers
-from choreo.choreography import Step
+from choreo.choreography import Node
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class SagaAnalysis:
         return BranchPaths(self.flow)
 
     @cached_property
-    def deadlines(self) -> Sequence[Step]:
+    def deadlines(self) -> Sequence[Node]:
         """Return the deadlines among its steps."""
         return [step for step in self.flow.steps if step.handler.kind == "deadline"]
 

@@ -13,7 +13,7 @@ from operator import and_, or_
 from choreo.checks.bitsets import BitSets
 from choreo.checks.components import components
 from choreo.checks.service_graph import NONE, Events, ServiceGraph
-from choreo.choreography import Step
+from choreo.choreography import Node
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class SagaFlow:
     @property
     def start(self) -> str:
         """Return the event that starts it."""
-        return self.graph.choreography.sagas[self.saga_type].saga.starts
+        return self.graph.choreography.sagas[self.saga_type].starts
 
     @property
     def owner(self) -> str:
@@ -48,12 +48,12 @@ class SagaFlow:
     @property
     def completes(self) -> Events:
         """Return the events that complete it."""
-        return frozenset(self.graph.choreography.sagas[self.saga_type].saga.completes)
+        return self.graph.choreography.sagas[self.saga_type].completes
 
     @property
     def fails(self) -> Events:
         """Return the events that end it as failed."""
-        return frozenset(self.graph.choreography.sagas[self.saga_type].saga.fails)
+        return self.graph.choreography.sagas[self.saga_type].fails
 
     @cached_property
     def outside(self) -> Events:
@@ -61,11 +61,11 @@ class SagaFlow:
         return self.graph.outside(self.saga_type) | self.granted
 
     @cached_property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[Node, ...]:
         """Return every step that a saga of this type may take, the nearest to its start first."""
         return tuple(self.reached().values())
 
-    def reached(self, without: Events = NONE, apart: Events = NONE) -> dict[str, Step]:
+    def reached(self, without: Events = NONE, apart: Events = NONE) -> dict[str, Node]:
         """Return the steps that may be taken where some events never come, or never in the branch asked about."""
         return self.graph.reached({self.start, *self.outside}, without, apart)
 
@@ -91,7 +91,7 @@ class SagaFlow:
         return any(name in self.completes for step in steps for name in step.handler.emits)
 
     @cached_property
-    def _unfailing(self) -> Sequence[Step]:
+    def _unfailing(self) -> Sequence[Node]:
         return list(self.reached(without=self.failures).values())
 
     @cached_property
@@ -158,35 +158,35 @@ class SagaFlow:
             found |= dict.fromkeys(names, reduce(or_, known, self.marks.of(names)))
         return found
 
-    def producers(self, event: str) -> Sequence[Step]:
+    def producers(self, event: str) -> Sequence[Node]:
         """Return the steps that may emit an event."""
         return self._producers.get(event, ())
 
     @cached_property
-    def _producers(self) -> Mapping[str, list[Step]]:
-        found: dict[str, list[Step]] = {}
+    def _producers(self) -> Mapping[str, list[Node]]:
+        found: dict[str, list[Node]] = {}
         for step in self.steps:
             for name in dict.fromkeys(step.handler.emits):
                 found.setdefault(name, []).append(step)
         return found
 
-    def waits_for(self, step: Step) -> Sequence[Sequence[str]]:
+    def waits_for(self, step: Node) -> Sequence[Sequence[str]]:
         """Return what makes a step ready: for each event parameter the types that it takes."""
         return self.graph.waits_for(step)
 
-    def undoing(self, step: Step) -> list[Step]:
+    def undoing(self, step: Node) -> list[Node]:
         """Return the compensations of what a step emits."""
         return list({each.name: each for name in step.handler.emits for each in self._undoing.get(name, ())}.values())
 
     @cached_property
-    def _undoing(self) -> Mapping[str, list[Step]]:
-        found: dict[str, list[Step]] = {}
+    def _undoing(self) -> Mapping[str, list[Node]]:
+        found: dict[str, list[Node]] = {}
         for step in self.steps:
             for name in step.handler.original:
                 found.setdefault(name, []).append(step)
         return found
 
-    def _needed(self, step: Step, before: Mapping[str, int]) -> int:
+    def _needed(self, step: Node, before: Mapping[str, int]) -> int:
         handler = step.handler
         groups = self.waits_for(step)
         if handler.kind == "compensation":

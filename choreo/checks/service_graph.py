@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 
-from choreo.choreography import Choreography, Step
+from choreo.choreography import Choreography, Node
 
 Events = frozenset[str]
 NONE: Events = frozenset()
@@ -26,10 +26,10 @@ class ServiceGraph:
     choreography: Choreography
 
     @cached_property
-    def triggered(self) -> Mapping[str, Mapping[str, Step]]:
+    def triggered(self) -> Mapping[str, Mapping[str, Node]]:
         """Return whom each event may make ready, or undo, by name and in the choreography's order."""
-        found: dict[str, dict[str, Step]] = {}
-        for step in self.choreography.steps:
+        found: dict[str, dict[str, Node]] = {}
+        for step in self.choreography.nodes:
             handler = step.handler
             groups = [handler.causes, handler.original] if handler.kind == "compensation" else self.waits_for(step)
             for types in groups:
@@ -37,30 +37,30 @@ class ServiceGraph:
                     found.setdefault(name, {})[step.name] = step
         return found
 
-    def triggered_by(self, event: str) -> Collection[Step]:
+    def triggered_by(self, event: str) -> Collection[Node]:
         """Return whom an event may make ready, or undo."""
         return self.triggered.get(event, {}).values()
 
     @cached_property
     def brought(self) -> Events:
         """Return the events that somebody emits, starts or publishes."""
-        emitted = (step.handler.emits for step in self.choreography.steps)
+        emitted = (step.handler.emits for step in self.choreography.nodes)
         return frozenset(self._starts).union(*emitted) | self.published
 
     @cached_property
     def taken(self) -> Events:
         """Return the events that some handler reacts to, undoes or looks out for."""
-        return self.read.union(*(step.handler.original for step in self.choreography.steps))
+        return self.read.union(*(step.handler.original for step in self.choreography.nodes))
 
     @cached_property
     def read(self) -> Events:
         """Return the events that some service reads for the sake of a handler."""
-        return NONE.union(*(step.reads for step in self.choreography.steps))
+        return NONE.union(*(step.reads for step in self.choreography.nodes))
 
     @cached_property
     def missing(self) -> Events:
         """Return the events that handlers wait for and that nobody brings."""
-        return NONE.union(*(self.wants(step) for step in self.choreography.steps)) - self.brought
+        return NONE.union(*(self.wants(step) for step in self.choreography.nodes)) - self.brought
 
     @cached_property
     def absent(self) -> Events:
@@ -68,9 +68,7 @@ class ServiceGraph:
 
         Where somebody here emits to its topic, or owns the saga that it ends, nobody else is thought to bring it.
         """
-        ends = (
-            name for owned in self.choreography.sagas.values() for name in (*owned.saga.completes, *owned.saga.fails)
-        )
+        ends = (name for owned in self.choreography.sagas.values() for name in (*owned.completes, *owned.fails))
         topics = {self._topic(name) for name in self.brought}
         return frozenset(name for name in self.missing if self._topic(name) not in topics) - frozenset(ends)
 
@@ -98,12 +96,12 @@ class ServiceGraph:
         known = self.choreography.events
         return frozenset(name for name in events if name in known and known[name].failure)
 
-    def wants(self, step: Step) -> Events:
+    def wants(self, step: Node) -> Events:
         """Return every event that a step may be given, but for what it undoes."""
         own = step.handler
         return frozenset(own.causes).union(*self.waits_for(step), *own.extras)
 
-    def waits_for(self, step: Step) -> Sequence[Sequence[str]]:
+    def waits_for(self, step: Node) -> Sequence[Sequence[str]]:
         """Return what makes a step ready: for each event parameter the types that it takes.
 
         An otherwise is ready when the step that it stands in for is; a compensation waits for its cause alone.
@@ -113,15 +111,15 @@ class ServiceGraph:
             return guarded.handler.waits_for if guarded is not None else []
         return step.handler.waits_for
 
-    def guarded(self, step: Step) -> Step | None:
+    def guarded(self, step: Node) -> Node | None:
         """Return the step that an otherwise stands in for."""
         return self._by_name.get((step.service, step.handler.guards))
 
-    def otherwise(self, step: Step) -> Step | None:
+    def otherwise(self, step: Node) -> Node | None:
         """Return what stands in for a step whose retries are spent."""
         return self._otherwise.get((step.service, step.handler.name))
 
-    def reached(self, come: AbstractSet[str], without: Events = NONE, apart: Events = NONE) -> dict[str, Step]:
+    def reached(self, come: AbstractSet[str], without: Events = NONE, apart: Events = NONE) -> dict[str, Node]:
         """Return the steps that may be taken once some events have come, the nearest first, by name.
 
         Args:
@@ -129,10 +127,10 @@ class ServiceGraph:
             without: What never comes.
             apart: What does not come in the branch that is asked about, so that it brings a fan-in nothing.
         """
-        known, steps = set(come) - without, dict[str, Step]()
+        known, steps = set(come) - without, dict[str, Node]()
         level = list(known)
         while level:
-            ready = dict[str, Step]()
+            ready = dict[str, Node]()
             for name in level:
                 ready.update(self.triggered.get(name, {}))
             level = []
@@ -143,7 +141,7 @@ class ServiceGraph:
             known.update(level)
         return steps
 
-    def _may_run(self, step: Step, come: AbstractSet[str], apart: Events) -> bool:
+    def _may_run(self, step: Node, come: AbstractSet[str], apart: Events) -> bool:
         handler = step.handler
         if handler.kind == "compensation":
             undone = handler.original_optional or not come.isdisjoint(handler.original)
@@ -162,19 +160,19 @@ class ServiceGraph:
     def _parts(self) -> Mapping[str, frozenset[str]]:
         """Return for each saga type the services that have a part in it, whatever comes from outside."""
         return {
-            name: frozenset({owned.owner, *(step.service for step in self.reached({owned.saga.starts}).values())})
+            name: frozenset({owned.owner, *(step.service for step in self.reached({owned.starts}).values())})
             for name, owned in self.choreography.sagas.items()
         }
 
     @cached_property
     def _starts(self) -> list[str]:
-        return [owned.saga.starts for owned in self.choreography.sagas.values()]
+        return [owned.starts for owned in self.choreography.sagas.values()]
 
     @cached_property
-    def _by_name(self) -> Mapping[tuple[str, str], Step]:
-        return {(step.service, step.handler.name): step for step in self.choreography.steps}
+    def _by_name(self) -> Mapping[tuple[str, str], Node]:
+        return {(step.service, step.handler.name): step for step in self.choreography.nodes}
 
     @cached_property
-    def _otherwise(self) -> Mapping[tuple[str, str], Step]:
-        steps = self.choreography.steps
+    def _otherwise(self) -> Mapping[tuple[str, str], Node]:
+        steps = self.choreography.nodes
         return {(step.service, step.handler.guards): step for step in steps if step.handler.kind == "otherwise"}

@@ -12,7 +12,7 @@ from functools import cached_property
 from choreo.checks.exclusion import Repetition
 from choreo.checks.saga_flow import SagaFlow
 from choreo.checks.service_graph import NONE, Events
-from choreo.choreography import Step
+from choreo.choreography import Node
 
 
 def cancelled(step: str) -> str:
@@ -32,7 +32,7 @@ class StepOutcomes:
     flow: SagaFlow
     repetition: Repetition
 
-    def of(self, step: Step, come: AbstractSet[str], seen: Events, *, aborted: bool) -> Sequence[Events]:
+    def of(self, step: Node, come: AbstractSet[str], seen: Events, *, aborted: bool) -> Sequence[Events]:
         """Return what a step that is ready may come to, one of it each time.
 
         Args:
@@ -58,12 +58,12 @@ class StepOutcomes:
             found = [each for each in found if own <= each] or found
         return list(dict.fromkeys(found))
 
-    def told(self, step: Step, come: AbstractSet[str], seen: Events) -> bool:
+    def told(self, step: Node, come: AbstractSet[str], seen: Events) -> bool:
         """Return whether a step's service has read of a failure, or emitted one: that ends what it lets come later."""
         failures = self._told[step.service]
         return not failures.isdisjoint(come) or not failures.isdisjoint(seen)
 
-    def taken(self, step: Step, come: AbstractSet[str]) -> bool:
+    def taken(self, step: Node, come: AbstractSet[str]) -> bool:
         """Return whether a step's outcome has come already, for nobody else brings it."""
         own = self._own.get(step.name, NONE)
         return any(outcome <= come and not own.isdisjoint(outcome) for outcome in self._plain[step.name])

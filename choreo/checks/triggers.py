@@ -13,9 +13,9 @@ from choreo.checks.branch_paths import BranchPath, BranchPaths
 from choreo.checks.saga_flow import SagaFlow
 from choreo.checks.service_graph import NONE, Events
 from choreo.checks.step_outcomes import StepOutcomes, cancelled
-from choreo.choreography import Step
+from choreo.choreography import Node
 
-NOBODY: Mapping[str, Step] = {}
+NOBODY: Mapping[str, Node] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +32,11 @@ class Triggers:
     places: BranchPaths
     outcomes: StepOutcomes
 
-    def of(self, event: str) -> Mapping[str, Step]:
+    def of(self, event: str) -> Mapping[str, Node]:
         """Return the steps that an event, or that a step was cancelled, may make ready."""
         return self._triggered.get(event, NOBODY)
 
-    def woken(self, come: Events) -> dict[str, Step]:
+    def woken(self, come: Events) -> dict[str, Node]:
         """Return the steps that may be ready once these have come, without those that have run for certain."""
         waking, run = 0, 0
         for name in come:
@@ -45,7 +45,7 @@ class Triggers:
             run |= told
         return {name: self.steps[name] for name in self._numbers.names(waking & ~run)}
 
-    def inside(self, place: BranchPath) -> Mapping[str, Step]:
+    def inside(self, place: BranchPath) -> Mapping[str, Node]:
         """Return the steps that may run in a branch, or further in."""
         return self._inside.get(place, NOBODY)
 
@@ -54,7 +54,7 @@ class Triggers:
         return NONE.union(*(self._standing.get(place[:depth], NONE) for depth in range(len(place))))
 
     @cached_property
-    def steps(self) -> Mapping[str, Step]:
+    def steps(self) -> Mapping[str, Node]:
         """Return the steps that something follows from in the end: an end, a failure or an undoing."""
         flow, found = self.flow, set[str]()
         names = list(flow.completes | flow.fails | flow.failures | self.causes)
@@ -74,12 +74,12 @@ class Triggers:
         return NONE.union(*(step.handler.causes for step in self.flow.steps))
 
     @cached_property
-    def cancelled(self) -> Mapping[str, Step]:
+    def cancelled(self) -> Mapping[str, Node]:
         """Return the steps that may be cancelled, by what stands for that among the events."""
         return {cancelled(step.name): step for step in self.flow.steps if self.outcomes.cancels[step.name]}
 
     @cached_property
-    def fan_ins(self) -> Sequence[Step]:
+    def fan_ins(self) -> Sequence[Node]:
         """Return the steps that gather branches."""
         return [step for step in self.steps.values() if step.handler.fan_in]
 
@@ -93,16 +93,16 @@ class Triggers:
         return {step: NONE.union(*(each.types for each in opening)) for step, opening in emissions.items()}
 
     @cached_property
-    def undone(self) -> Mapping[str, Sequence[Step]]:
+    def undone(self) -> Mapping[str, Sequence[Node]]:
         """Return for each compensation the steps that it undoes."""
-        found: dict[str, list[Step]] = {}
+        found: dict[str, list[Node]] = {}
         for step in self.flow.steps:
             for each in self.flow.undoing(step):
                 found.setdefault(each.name, []).append(step)
         return found
 
     @cached_property
-    def _triggered(self) -> Mapping[str, Mapping[str, Step]]:
+    def _triggered(self) -> Mapping[str, Mapping[str, Node]]:
         triggered = self.flow.graph.triggered
         found = {
             name: {key: self.steps[key] for key in triggered.get(name, ()) if key in self.steps}
@@ -132,8 +132,8 @@ class Triggers:
         return {name: (of(wakes.get(name, ())), of(told.get(name, ()))) for name in wakes.keys() | told.keys()}
 
     @cached_property
-    def _inside(self) -> Mapping[BranchPath, Mapping[str, Step]]:
-        found: dict[BranchPath, dict[str, Step]] = {}
+    def _inside(self) -> Mapping[BranchPath, Mapping[str, Node]]:
+        found: dict[BranchPath, dict[str, Node]] = {}
         for name, step in self.steps.items():
             for place in self.places.running(step):
                 for depth in range(1, len(place) + 1):

@@ -13,7 +13,7 @@ from choreo.checks.phrases import any_of, union
 from choreo.checks.saga_analysis import SagaAnalysis
 from choreo.checks.saga_flow import SagaFlow
 from choreo.checks.service_graph import ServiceGraph
-from choreo.choreography import Step
+from choreo.choreography import Node
 from choreo.errors import Problem
 from choreo.event import short
 
@@ -35,7 +35,7 @@ def check_waits(analysis: SagaAnalysis) -> Iterator[Problem]:
 
 def check_gathering(graph: ServiceGraph) -> Iterator[Problem]:
     """Yield fan-ins where nobody opens branches."""
-    steps = graph.choreography.steps
+    steps = graph.choreography.nodes
     if graph.missing or any(step.handler.fan_out for step in steps):
         return
     for step in steps:
@@ -44,7 +44,7 @@ def check_gathering(graph: ServiceGraph) -> Iterator[Problem]:
             yield Problem("CH062", message, step.handler.place, "Return list[…].")
 
 
-def _unfillable(analysis: SagaAnalysis, step: Step) -> Iterator[Problem]:
+def _unfillable(analysis: SagaAnalysis, step: Node) -> Iterator[Problem]:
     """Yield a join whose events never meet."""
     flow, gathers = analysis.flow, step.handler.gathers
     groups = [[name for name in types if name in flow.events] for types in flow.waits_for(step)]
@@ -70,7 +70,7 @@ def _unfillable(analysis: SagaAnalysis, step: Step) -> Iterator[Problem]:
         yield Problem("CH114", message, step.handler.place, fix)
 
 
-def _skipped(standstill: BlockedSteps, step: Step, first: str) -> Iterator[Problem]:
+def _skipped(standstill: BlockedSteps, step: Node, first: str) -> Iterator[Problem]:
     """36 (b): a step that unless keeps from running, where a saga cannot end without it."""
     flow = standstill.analysis.flow
     if step.name not in standstill.leading:
@@ -107,7 +107,7 @@ def _endless(standstill: BlockedSteps) -> Iterator[Problem]:
         yield Problem("CH115", message, wait.step.handler.place, fix)
 
 
-def _decided(analysis: SagaAnalysis, step: Step) -> Iterator[Problem]:
+def _decided(analysis: SagaAnalysis, step: Node) -> Iterator[Problem]:
     """Yield a deadline that is met or missed before it is set."""
     flow = analysis.flow
     awaits = [name for name in step.handler.awaits if name in flow.events]
@@ -118,7 +118,7 @@ def _decided(analysis: SagaAnalysis, step: Step) -> Iterator[Problem]:
 
 
 def _decision(
-    analysis: SagaAnalysis, step: Step, awaits: Sequence[str], triggers: Sequence[str]
+    analysis: SagaAnalysis, step: Node, awaits: Sequence[str], triggers: Sequence[str]
 ) -> tuple[str, str] | None:
     """Return why a deadline always fires, or never, and what to do about it."""
     flow, own = analysis.flow, _alone(analysis.flow, step)
@@ -142,7 +142,7 @@ def _apart(analysis: SagaAnalysis, awaited: str) -> Exclusion:
     return analysis.in_saga if awaited in analysis.flow.failures else analysis.in_branch
 
 
-def _slower(analysis: SagaAnalysis, step: Step, awaits: Sequence[str], triggers: Sequence[str]) -> Step | None:
+def _slower(analysis: SagaAnalysis, step: Node, awaits: Sequence[str], triggers: Sequence[str]) -> Node | None:
     """Return a deadline that must have fired before what is awaited comes, and takes at least as long."""
     flow, within_s = analysis.flow, step.handler.within_s
     for other in analysis.deadlines if within_s is not None else ():
@@ -156,6 +156,6 @@ def _slower(analysis: SagaAnalysis, step: Step, awaits: Sequence[str], triggers:
     return None
 
 
-def _alone(flow: SagaFlow, step: Step) -> list[str]:
+def _alone(flow: SagaFlow, step: Node) -> list[str]:
     """Return what nobody but one step brings."""
     return [name for name in step.handler.emits if len(flow.producers(name)) == 1 and name not in flow.outside]

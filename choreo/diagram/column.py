@@ -6,7 +6,7 @@ it undoes, so that undoing runs from right to left. Where that leaves a step in 
 
 from collections.abc import Mapping
 
-from choreo.choreography import Choreography, Step
+from choreo.choreography import Choreography, Node
 
 
 def columns(choreography: Choreography) -> Mapping[str, int]:
@@ -15,7 +15,7 @@ def columns(choreography: Choreography) -> Mapping[str, int]:
     The longest way from a start decides, so a join stands right of all its events. Where events go round in a circle,
     the step that they come back to stays left.
     """
-    beside = {step.name: _host(step, choreography) for step in choreography.steps}
+    beside = {step.name: _host(step, choreography) for step in choreography.nodes}
     # What stands in for a compensation stands where that does, so two steps lead to a host, and never more.
     hosts = {name: beside.get(host, name) for name, host in beside.items()}
     leads = _leads(choreography, hosts)
@@ -25,10 +25,10 @@ def columns(choreography: Choreography) -> Mapping[str, int]:
     for name in _in_order(leads):
         for following in leads[name]:
             found[following] = max(found[following], found[name] + 1)
-    return {step.name: found[hosts[step.name]] for step in choreography.steps}
+    return {step.name: found[hosts[step.name]] for step in choreography.nodes}
 
 
-def _host(step: Step, choreography: Choreography) -> str:
+def _host(step: Node, choreography: Choreography) -> str:
     """Return the step beside which a step stands: the one that it undoes or stands in for, else itself."""
     if step.handler.kind == "compensation":
         undone = (each for name in step.handler.original for each in choreography.producers(name))
@@ -41,7 +41,7 @@ def _host(step: Step, choreography: Choreography) -> str:
 def _leads(choreography: Choreography, hosts: Mapping[str, str]) -> dict[str, set[str]]:
     """Return which steps stand right of which; only steps that stand beside no other are named."""
     leads: dict[str, set[str]] = {name: set() for name in hosts.values()}
-    for step in choreography.steps:
+    for step in choreography.nodes:
         if hosts[step.name] != step.name:
             continue
         for name in step.takes - frozenset(step.handler.original):

@@ -5,7 +5,7 @@ DOT's statements, attributes and quoting live here; what there is to show does n
 
 from collections.abc import Mapping
 
-from choreo.choreography import Choreography, Step
+from choreo.choreography import Choreography, Node
 from choreo.diagram.picture import Arrow, ArrowKind, EventKind, Picture, kind_of
 from choreo.diagram.wording import event_caption, step_caption, visible
 from choreo.handler import Kind
@@ -60,7 +60,7 @@ def _event(picture: Picture, event: str) -> str:
     return f"{_quoted(f'event {event}')} {_attributes(attributes)};"
 
 
-def _step(picture: Picture, step: Step) -> str:
+def _step(picture: Picture, step: Node) -> str:
     attributes = {"label": _lines(step_caption(picture, step)), **_STEPS[kind_of(step)]}
     return f"{_quoted(f'step {step.name}')} {_attributes(attributes)};"
 

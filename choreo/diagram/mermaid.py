@@ -5,7 +5,7 @@ Mermaid's nodes, arrows and escapes live here; what there is to show does not (`
 
 from collections.abc import Iterator
 
-from choreo.choreography import Choreography, Step
+from choreo.choreography import Choreography, Node
 from choreo.diagram.picture import Arrow, EventKind, Picture, kind_of
 from choreo.diagram.wording import event_caption, step_caption, visible
 from choreo.handler import Kind
@@ -51,7 +51,7 @@ def _event(picture: Picture, event: str) -> str:
     return f'{_id("event", event)}(["{_lines(event_caption(picture, event))}"]):::{picture.kind(event)}'
 
 
-def _step(picture: Picture, step: Step) -> str:
+def _step(picture: Picture, step: Node) -> str:
     opening, closing = _SHAPES[kind_of(step)]
     return f'{_id("step", step.name)}{opening}"{_lines(step_caption(picture, step))}"{closing}:::{kind_of(step)}'
 

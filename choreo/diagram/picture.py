@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
-from choreo.choreography import Choreography, Step
+from choreo.choreography import Choreography, Node
 from choreo.diagram.column import columns
 from choreo.event import short
 from choreo.handler import Kind
@@ -102,9 +102,9 @@ class Picture:
     def __init__(self, choreography: Choreography) -> None:
         self.choreography = choreography
         self.columns: Mapping[str, int] = columns(choreography)
-        self.steps: tuple[Step, ...] = tuple(
+        self.steps: tuple[Node, ...] = tuple(
             sorted(
-                choreography.steps,
+                choreography.nodes,
                 key=lambda step: (self.columns[step.name], kind_of(step) is Kind.COMPENSATION, step.name),
             )
         )
@@ -132,7 +132,7 @@ class Picture:
         """Return where the events come from that no handler emits: starts, people's decisions, what is not known."""
         found: dict[tuple[str, str, bool], list[str]] = {}
         for owned in self.choreography.sagas.values():
-            found.setdefault((owned.owner, "", True), []).append(owned.saga.starts)
+            found.setdefault((owned.owner, "", True), []).append(owned.starts)
         for name in sorted(self._named()):
             for service, by in self.choreography.publishers(name).items():
                 found.setdefault((service, by, False), []).append(name)
@@ -160,7 +160,7 @@ class Picture:
 
     def kind(self, event: str) -> EventKind:
         """Return what an event is to its saga."""
-        sagas = [owned.saga for owned in self.choreography.sagas.values()]
+        sagas = self.choreography.sagas.values()
         producers = self.choreography.producers(event)
         if any(saga.starts == event for saga in sagas):
             return EventKind.START
@@ -196,19 +196,19 @@ class Picture:
         found |= {source.service for source in self.sources if event in source.events}
         return found.pop() if len(found) == 1 else ""
 
-    def takers(self, event: str) -> tuple[Step, ...]:
+    def takers(self, event: str) -> tuple[Node, ...]:
         """Return the steps that an event sets going, or is one of the events for, in the order of the picture."""
         return tuple(self._takers.get(event, ()))
 
     @cached_property
-    def _takers(self) -> Mapping[str, list[Step]]:
-        found: dict[str, list[Step]] = {}
+    def _takers(self) -> Mapping[str, list[Node]]:
+        found: dict[str, list[Node]] = {}
         for step in self.steps:
             for event in _triggers(step, guarded=self.guarded(step) is not None):
                 found.setdefault(event, []).append(step)
         return found
 
-    def host(self, step: Step) -> Step | None:
+    def host(self, step: Node) -> Node | None:
         """Return the step that another one belongs to: the one of its service that it undoes or stands in for."""
         if kind_of(step) is not Kind.COMPENSATION:
             return self.guarded(step)
@@ -217,23 +217,23 @@ class Picture:
         beside = [each for each in undone if each.service == step.service and self.columns[each.name] == column]
         return min(beside, key=lambda each: each.name, default=None)
 
-    def guarded(self, step: Step) -> Step | None:
+    def guarded(self, step: Node) -> Node | None:
         """Return the step whose place an `otherwise` takes."""
         return self._by_name.get(f"{step.service}.{step.handler.guards}") if step.handler.guards else None
 
     @cached_property
-    def _by_name(self) -> Mapping[str, Step]:
+    def _by_name(self) -> Mapping[str, Node]:
         return {step.name: step for step in self.steps}
 
     def _named(self) -> set[str]:
-        named = {name for step in self.choreography.steps for name in (*step.reads, *step.takes, *step.handler.emits)}
+        named = {name for step in self.choreography.nodes for name in (*step.reads, *step.takes, *step.handler.emits)}
         return named.union(self.choreography.events)
 
     def _from_elsewhere(self, event: str) -> bool:
         known = self.choreography.producers(event) or self.choreography.publishers(event)
-        return not known and self.choreography.started_by(event) is None
+        return not known and all(saga.starts != event for saga in self.choreography.sagas.values())
 
-    def _arrows(self, step: Step) -> Iterable[Arrow]:
+    def _arrows(self, step: Node) -> Iterable[Arrow]:
         handler, name = step.handler, step.name
         guarded = self.guarded(step)
         if guarded is not None:
@@ -251,13 +251,13 @@ class Picture:
             yield Arrow(ArrowKind.EMITS, name, each, note)
 
 
-def _triggers(step: Step, *, guarded: bool) -> frozenset[str]:
+def _triggers(step: Node, *, guarded: bool) -> frozenset[str]:
     if kind_of(step) is Kind.COMPENSATION:
         return frozenset(step.handler.causes)
     return frozenset() if guarded else frozenset().union(*step.handler.waits_for)
 
 
-def kind_of(step: Step) -> Kind:
+def kind_of(step: Node) -> Kind:
     """Return what a step is for; what a later version calls otherwise is drawn like any step."""
     try:
         return Kind(step.handler.kind)
@@ -265,16 +265,16 @@ def kind_of(step: Step) -> Kind:
         return Kind.FORWARD
 
 
-def opened(step: Step) -> frozenset[str]:
+def opened(step: Node) -> frozenset[str]:
     """Return the events that a step emits in a list, each of which begins a branch."""
     return _emitted(step, "opens")
 
 
-def delayed(step: Step) -> frozenset[str]:
+def delayed(step: Node) -> frozenset[str]:
     """Return the events that a step emits for later."""
     return _emitted(step, "later")
 
 
-def _emitted(step: Step, how: str) -> frozenset[str]:
+def _emitted(step: Node, how: str) -> frozenset[str]:
     emissions = (each for outcome in step.handler.outcomes for each in outcome)
     return frozenset(name for each in emissions if getattr(each, how) for name in each.types)

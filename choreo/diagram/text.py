@@ -7,7 +7,7 @@ branches, `Later[A]`.
 
 from collections.abc import Callable, Iterator, Sequence
 
-from choreo.choreography import Choreography, Owned, Step
+from choreo.choreography import Choreography, Node, SagaType
 from choreo.diagram.picture import EventKind, Picture, delayed, kind_of, opened
 from choreo.diagram.wording import duration, visible
 from choreo.handler import Kind
@@ -65,8 +65,8 @@ class _Telling:
             if lines:
                 yield "\n".join([self._paint(visible(service) or "elsewhere", "bold"), *lines])
 
-    def _saga(self, owned: Owned) -> Iterator[str]:
-        saga = owned.saga
+    def _saga(self, owned: SagaType) -> Iterator[str]:
+        saga = owned.manifest
         yield f"saga {self._paint(visible(saga.name), 'bold')}, owned by {visible(owned.owner)}"
         yield f"  starts with {self._union([saga.starts])}"
         yield f"  completes with {self._union(saga.completes)}"
@@ -86,7 +86,7 @@ class _Telling:
             if step.service == service:
                 yield from self._with_attached(step, 1, hosts, told)
 
-    def _with_attached(self, step: Step, depth: int, hosts: dict[str, Step | None], told: set[str]) -> Iterator[str]:
+    def _with_attached(self, step: Node, depth: int, hosts: dict[str, Node | None], told: set[str]) -> Iterator[str]:
         """Return a step and below it the steps that undo it or stand in for it, each once."""
         if step.name in told:
             return
@@ -96,7 +96,7 @@ class _Telling:
             if host is not None and host.name == step.name:
                 yield from self._with_attached(self._by_name[name], depth + 1, hosts, told)
 
-    def _step(self, step: Step, indent: str) -> Iterator[str]:
+    def _step(self, step: Node, indent: str) -> Iterator[str]:
         sign, colour = _KINDS[kind_of(step)]
         name = self._paint(sign + visible(step.handler.name), colour)
         yield f"{indent}{name} {', '.join(self._conditions(step))}".rstrip()
@@ -105,7 +105,7 @@ class _Telling:
             form = "list[{}]" if event in opens else "Later[{}]" if event in later else "{}"
             yield f"{indent}  {self._emitted(event, form)}"
 
-    def _conditions(self, step: Step) -> Iterator[str]:
+    def _conditions(self, step: Node) -> Iterator[str]:
         """Return what sets a step going and what keeps it from that."""
         handler = step.handler
         if kind_of(step) is Kind.COMPENSATION:

@@ -3,7 +3,7 @@
 Every form of the diagram writes its names through this; what is shown is not decided here (`picture`).
 """
 
-from choreo.choreography import Step
+from choreo.choreography import Node
 from choreo.diagram.picture import Picture, kind_of
 from choreo.handler import Kind
 
@@ -28,13 +28,13 @@ def event_caption(picture: Picture, event: str) -> list[str]:
     told = [picture.label(event)]
     told += [f"by {source.by}" for source in picture.sources if source.by and event in source.events]
     for name, owned in picture.choreography.sagas.items():
-        saga = owned.saga
+        saga = owned.manifest
         ends = (("starts", [saga.starts]), ("completes", saga.completes), ("fails", saga.fails))
         told += [f"{what} {name}" for what, events in ends if event in events]
     return told
 
 
-def step_caption(picture: Picture, step: Step) -> list[str]:
+def step_caption(picture: Picture, step: Node) -> list[str]:
     """Return the lines that a step's box has: its name, and what arrows do not say."""
     sign = {Kind.COMPENSATION: "↶ ", Kind.DEADLINE: "⏱ "}.get(kind_of(step), "")
     told = [sign + step.handler.name]

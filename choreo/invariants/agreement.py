@@ -61,7 +61,7 @@ def _steps(view: SagaView, memories: Mapping[str, Memory]) -> Iterator[str]:
 def _unknown(graph: Choreography, evidence: Evidence, view: SagaView, memories: Mapping[str, Memory]) -> Iterator[str]:
     """Yield the steps that a service remembers and nothing else tells of."""
     shown = {(each.service, (each.name, each.branch, each.trigger)) for each in view.steps}
-    undoers = {each.name for each in graph.steps if each.handler.kind == "compensation"}
+    undoers = {each.name for each in graph.nodes if each.handler.kind == "compensation"}
     found = undone(graph, evidence)
     for service, memory in memories.items():
         for key, fence in memory.fences.items():

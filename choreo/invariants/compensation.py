@@ -7,7 +7,7 @@ Pure.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from choreo.choreography import Choreography, Step
+from choreo.choreography import Choreography, Node
 from choreo.event import Envelope, emitted_id
 from choreo.invariants.evidence import Evidence, aborts, emitter, named, once, saga_of, step_of, trigger_of, undone
 from choreo.scope import covers, related
@@ -16,7 +16,7 @@ from choreo.scope import covers, related
 class _Unknown(NamedTuple):
     """A step whose outcome nobody knows: it was skipped, or ended by its `otherwise` with these events."""
 
-    step: Step
+    step: Node
     branch: str
     trigger: str
     told: frozenset[str] | None
@@ -27,7 +27,7 @@ def compensated(graph: Choreography, evidence: Evidence) -> Iterator[str]:
     events = list(once(evidence.events).values())
     failures = [each for each in events if aborts(graph, each)]
     saga = saga_of(graph, events)
-    completed = saga is not None and any(each.type in saga.saga.completes for each in events)
+    completed = saga is not None and any(each.type in saga.completes for each in events)
     if completed and failures:
         yield f"the saga completed, and {named(failures[0])} aborted it"
     found = undone(graph, evidence)
@@ -45,13 +45,13 @@ def compensated(graph: Choreography, evidence: Evidence) -> Iterator[str]:
         yield from _left(graph, each, events, found)
 
 
-def _own(undoer: Step, original: Envelope) -> bool:
+def _own(undoer: Node, original: Envelope) -> bool:
     """Whether an event is one that this compensation undoes: its own service's, or one from outside."""
     return emitter(original)[0] in {undoer.service, ""}
 
 
 def _unknown(graph: Choreography, evidence: Evidence, events: Sequence[Envelope]) -> Iterator[_Unknown]:
-    steps = {each.name: each for each in graph.steps}
+    steps = {each.name: each for each in graph.nodes}
     for note in evidence.notes:
         if note.kind == "skipped" and (skipped := steps.get(f"{note.service}.{note.handler}")) is not None:
             yield _Unknown(skipped, note.branch, note.trigger, None)

@@ -38,8 +38,8 @@ def rested(graph: Choreography, evidence: Evidence) -> Iterator[str]:
         yield f"the saga has no start; it has {' and '.join(map(named, events)) or 'nothing'}"
         return
     aborted = any(aborts(graph, each) for each in events)
-    if not any(ends(saga, each) for each in events) and (saga.saga.fails or not aborted):
-        wanted = saga.saga.fails if aborted else saga.saga.completes
+    if not any(ends(saga, each) for each in events) and (saga.fails or not aborted):
+        wanted = saga.manifest.fails if aborted else saga.manifest.completes
         yield f"it never ended: no {' or '.join(map(short, wanted))} from {saga.owner} came"
     for service, memory in sorted((evidence.memories or {}).items()):
         for key in memory.waiting:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from choreo.choreography import Choreography, Owned, Step
+from choreo.choreography import Choreography, Node, SagaType
 from choreo.event import Envelope, short
 from choreo.memory import Memory
 from choreo.saga import SagaState
@@ -81,15 +81,15 @@ def once(events: Iterable[Envelope]) -> dict[str, Envelope]:
     return found
 
 
-def saga_of(graph: Choreography, events: Iterable[Envelope]) -> Owned | None:
+def saga_of(graph: Choreography, events: Iterable[Envelope]) -> SagaType | None:
     """Return the saga type that these events' start says, with its owner; None where no start is among them."""
     starts = (graph.started_by(each.type) for each in events if not each.causation_id)
     return next((each for each in starts if each is not None), None)
 
 
-def ends(saga: Owned, event: Envelope) -> bool:
+def ends(saga: SagaType, event: Envelope) -> bool:
     """Return whether an event ends its saga."""
-    return event.type in saga.saga.completes or event.type in saga.saga.fails
+    return event.type in saga.completes or event.type in saga.fails
 
 
 def aborts(graph: Choreography, event: Envelope) -> bool:
@@ -104,7 +104,7 @@ def emitter(event: Envelope) -> tuple[str, str]:
     return (parts[1], parts[2]) if len(parts) == 3 and not parts[0] else ("", "")  # noqa: PLR2004 - "/service/handler"
 
 
-def step_of(graph: Choreography, event: Envelope) -> Step | None:
+def step_of(graph: Choreography, event: Envelope) -> Node | None:
     """Return the handler whose step emitted an event: of an `otherwise`, the one that it stands for."""
     service, name = emitter(event)
     handlers = {each.handler.name: each for each in graph.handlers(service)} if service else {}
@@ -112,7 +112,7 @@ def step_of(graph: Choreography, event: Envelope) -> Step | None:
     return handlers.get(found.handler.guards, found) if found is not None else None
 
 
-def trigger_of(step: Step, event: Envelope, branch: str, events: Mapping[str, Envelope]) -> str:
+def trigger_of(step: Node, event: Envelope, branch: str, events: Mapping[str, Envelope]) -> str:
     """Return what a step of this branch ran for, from an event that it emitted (rule 2)."""
     handler = step.handler
     if handler.kind == "compensation":
@@ -128,7 +128,7 @@ def trigger_of(step: Step, event: Envelope, branch: str, events: Mapping[str, En
 
 def undone(graph: Choreography, evidence: Evidence) -> dict[str, list[str]]:
     """Return the compensations that have run, by what they undid: an event, or a step's idempotency key (rule 14)."""
-    undoers = {each.name for each in graph.steps if each.handler.kind == "compensation"}
+    undoers = {each.name for each in graph.nodes if each.handler.kind == "compensation"}
     found: dict[str, dict[str, None]] = {}
     for each in evidence.events:
         if each.compensates_id:

@@ -7,7 +7,7 @@ event that is there twice, or by one whose id is not that of its step. Pure.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from choreo.choreography import Choreography, Step
+from choreo.choreography import Choreography, Node
 from choreo.event import Envelope, emitted_id
 from choreo.invariants.evidence import Evidence, named, once, step_of, trigger_of
 from choreo.scope import fork
@@ -35,7 +35,7 @@ def single(graph: Choreography, evidence: Evidence) -> Iterator[str]:
             yield f"{named(each)} has an id that is not its step's: another run would emit another event"
 
 
-def _identified(step: Step, event: Envelope, events: Mapping[str, Envelope], indexes: int) -> bool:
+def _identified(step: Node, event: Envelope, events: Mapping[str, Envelope], indexes: int) -> bool:
     """Whether an event's id follows from its step (rule 2): a digest of saga, step, branch, trigger and place."""
     place = fork(event.branch)
     branches = [event.branch, *([place.outer] if place is not None and step.handler.fan_out else [])]

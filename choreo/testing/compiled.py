@@ -12,6 +12,7 @@ from contextlib import closing
 from datetime import datetime
 from functools import cached_property
 
+from choreo.choreography import Choreography
 from choreo.clock import Clock, ManualClock
 from choreo.codec import Codec, Schemas
 from choreo.errors import TopicProblem
@@ -23,7 +24,6 @@ from choreo.service import Declaration, Service, declarations
 from choreo.settings import Settings
 from choreo.testing.loop import PrivateLoop
 from choreo.testing.memory_transport import MemoryBroker
-from choreo.tracker.graph import Graph
 from choreo.transport import Guarantees, Outgoing, Position, Reader, Sender, Source, TopicSpec, TopicState
 
 IDLE_MAX = 8
@@ -135,9 +135,9 @@ class CompiledServices:
         self._learned = False
 
     @cached_property
-    def graph(self) -> Graph:
+    def graph(self) -> Choreography:
         """The choreography as the tracker asks it."""
-        return Graph(self.manifests)
+        return Choreography(self.manifests)
 
     def enter(self, broker: MemoryBroker, clock: Clock, write: Callable[[Outgoing], None]) -> None:
         """Belong to a scenario; the services announce themselves.

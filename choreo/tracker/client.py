@@ -12,12 +12,12 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Self
 
+from choreo.choreography import Choreography
 from choreo.clock import Clock, SystemClock
 from choreo.errors import ChoreoError, SchemaError
 from choreo.event import saga_id_for
 from choreo.manifest import Manifest
 from choreo.saga import SagaState
-from choreo.tracker.graph import Graph
 from choreo.tracker.projection import project, shown
 from choreo.tracker.rows import EventRow, moment
 from choreo.tracker.store import Store, bit
@@ -43,7 +43,7 @@ class Tracker:
         self._store = store
         self._clock = clock if clock is not None else SystemClock()
         self._nap = nap
-        self._known: tuple[int, Graph] | None = None
+        self._known: tuple[int, Choreography] | None = None
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -231,7 +231,7 @@ class Tracker:
         now_us = _micros(self._clock.now())
         return [project(graph, saga_id, *each, now_us) for saga_id, each in rows.items() if any(each)]
 
-    def _graph(self) -> Graph:
+    def _graph(self) -> Choreography:
         revision = self._store.mark("revision")
         if self._known is None or self._known[0] != revision:
             manifests = []
@@ -239,7 +239,7 @@ class Tracker:
                 # The follower has counted what cannot be read.
                 with suppress(SchemaError):
                     manifests.append(Manifest.from_bytes(body))
-            self._known = revision, Graph(manifests)
+            self._known = revision, Choreography(manifests)
         return self._known[1]
 
 

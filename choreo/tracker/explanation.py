@@ -7,8 +7,8 @@ out in `verdict`. `projection` asks for every saga that is not at rest. Pure.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from choreo.choreography import Choreography, Node
 from choreo.saga import SagaState
-from choreo.tracker.graph import Graph, Node
 from choreo.tracker.rows import moment
 from choreo.tracker.saga_steps import SetDeadline
 from choreo.tracker.verdict import Verdict
@@ -26,7 +26,7 @@ class _Awaited(NamedTuple):
     branch: str
 
 
-def waiting_for(graph: Graph, verdict: Verdict) -> list[str]:
+def waiting_for(graph: Choreography, verdict: Verdict) -> list[str]:
     """Return what must come for the saga to move, from whom, since when: first what people must do, then by age."""
     aborted = verdict.summary.state is SagaState.COMPENSATING
     lines = [(0, f"{each}, which the tracker has not read") for each in verdict.missing]
@@ -63,10 +63,10 @@ def _open(verdict: Verdict) -> Iterator[_Awaited]:
         if step.moves:
             node = step.node
             wanted = _any(node.emits) or "an end"
-            yield _Awaited(f"{wanted} from {node.service} ({node.name})", "", step.since_us, step.branch)
+            yield _Awaited(f"{wanted} from {node.service} ({node.handler.name})", "", step.since_us, step.branch)
 
 
-def _pending(graph: Graph, verdict: Verdict) -> Iterator[_Awaited]:
+def _pending(graph: Choreography, verdict: Verdict) -> Iterator[_Awaited]:
     """Yield what joins and fan-ins lack and no open step may emit; of a fan-in, from how many branches."""
     coming = {name for step in verdict.steps.values() if step.open for name in step.node.emits}
     for step in verdict.steps.values():
@@ -94,7 +94,7 @@ def _timed(verdict: Verdict) -> Iterator[tuple[int, str]]:
     for node, deadlines in by_node.items():
         due_us = min(due_us for due_us, _ in deadlines)
         often = _often([each.trigger.branch for _, each in deadlines])
-        yield due_us, f"{_any(node.awaits)}{often}, until {_time(due_us)}, when {node.service}.{node.name} fires"
+        yield due_us, f"{_any(node.awaits)}{often}, until {_time(due_us)}, when {node.name} fires"
 
 
 def _later(verdict: Verdict) -> Iterator[tuple[int, str]]:

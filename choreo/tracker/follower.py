@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from choreo.choreography import Choreography
 from choreo.clock import Clock, SystemClock
 from choreo.errors import SchemaError, TransportError, UndecodableRecord
 from choreo.manifest import Manifest
-from choreo.tracker.graph import Graph
 from choreo.tracker.row_decoder import RowDecoder, end_row, note_row
 from choreo.tracker.rows import EventRow, NoteRow
 from choreo.tracker.store import ManifestRow, Store
@@ -155,7 +155,7 @@ class Follower:
         self._decoder = RowDecoder()
         for manifest in manifests:
             self._decoder.learn(manifest)
-        self._graph = Graph(manifests)
+        self._graph = Choreography(manifests)
 
     def _reopen(self) -> None:
         self.close()
@@ -163,7 +163,7 @@ class Follower:
 
     def _open(self) -> bool:
         """Open a reader on every topic that there is to follow; return whether it is a new one."""
-        wanted = {MANIFESTS, JOURNAL, ENDS, *self._graph.topics}
+        wanted = {MANIFESTS, JOURNAL, ENDS, *self._graph.all_topics}
         # Topics that are not there yet are looked for when there is nothing better to do.
         same = wanted <= self._followed or (wanted == self._wanted and not self._quiet)
         if self._reader is not None and same:
@@ -213,7 +213,7 @@ class Follower:
         graph = self._graph
         self._store.put_manifests(manifests)
         self._learn()
-        if graph.shape() != self._graph.shape():
+        if graph.shape != self._graph.shape:
             self._store.make_stale()
         return self._store.rewind(self._decoder.fingerprints - before.fingerprints)
 

@@ -8,8 +8,8 @@ calls it for each saga asked for.
 import json
 from collections.abc import Iterable
 
+from choreo.choreography import Choreography
 from choreo.tracker.explanation import waiting_for
-from choreo.tracker.graph import Graph
 from choreo.tracker.rows import EventRow, NoteRow, moment
 from choreo.tracker.saga_steps import Steps
 from choreo.tracker.tracked_step import TrackedStep
@@ -18,7 +18,7 @@ from choreo.tracker.views import AT_REST, EventView, Flag, NoteView, Reason, Sag
 
 
 def project(
-    graph: Graph, saga_id: str, events: Iterable[EventRow], notes: Iterable[NoteRow], now_us: int | None = None
+    graph: Choreography, saga_id: str, events: Iterable[EventRow], notes: Iterable[NoteRow], now_us: int | None = None
 ) -> SagaView:
     """Return the whole view of a saga.
 
@@ -94,7 +94,7 @@ def _noted(row: NoteRow) -> NoteView:
     )
 
 
-def _rows(graph: Graph, steps: Steps) -> list[SagaStep]:
+def _rows(graph: Choreography, steps: Steps) -> list[SagaStep]:
     """Return the steps as a table, each compensation in the row of what it undoes."""
     rows = [step for step in steps.values() if step.node.kind != "compensation" or step.undoes is None]
     rows.sort(
@@ -110,7 +110,7 @@ def _rows(graph: Graph, steps: Steps) -> list[SagaStep]:
     return [_row(graph, step) for step in rows]
 
 
-def _row(graph: Graph, step: TrackedStep) -> SagaStep:
+def _row(graph: Choreography, step: TrackedStep) -> SagaStep:
     # Several branches may bring the same type.
     emitted = list(dict.fromkeys(sorted(each.type for each in step.results)))
     compensation = _shown_compensation(step)
@@ -120,11 +120,11 @@ def _row(graph: Graph, step: TrackedStep) -> SagaStep:
     ended_us = min((each.at_us for each in step.results), default=step.settled.at_us if step.settled is not None else 0)
     undoers = (compensation.node,) if compensation is not None else step.node.undoers
     return SagaStep(
-        name=step.node.name,
+        name=step.node.handler.name,
         service=step.node.service,
         branch=step.branch,
         action=", ".join(emitted) if emitted else " | ".join(sorted(step.node.emits)),
-        compensation=", ".join(node.name for node in undoers),
+        compensation=", ".join(node.handler.name for node in undoers),
         status=step.status(graph.failures),
         result=", ".join(emitted) if step.done else None,
         error=_error(graph, step, compensation),
@@ -141,7 +141,7 @@ def _shown_compensation(step: TrackedStep) -> TrackedStep | None:
     return min(step.compensations, key=lambda each: (not each.parked, not each.open), default=None)
 
 
-def _error(graph: Graph, step: TrackedStep, compensation: TrackedStep | None) -> str:
+def _error(graph: Choreography, step: TrackedStep, compensation: TrackedStep | None) -> str:
     note: NoteRow | None
     if compensation is not None and compensation.open and compensation.failed is not None:
         note = compensation.failed

@@ -12,8 +12,9 @@ any order.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from choreo.choreography import NOTHING, Choreography, Node
+from choreo.manifest import HandlerManifest
 from choreo.scope import KEY_CHARS, emitter, fan_in_trigger, fork, reaches, step_key
-from choreo.tracker.graph import NOTHING, Graph, Node
 from choreo.tracker.rows import EventRow, NoteRow, as_written, parents
 from choreo.tracker.tracked_step import SETTLING, StepKey, TrackedStep
 
@@ -26,7 +27,7 @@ _FirstEvents = dict[tuple[int, str], tuple[int, EventRow]]
 _LAST_US = 253_370_764_800_000_000  # The year 9999; later than that nothing is due.
 
 
-def steps_of(graph: Graph, saga_id: str, events: Sequence[EventRow], notes: Iterable[NoteRow]) -> Steps:
+def steps_of(graph: Choreography, saga_id: str, events: Sequence[EventRow], notes: Iterable[NoteRow]) -> Steps:
     """Return every step that these records speak of, and every one that is due.
 
     Args:
@@ -41,7 +42,7 @@ def steps_of(graph: Graph, saga_id: str, events: Sequence[EventRow], notes: Iter
 class _SagaSteps:
     """Works out the steps of one saga. The order counts: what is undone depends on what came of forward steps."""
 
-    def __init__(self, graph: Graph, saga_id: str, events: Sequence[EventRow], notes: Iterable[NoteRow]) -> None:
+    def __init__(self, graph: Choreography, saga_id: str, events: Sequence[EventRow], notes: Iterable[NoteRow]) -> None:
         self.steps: Steps = {}
         self._graph = graph
         self._saga_id = saga_id
@@ -59,7 +60,7 @@ class _SagaSteps:
 
     def _at(self, node: Node, branch: str, trigger: str) -> TrackedStep:
         """Return a step, made if it is not there."""
-        key = (node.service, node.name, branch, trigger)
+        key = (*node.key, branch, trigger)
         step = self.steps.get(key)
         if step is None:
             step = self.steps[key] = TrackedStep(node, branch, trigger)
@@ -71,7 +72,7 @@ class _SagaSteps:
         """Add the forward steps that these events are causes of."""
         joins: dict[Node, list[EventRow]] = {}
         for event in self._events:
-            for node in self._graph.waiting.get(event.type, ()):
+            for node in self._graph.waiting(event.type):
                 if node.joins:
                     joins.setdefault(node, []).append(event)
                 else:
@@ -135,7 +136,7 @@ class _SagaSteps:
             trigger = self._trigger(node, event, branch)
         step = self._at(node, branch, trigger)
         step.results.append(event)
-        if node.name != handler:
+        if node.handler.name != handler:
             step.given_up.append(event)
 
     def _trigger(self, node: Node, event: EventRow, branch: str) -> str:
@@ -155,7 +156,7 @@ class _SagaSteps:
         if node is None:
             # No manifest names it; a step that waits for a person is shown all the same.
             same = (step.node for step in self.steps.values() if step.node.key == (note.service, note.handler))
-            node = next(same, None) or Node(note.service, note.handler)
+            node = next(same, None) or Node(note.service, HandlerManifest(name=note.handler), current=False)
         step = self._at(node, note.branch, note.trigger)
         if note.kind in _HOLDING:
             step.held, step.ready = note, True
@@ -177,7 +178,7 @@ class _SagaSteps:
             causes = [event for event in self._events if event.type in node.causes]
             if causes:
                 self._undo_originals(node, causes)
-                if node.optional:
+                if node.handler.original_optional:
                     self._undo_unknown(node, causes)
 
     def _undo_originals(self, node: Node, causes: list[EventRow]) -> None:
@@ -227,7 +228,7 @@ class _SagaSteps:
         return (note.step if note is not None else "") or self._key_at(step.node, step.branch, step.trigger)
 
     def _key_at(self, node: Node, branch: str, trigger: str) -> str:
-        return step_key(self._saga_id, f"{node.service}.{node.name}", branch, trigger)
+        return step_key(self._saga_id, node.name, branch, trigger)
 
 
 def enclosing(branch: str) -> Iterator[str]:
@@ -276,17 +277,17 @@ class SetDeadline(NamedTuple):
         return self.due_us is not None and now_us > self.due_us
 
 
-def set_deadlines(graph: Graph, events: Sequence[EventRow], steps: Steps) -> list[SetDeadline]:
+def set_deadlines(graph: Choreography, events: Sequence[EventRow], steps: Steps) -> list[SetDeadline]:
     """Return the deadlines that are set in a saga that has not ended (SEMANTICS 23 and 24)."""
     deadlines: list[SetDeadline] = []
     for node in graph.deadlines:
         types = NOTHING.union(*node.waits_for)
         triggers = [event for event in events if event.type in types]
-        if not triggers or (not node.after_abort and _aborted(graph, node, events)):
+        if not triggers or (not node.handler.after_abort and _aborted(graph, node, events)):
             continue
         awaited = [event for event in events if event.type in node.awaits]
         for trigger in triggers:
-            fired = (node.service, node.name, trigger.branch, trigger.event_id) in steps
+            fired = (*node.key, trigger.branch, trigger.event_id) in steps
             if not fired and not any(reaches(event, trigger.branch, graph.failures) for event in awaited):
                 due_us = None if node.within_us is None else trigger.at_us + node.within_us
                 limited = due_us if due_us is not None and due_us < _LAST_US else None
@@ -294,7 +295,7 @@ def set_deadlines(graph: Graph, events: Sequence[EventRow], steps: Steps) -> lis
     return deadlines
 
 
-def _aborted(graph: Graph, node: Node, events: Sequence[EventRow]) -> bool:
+def _aborted(graph: Choreography, node: Node, events: Sequence[EventRow]) -> bool:
     """Return whether a failure came that the deadline's service reads: what it does not read calls nothing off."""
-    sees = graph.sees.get(node.service, set())
+    sees = graph.sees(node.service)
     return any(event.type in graph.failures and event.type in sees for event in events)

@@ -7,7 +7,7 @@ What is known of a step, and the questions that can be answered from that alone,
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from choreo.tracker.graph import Node
+from choreo.choreography import Node
 from choreo.tracker.rows import EventRow, NoteRow
 from choreo.tracker.views import StepStatus
 
@@ -61,12 +61,12 @@ class TrackedStep:
     @property
     def key(self) -> StepKey:
         """Return what identifies it within its saga."""
-        return self.node.service, self.node.name, self.branch, self.trigger
+        return *self.node.key, self.branch, self.trigger
 
     @property
     def name(self) -> str:
         """Return `service.handler`."""
-        return f"{self.node.service}.{self.node.name}"
+        return self.node.name
 
     @property
     def open(self) -> bool:
@@ -97,7 +97,9 @@ class TrackedStep:
     def unknown(self) -> bool:
         """Whether its `otherwise` ended it in a way that has a compensation run with `None` (SEMANTICS rule 16)."""
         emitted = {each.type for each in self.given_up}
-        return any(undoer.optional and not emitted.isdisjoint(undoer.causes) for undoer in self.node.undoers)
+        return any(
+            undoer.handler.original_optional and not emitted.isdisjoint(undoer.causes) for undoer in self.node.undoers
+        )
 
     @property
     def undone(self) -> bool:

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from choreo.choreography import NOTHING, Choreography, SagaType
 from choreo.saga import SagaState
 from choreo.scope import emitter, fork
-from choreo.tracker.graph import NOTHING, Graph, SagaType
 from choreo.tracker.rows import ENDED, EventRow, NoteRow, fold_events, fold_notes, in_order, parents, place
 from choreo.tracker.saga_steps import SetDeadline, Steps, set_deadlines, steps_of
 from choreo.tracker.tracked_step import TrackedStep
@@ -53,7 +53,7 @@ class Verdict:
     ended: bool
 
 
-def judge(graph: Graph, saga_id: str, events: Iterable[EventRow], notes: Iterable[NoteRow]) -> Verdict:
+def judge(graph: Choreography, saga_id: str, events: Iterable[EventRow], notes: Iterable[NoteRow]) -> Verdict:
     """Return what a set of records says about their saga.
 
     Args:
@@ -78,7 +78,7 @@ def judge(graph: Graph, saga_id: str, events: Iterable[EventRow], notes: Iterabl
     if violations:
         flags |= {Flag.VIOLATION}
     times = [each.at_us for each in ordered] + [each.at_us for each in journal]
-    starts = [each.at_us for each in ordered if kind is not None and each.type in kind.starts]
+    starts = [each.at_us for each in ordered if kind is not None and each.type == kind.starts]
     updated = max(times, default=0)
     summary = Summary(
         saga_id=saga_id,
@@ -93,21 +93,23 @@ def judge(graph: Graph, saga_id: str, events: Iterable[EventRow], notes: Iterabl
     return Verdict(summary, ordered, journal, steps, deadlines, missing, violations, kind, ended)
 
 
-def _kind(graph: Graph, events: list[EventRow], notes: list[NoteRow]) -> SagaType | None:
+def _kind(graph: Choreography, events: list[EventRow], notes: list[NoteRow]) -> SagaType | None:
     """Return the saga's type: its start says it, or else any of its records."""
     for event in events:
-        if event.type in graph.started_by and not event.causation_id:
-            return graph.started_by[event.type]
+        if not event.causation_id and (started := graph.started_by(event.type)) is not None:
+            return started
     names = [each.saga_type for each in events] + [each.saga_type for each in notes]
     return next((graph.sagas[name] for name in names if name in graph.sagas), None)
 
 
-def _missing(graph: Graph, folded: dict[str, EventRow], events: list[EventRow], notes: list[NoteRow]) -> list[str]:
+def _missing(
+    graph: Choreography, folded: dict[str, EventRow], events: list[EventRow], notes: list[NoteRow]
+) -> list[str]:
     """Return what has been named and must still come: the order of records is known within a topic, not between two."""
     missing = {
         each: f"the cause of {event.type}"
         for event in events
-        if emitter(event.source) in graph.nodes
+        if graph.node(*emitter(event.source)) is not None
         for each in parents(event)
         if each not in folded
     }
@@ -139,7 +141,7 @@ def _obligations(steps: Steps) -> list[TrackedStep]:
 
 
 def _state(
-    graph: Graph,
+    graph: Choreography,
     kind: SagaType | None,
     events: list[EventRow],
     notes: list[NoteRow],
@@ -159,7 +161,7 @@ def _state(
     if completing and not unsettled:
         return SagaState.COMPLETED
     only = events[0] if len(events) == 1 and not notes else None
-    started = only is not None and only.type in graph.started_by and not only.causation_id
+    started = only is not None and graph.started_by(only.type) is not None and not only.causation_id
     return SagaState.STARTED if started else SagaState.PENDING
 
 
@@ -178,7 +180,9 @@ def _flags(events: list[EventRow], notes: list[NoteRow], steps: Steps, *, moving
     return frozenset(flags)
 
 
-def _violations(graph: Graph, kind: SagaType | None, folded: dict[str, EventRow], events: list[EventRow]) -> list[str]:
+def _violations(
+    graph: Choreography, kind: SagaType | None, folded: dict[str, EventRow], events: list[EventRow]
+) -> list[str]:
     violations = [text for event in events if (text := _violation(graph, folded, event))]
     terminals = [each.type for each in events if kind is not None and each.type in kind.completes | kind.fails]
     if len(terminals) > 1:
@@ -186,12 +190,12 @@ def _violations(graph: Graph, kind: SagaType | None, folded: dict[str, EventRow]
     return violations
 
 
-def _violation(graph: Graph, folded: dict[str, EventRow], event: EventRow) -> str:
+def _violation(graph: Choreography, folded: dict[str, EventRow], event: EventRow) -> str:
     """Return what the graph does not allow about one event, or ""."""
-    if event.type not in graph.types:
+    if event.type not in graph.events:
         return f"{event.type} ({event.event_id}): no manifest declares this type"
     key = emitter(event.source)
-    node = graph.nodes.get(key)
+    node = graph.node(*key)
     if node is None:
         if event.type in graph.outside and not event.causation_id:
             return ""
@@ -199,13 +203,13 @@ def _violation(graph: Graph, folded: dict[str, EventRow], event: EventRow) -> st
         return (
             f"{event.type} ({event.event_id}): {who} is no handler of any manifest, and it does not come from outside"
         )
-    stands_for = graph.nodes.get((node.service, node.guards)) if node.guards else None
+    stands_for = graph.node(node.service, node.handler.guards) if node.handler.guards else None
     allowed = node.emits | stands_for.emits if stands_for is not None else node.emits
     if event.type not in allowed:
-        return f"{event.type} ({event.event_id}): {node.service}.{node.name} does not declare that it emits this"
+        return f"{event.type} ({event.event_id}): {node.name} does not declare that it emits this"
     cause = folded.get(event.causation_id)
     step = graph.step_of(*key)
-    causes = step.takes if step is not None and step.kind != "compensation" else None
+    causes = step.waited_for if step is not None and step.kind != "compensation" else None
     if causes is not None and cause is not None and cause.type not in causes:
-        return f"{event.type} ({event.event_id}): {node.service}.{node.name} does not wait for {cause.type}, its cause"
+        return f"{event.type} ({event.event_id}): {node.name} does not wait for {cause.type}, its cause"
     return ""

@@ -14,7 +14,6 @@ from choreo.invariants import judge as judge_whole
 from choreo.manifest import Manifest
 from choreo.memory import Memory, Status
 from choreo.runtime.notes import ENDS, JOURNAL
-from choreo.tracker.graph import Graph
 from choreo.tracker.projection import project
 from choreo.tracker.row_decoder import note_row
 from choreo.tracker.rows import ENDED, EventRow, NoteRow
@@ -33,7 +32,7 @@ class Judge:
         self._model = model
         manifests = [Manifest.of(each.declaration) for each in model.actors]
         self._choreography = Choreography(manifests)
-        self._graph = Graph(manifests)
+        self._graph = Choreography(manifests)
         self._judged: set[tuple[tuple[int, ...], int, int]] = set()
         self._ends = frozenset(kind.__choreo_type__ for kind in (*model.saga.completes, *model.saga.fails))
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from choreo.choreography import Choreography
 from choreo.deploy import CODES, stranding
 from choreo.errors import Problem
 from choreo.manifest import HandlerManifest, Manifest
 from choreo.tracker import SagaView
-from choreo.tracker.graph import Graph
 from tests.tracker.orders import INVENTORY, MANIFESTS, ORDERS, PAYMENTS, SHIPPING, Flow, full, placed
 
 OVERDUE = HandlerManifest(
@@ -76,7 +76,7 @@ def types(*groups: str) -> list[list[str]]:
 
 
 def told(new: Manifest, *live: Flow, running: list[Manifest] = MANIFESTS) -> list[Problem]:
-    graph = Graph([*MANIFESTS, *running])
+    graph = Choreography([*MANIFESTS, *running])
     return stranding(running, [new], [flow.view(graph=graph) for flow in live])
 
 

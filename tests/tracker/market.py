@@ -1,7 +1,7 @@
 """A market's saga as topics hold it: parts in branches, retries, repair, a deadline, what comes later; all hand-made."""
 
+from choreo.choreography import Choreography
 from choreo.scope import opened
-from choreo.tracker.graph import Graph
 from tests.tracker.orders import Flow, full, handler, manifest, undo
 
 WITHIN_S = 3600
@@ -48,7 +48,7 @@ BANK = manifest(
 )
 REMINDERS = manifest("reminders", [handler("remind", "Ordered", emits="Reminded")])
 MANIFESTS = [MARKET, SELLERS, CARRIER, BANK, REMINDERS]
-GRAPH = Graph(MANIFESTS)
+GRAPH = Choreography(MANIFESTS)
 
 
 class Market(Flow):

@@ -7,10 +7,10 @@ from typing import Any
 
 import fastavro
 
+from choreo.choreography import Choreography
 from choreo.event import emitted_id, saga_id_for
 from choreo.manifest import Manifest
 from choreo.schema.avro import fingerprint
-from choreo.tracker.graph import Graph
 from choreo.tracker.projection import project
 from choreo.tracker.row_decoder import RowDecoder, end_row, note_row
 from choreo.tracker.rows import EventRow, NoteRow
@@ -144,7 +144,7 @@ SHIPPING = manifest(
     ],
 )
 MANIFESTS = [ORDERS, INVENTORY, PAYMENTS, SHIPPING]
-GRAPH = Graph(MANIFESTS)
+GRAPH = Choreography(MANIFESTS)
 
 
 def body(name: str, **fields: Any) -> bytes:
@@ -253,7 +253,7 @@ class Flow:
         return emitted_id(self.saga_id, by, branch, self.ids.get(trigger, trigger), "effect")
 
     def view(
-        self, records: Iterable[Record] | None = None, graph: Graph | None = None, now_us: int | None = None
+        self, records: Iterable[Record] | None = None, graph: Choreography | None = None, now_us: int | None = None
     ) -> SagaView:
         graph = self.graph if graph is None else graph
         events, notes = rows(self.records if records is None else records, self.manifests)

@@ -245,9 +245,7 @@ def assert_agrees(s: Scenario, saga: SagaHandle, *, settled: bool = False) -> No
                 deadlines.add((member.name, handler, branch, trigger))
     left = [each for each in steps.values() if each.results or each.settled or each.held or (settled and each.ready)]
     assert left == []
-    told = {
-        (each.node.service, each.node.name, each.trigger.branch, each.trigger.event_id) for each in verdict.deadlines
-    }
+    told = {(*each.node.key, each.trigger.branch, each.trigger.event_id) for each in verdict.deadlines}
     # What has not been delivered calls nothing off, and sets nothing.
     assert told == deadlines or not settled
     assert not verdict.missing

@@ -2,9 +2,9 @@
 
 import pytest
 
+from choreo.choreography import Choreography
 from choreo.saga import SagaState
 from choreo.scope import opened
-from choreo.tracker.graph import Graph
 from choreo.tracker.views import Flag, SagaStep, SagaView, StepStatus
 from tests.tracker.market import (
     BANK,
@@ -58,7 +58,7 @@ def test_r12_a_fan_out_is_one_step_outside_of_the_branches_that_it_opens() -> No
 def test_r12_what_a_fan_out_returns_beside_its_list_is_of_the_same_step() -> None:
     both = MARKET.handlers[0].model_copy(update={"emits": [full("PartOrdered"), full("Reminded")]})
     market = MARKET.model_copy(update={"handlers": [both, *MARKET.handlers[1:]]})
-    graph = Graph([market, SELLERS, CARRIER, BANK, REMINDERS])
+    graph = Choreography([market, SELLERS, CARRIER, BANK, REMINDERS])
     flow = Market(parts=2)
     flow.emit("Reminded", "market.split", "Ordered")
     flow.split()
@@ -98,7 +98,7 @@ def test_r12_a_fan_in_of_one_branch_is_known_by_its_only_cause() -> None:
     flow.pack(0)
     flow.send(0)
     flow.emit("Delivered", "market.gather", "PartSent@0")
-    gather = step(flow.view(graph=Graph([*MANIFESTS, alone])), "gather")
+    gather = step(flow.view(graph=Choreography([*MANIFESTS, alone])), "gather")
     assert (gather.trigger, gather.status) == (flow.fork[:8], StepStatus.COMPLETED)
 
 
@@ -140,7 +140,7 @@ def test_r12_branches_nest() -> None:
             sagas=[MARKET.sagas[0].model_dump()],
         ),
     ]
-    graph = Graph(nested)
+    graph = Choreography(nested)
     flow = Market(parts=2)
     flow.split()
     for path in range(2):
@@ -194,7 +194,7 @@ def test_r14_each_branch_is_undone_on_its_own_and_the_saga_fails_when_all_are() 
 
 
 def test_a_fan_out_of_which_a_part_still_stands_is_not_compensated() -> None:
-    graph = Graph(
+    graph = Choreography(
         [
             manifest(
                 "market",
@@ -218,7 +218,7 @@ def test_a_fan_out_of_which_a_part_still_stands_is_not_compensated() -> None:
 
 
 def test_r07_an_outer_event_joins_each_inner_branch_and_waits_on_its_own_only_before() -> None:
-    graph = Graph([MARKET, manifest("carrier", [handler("send", "PartPacked", "Charged", emits="PartSent")])])
+    graph = Choreography([MARKET, manifest("carrier", [handler("send", "PartPacked", "Charged", emits="PartSent")])])
     flow = Market(parts=2)
     flow.charge()
     assert [each.branch for each in flow.view(graph=graph).steps if each.name == "send"] == [""]
@@ -366,7 +366,7 @@ def test_r16_an_otherwise_that_no_compensation_asks_about_is_a_plain_failure() -
     plain = BANK.model_copy(update={"handlers": BANK.handlers[:2]})
     flow = given_up()
     flow.records = flow.records[:-2]
-    view = flow.view(graph=Graph([MARKET, SELLERS, CARRIER, plain, REMINDERS]))
+    view = flow.view(graph=Choreography([MARKET, SELLERS, CARRIER, plain, REMINDERS]))
     charge = step(view, "charge")
     assert (charge.status, charge.error) == (StepStatus.FAILED, "because of ChargeUnknown")
     assert view.state is SagaState.FAILED
@@ -378,7 +378,7 @@ def test_r30_a_step_whose_otherwise_may_abort_more_keeps_a_saga_from_failing() -
     flow.split()
     flow.miss(0)
     flow.cancel("PartMissing@0")
-    view = flow.view(graph=Graph([MARKET, SELLERS, CARRIER, bank]))
+    view = flow.view(graph=Choreography([MARKET, SELLERS, CARRIER, bank]))
     assert (step(view, "charge").status, view.state) == (StepStatus.EXECUTING, SagaState.COMPENSATING)
 
 
@@ -401,8 +401,8 @@ def test_r30_so_does_one_whose_otherwise_sets_going_what_may_have_to_be_undone()
     flow.split()
     flow.miss(0)
     flow.cancel("PartMissing@0")
-    assert flow.view(graph=Graph([PATIENT, SELLERS, CARRIER, bank])).state is SagaState.FAILED
-    assert flow.view(graph=Graph([PATIENT, SELLERS, CARRIER, bank, lender])).state is SagaState.COMPENSATING
+    assert flow.view(graph=Choreography([PATIENT, SELLERS, CARRIER, bank])).state is SagaState.FAILED
+    assert flow.view(graph=Choreography([PATIENT, SELLERS, CARRIER, bank, lender])).state is SagaState.COMPENSATING
 
 
 # Time.
@@ -443,10 +443,10 @@ def test_r23_an_awaited_event_calls_a_deadline_off(awaited: str) -> None:
     assert Flag.OVERDUE not in flow.view(now_us=flow.now_us + 2 * HOUR_US).flags
 
 
-def deadlines(**more: object) -> Graph:
+def deadlines(**more: object) -> Choreography:
     """A graph with a deadline in every branch, of a service that reads little."""
     watch = handler("watch", "PartOrdered", emits="TooLate", kind="deadline", awaits=[full("PartPacked")], within_s=60)
-    return Graph([PATIENT, *MANIFESTS[1:], manifest("watching", [watch | more])])
+    return Choreography([PATIENT, *MANIFESTS[1:], manifest("watching", [watch | more])])
 
 
 def test_r23_a_deadline_looks_at_its_own_branch() -> None:
@@ -489,7 +489,7 @@ def test_r23_a_deadline_that_fired_is_overdue_no_more_whatever_came_of_it() -> N
 def test_r24_a_failure_that_only_an_older_version_of_the_service_saw_calls_nothing_off() -> None:
     older = manifest("watching", [handler("look", "PartMissing", emits="Reminded")], "0")
     watch = handler("watch", "PartOrdered", emits="Reminded", kind="deadline", awaits=[full("PartPacked")], within_s=60)
-    graph = Graph([older, PATIENT, *MANIFESTS[1:], manifest("watching", [watch])])
+    graph = Choreography([older, PATIENT, *MANIFESTS[1:], manifest("watching", [watch])])
     flow = Market(parts=2)
     flow.split()
     flow.miss(0)
@@ -499,7 +499,7 @@ def test_r24_a_failure_that_only_an_older_version_of_the_service_saw_calls_nothi
 def test_r30_what_is_at_rest_is_not_overdue() -> None:
     without = PATIENT.model_copy(update={"sagas": [PATIENT.sagas[0].model_copy(update={"fails": []})]})
     watch = handler("watch", "Ordered", emits="Reminded", kind="deadline", awaits=[full("Delivered")], within_s=60)
-    graph = Graph([without, SELLERS, CARRIER, manifest("watching", [watch])])
+    graph = Choreography([without, SELLERS, CARRIER, manifest("watching", [watch])])
     flow = Market(parts=1)
     flow.split()
     flow.miss(0)
@@ -531,7 +531,7 @@ def test_r30_a_parked_saga_that_a_deadline_may_move_is_not_stuck() -> None:
     flow.split()
     flow.note("parked", "sellers.pack", "PartOrdered@0", branch=flow.branch(0), attempt=1)
     assert flow.view().flags == {Flag.PARKED}
-    assert flow.view(graph=Graph([PATIENT, *MANIFESTS[1:]])).flags == {Flag.PARKED, Flag.STUCK}
+    assert flow.view(graph=Choreography([PATIENT, *MANIFESTS[1:]])).flags == {Flag.PARKED, Flag.STUCK}
     people = [each for each in flow.view().waiting_for if each.startswith("a person")]
     assert flow.view().waiting_for[:2] == people
     assert people[0] == "a person to retry or resolve bank.charge, parked, since 2026-01-01T00:00:03Z"
@@ -571,9 +571,9 @@ def test_r35_a_deadline_and_an_otherwise_answer_what_their_steps_wait_for(name: 
 
 def test_what_a_manifest_says_that_cannot_be_is_passed_over() -> None:
     strange = manifest("odd", [handler("odd", "Ordered", emits="Reminded", fan_in=True, gathers=5)])
-    graph = Graph([*MANIFESTS, strange])
-    assert graph.nodes["odd", "odd"].gathers is None
-    assert graph.shape() != Graph(MANIFESTS).shape()
+    graph = Choreography([*MANIFESTS, strange])
+    assert graph.node("odd", "odd").gathers is None
+    assert graph.shape != Choreography(MANIFESTS).shape
 
 
 @pytest.mark.parametrize(
@@ -583,4 +583,4 @@ def test_what_a_manifest_says_that_cannot_be_is_passed_over() -> None:
 def test_r33_what_an_answer_depends_on_is_in_the_graph_s_shape(place: int, change: dict[str, object]) -> None:
     handlers = [each.model_copy(update=change) if at == place else each for at, each in enumerate(MARKET.handlers)]
     changed = MARKET.model_copy(update={"handlers": handlers})
-    assert Graph([changed, *MANIFESTS[1:]]).shape() != GRAPH.shape()
+    assert Choreography([changed, *MANIFESTS[1:]]).shape != GRAPH.shape

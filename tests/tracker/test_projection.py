@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from choreo.choreography import Choreography
 from choreo.saga import SagaState
-from choreo.tracker.graph import Graph
 from choreo.tracker.views import MASK, Flag, SagaView, StepStatus, plain
 from tests.effort import part
 from tests.tracker.market import MARKETS
@@ -167,7 +167,7 @@ def test_r30_compensating_until_the_owner_says_failed() -> None:
     flow.emit("OutOfStock", "inventory.reserve", "OrderPlaced")
     flow.emit("AddressConfirmed", "shipping.check", "OrderPlaced")
     assert flow.view().state is SagaState.COMPENSATING
-    without = Graph(
+    without = Choreography(
         [ORDERS.model_copy(update={"sagas": [ORDERS.sagas[0].model_copy(update={"fails": []})]}), *MANIFESTS[1:]]
     )
     flow.note("skipped", "orders.cancel", "OutOfStock")
@@ -184,7 +184,7 @@ def test_r30_each_original_is_undone_once_whoever_did_it() -> None:
         ],
     )
     flow = failed()
-    graph = Graph([ORDERS, INVENTORY, more, SHIPPING])
+    graph = Choreography([ORDERS, INVENTORY, more, SHIPPING])
     flow.emit("AddressRejected", "shipping.check", "OrderPlaced")
     assert flow.view(graph=graph).state is SagaState.FAILED
     flow.note("dropped", "orders.cancel", "AddressRejected", reason="the saga has ended already")
@@ -200,7 +200,7 @@ def test_r30_an_original_from_outside_has_a_row_of_its_own() -> None:
         ],
         sagas=[ORDERS.sagas[0].model_dump()],
     )
-    graph = Graph([orders, INVENTORY])
+    graph = Choreography([orders, INVENTORY])
     flow = placed()
     flow.emit("OutOfStock", "inventory.reserve", "OrderPlaced")
     assert status(flow.view(graph=graph), "cancel") is StepStatus.EXECUTING
@@ -296,7 +296,7 @@ def test_r34_names_who_answers_from_outside() -> None:
         sagas=[ORDERS.sagas[0].model_dump()],
         publishes={full("ManagerApproved"): "a manager"},
     )
-    graph = Graph([approvals])
+    graph = Choreography([approvals])
     flow = placed()
     (wait,) = flow.view(graph=graph).waiting_for
     assert wait == "orders.ManagerApproved from a manager, since 2026-01-01T00:00:01Z"
@@ -337,7 +337,7 @@ def test_r35_two_ends_are_a_violation() -> None:
 
 def test_r35_an_older_version_may_have_emitted_it() -> None:
     newer = manifest("inventory", [handler("hold", "OrderPlaced", emits="InventoryReserved OutOfStock")], version="2")
-    view = completed().view(graph=Graph([*MANIFESTS, newer]))
+    view = completed().view(graph=Choreography([*MANIFESTS, newer]))
     assert not view.violations
     assert view.state is SagaState.COMPLETED
 

@@ -66,7 +66,7 @@ def _data(manifests: Sequence[Manifest]) -> dict[str, Any]:
     return {
         "services": picture.services,
         "sagas": [
-            {"owner": owned.owner, **owned.saga.model_dump(mode="json")}
+            {"owner": owned.owner, **owned.manifest.model_dump(mode="json")}
             for owned in picture.choreography.sagas.values()
         ],
         "steps": [

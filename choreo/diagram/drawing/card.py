@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from choreo.choreography import Step
+from choreo.choreography import Node
 from choreo.diagram.picture import Picture, Source, delayed, kind_of, opened
 from choreo.diagram.wording import duration, visible
 from choreo.handler import Kind
@@ -166,10 +166,10 @@ def _source(picture: Picture, source: Source) -> Card:
 
 
 def _started(picture: Picture, source: Source) -> Iterator[str]:
-    return (name for name, owned in picture.choreography.sagas.items() if owned.saga.starts in source.events)
+    return (name for name, owned in picture.choreography.sagas.items() if owned.starts in source.events)
 
 
-def _step(picture: Picture, step: Step) -> Card:
+def _step(picture: Picture, step: Node) -> Card:
     handler = step.handler
     opens, later = opened(step), delayed(step)
     guarded, host = picture.guarded(step), picture.host(step)
@@ -190,7 +190,7 @@ def _step(picture: Picture, step: Step) -> Card:
     )
 
 
-def _notes(picture: Picture, step: Step) -> Iterator[str]:
+def _notes(picture: Picture, step: Node) -> Iterator[str]:
     handler = step.handler
     if kind_of(step) is Kind.COMPENSATION:
         yield from _listed("undoes", picture, handler.original)
