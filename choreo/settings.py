@@ -70,7 +70,7 @@ def _properties(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 class Settings(BaseSettings):
-    """Everything that can be set, from the first of these places that says it.
+    """Everything that can be set. The first of these places that has a value wins.
 
     1. Arguments. 2. `CHOREO_*` in the environment. 3. The usual `KAFKA_*` names there. 4. The same two in `.env`.
     5. `[tool.choreo]` in `pyproject.toml`; both files in the current directory. Client properties are merged name by
@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     bootstrap_servers: str = "localhost:9092"
     """Brokers to ask first: `host:port`, several joined by commas."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] | None = None
-    """How the brokers are spoken to; plain text unless said."""
+    """Protocol to the brokers; plain text unless set."""
     sasl_mechanism: str | None = None
     """`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER` or `GSSAPI`."""
     sasl_username: str | None = None
@@ -106,35 +106,35 @@ class Settings(BaseSettings):
     """Further client properties, as librdkafka names them; they win over what choreo chooses."""
 
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
-    """One Kafka transaction a batch, or none and the fence alone."""
+    """One Kafka transaction a batch; or none, and a record may be published twice with the same id."""
     instance: str = ""
     """Stable identity of this process in its groups; `<hostname>-<slot>`, the first free slot on the host, if empty."""
     batch_max: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """Records that one transaction covers at most."""
+    """Most records in one batch, which is one transaction."""
     concurrency_max: Annotated[int, Field(ge=1, le=10_000)] = 64
-    """Handlers that run side by side in one process at most."""
+    """Most handlers that run side by side in one process."""
     waiting_max: Annotated[int, Field(ge=1)] = 1000
-    """Events of one saga that may wait for a join in one service."""
+    """Most events of one saga that wait for joins in one service."""
     remember_for: Annotated[timedelta, BeforeValidator(read_span), Field(gt=timedelta(0))] = timedelta(days=7)
     """How long a service remembers a saga after its end: `7d`, `12h`, seconds or ISO 8601."""
     hops_max: Annotated[int, Field(ge=1)] = 100
-    """Events in a row from the start; the next step is parked, so that no loop is endless."""
+    """Most events from the start to a step; a step beyond is parked, so that no loop is endless."""
     event_bytes_max: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000_000
     """Largest event, headers included; checked before anything is sent."""
     partitions: Annotated[int, Field(ge=1, le=100_000)] = 6
     """Partitions of the topics that `choreo topics apply` creates."""
     replication: Annotated[int, Field(ge=1, le=100)] = 1
-    """Copies that the brokers keep of those topics."""
+    """Copies of those topics that the brokers keep."""
     publish_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
-    """Seconds within which the brokers must have taken what a publisher sends."""
+    """Seconds in which the brokers must acknowledge what a publisher sends."""
     batch_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 240.0
-    """Seconds that one batch may be in flight before its process ends itself, so that another can take over."""
+    """Seconds after which a process whose batch is still in flight ends itself, so that another takes over."""
     store: str = "sqlite:///tracker.db"
     """Where the tracker keeps what it has read, and where `choreo sagas` looks."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """Least important log line that is written."""
+    """The lowest level of log lines that are written."""
     drain_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
-    """Seconds that work in flight may take to finish after a SIGTERM."""
+    """Seconds in which work in flight must finish after a SIGTERM."""
 
     @field_validator("bootstrap_servers", mode="before")
     @classmethod
