@@ -229,3 +229,21 @@ def test_code_in_the_docs_is_not_cut() -> None:
     ]
 
     assert wide == []
+
+
+def test_each_rule_has_a_place_that_exists() -> None:
+    table = (DOCS / "explanation" / "rules.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| R(\d+) \|[^|]*\| (.*) \|$", table, re.MULTILINE)
+    places = [place for _, cell in rows for place in re.findall(r"`(choreo[\w.]*)`", cell)]
+
+    assert [int(number) for number, _ in rows] == list(range(1, 40))
+    assert [place for place in places if resolved(place) is None] == []
+
+
+def test_the_architecture_names_every_room() -> None:
+    page = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    rooms = {
+        path.stem for path in (ROOT / "choreo").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == rooms - {"__init__"}
