@@ -133,22 +133,21 @@ def guess(name: str, known: Iterable[str], otherwise: str) -> str:
 
 def returned(hint: Hint) -> Returned:
     """Take a handler's return hint apart."""
-    found = Returned()
+    result = Returned()
     hint = bare(hint)
     if origin(hint) in _AWAITABLES:
-        found.awaitable = True
+        result.awaitable = True
         hint = bare((get_args(hint) or (Any,))[-1])
     made_from = origin(hint)
     if made_from in _STREAMS or made_from in _ASYNC_STREAMS:
-        found.stream = "sync" if made_from in _STREAMS else "async"
+        result.stream = "sync" if made_from in _STREAMS else "async"
         hint = (get_args(hint) or (Any,))[0]
-    _collect(hint, found)
-    found.emits = list(dict.fromkeys(found.emits))
-    found.outcomes = _outcomes(hint)
-    if found.stream:
+    result.outcomes = _outcomes(hint, result)
+    result.emits = list(dict.fromkeys(result.emits))
+    if result.stream:
         # It may yield anything any number of times: nothing, one of each kind, or all of them stand for that.
-        found.outcomes = list(dict.fromkeys([(), *found.outcomes, tuple(chain.from_iterable(found.outcomes))]))
-    return found
+        result.outcomes = list(dict.fromkeys([(), *result.outcomes, tuple(chain.from_iterable(result.outcomes))]))
+    return result
 
 
 def provided(hint: Hint) -> Hint:
@@ -161,43 +160,30 @@ def provided(hint: Hint) -> Hint:
     return hint
 
 
-def _collect(hint: Hint, found: Returned, *, within: bool = False) -> None:
-    for each in members(hint):
-        made_from = origin(each)
-        if each is types.NoneType or each is Never or each is NoReturn:
-            continue
-        if is_event(each):
-            found.emits.append(each)
-            (found.opens if within else found.plain).add(each)
+def _outcomes(hint: Hint, result: Returned, *, in_list: bool = False) -> list[tuple[Emission, ...]]:
+    """Return what a hint allows to be returned, each once, in the order it is written; note what it names."""
+    outcomes: list[tuple[Emission, ...]] = []
+    for member in members(hint):
+        made_from, arguments = origin(member), get_args(member)
+        if is_event(member):
+            result.emits.append(member)
+            (result.opens if in_list else result.plain).add(member)
+            outcomes.append((Emission((member,)),))
+        elif member is types.NoneType:
+            outcomes.append(())
         elif made_from is tuple:
-            for part in get_args(each):
-                if part is not Ellipsis:
-                    _collect(part, found)
+            parts = [_outcomes(part, result) for part in arguments if part is not Ellipsis]
+            if parts and Ellipsis in arguments:
+                outcomes.append(())
+            outcomes += [tuple(chain.from_iterable(choice)) for choice in islice(product(*parts), OUTCOMES_MAX)]
         elif made_from is list:
-            found.fan_out = True
-            _collect(get_args(each)[0], found, within=True)
+            result.fan_out = True
+            _outcomes(arguments[0], result, in_list=True)
+            outcomes.append((Emission(tuple(filter(is_event, members(arguments[0]))), opens=True),))
         elif made_from is Later:
-            found.later = True
-            _collect(get_args(each)[0], found)
-        else:
-            found.wrong.append(each)
-
-
-def _outcomes(hint: Hint) -> list[tuple[Emission, ...]]:
-    """Return what a hint allows to be returned, each once, in the order it is written."""
-    found: list[tuple[Emission, ...]] = []
-    for each in members(hint):
-        made_from = origin(each)
-        if is_event(each):
-            found.append((Emission((each,)),))
-        elif each is types.NoneType:
-            found.append(())
-        elif made_from is tuple:
-            parts = [_outcomes(part) for part in get_args(each) if part is not Ellipsis]
-            found += [() for _ in parts[:1] if Ellipsis in get_args(each)]
-            found += [tuple(chain.from_iterable(one)) for one in islice(product(*parts), OUTCOMES_MAX)]
-        elif made_from is list:
-            found.append((Emission(tuple(one for one in members(get_args(each)[0]) if is_event(one)), opens=True),))
-        elif made_from is Later:
-            found += [(Emission((one,), later=True),) for one in members(get_args(each)[0]) if is_event(one)]
-    return list(dict.fromkeys(found))[:OUTCOMES_MAX]
+            result.later = True
+            _outcomes(arguments[0], result)
+            outcomes += [(Emission((each,), later=True),) for each in members(arguments[0]) if is_event(each)]
+        elif member is not Never and member is not NoReturn:
+            result.wrong.append(member)
+    return list(dict.fromkeys(outcomes))[:OUTCOMES_MAX]
