@@ -116,15 +116,12 @@ class Service:
         """
         frame = _caller()
 
-        def take(function: F) -> F:
-            self.written.providers.append(
-                WrittenProvider(
-                    function=function, per=per, place=_place_of(function, frame), visible=_visible(function, frame)
-                )
-            )
+        def decorate(function: F) -> F:
+            place, visible = _place_of(function, frame), _visible(function, frame)
+            self.written.providers.append(WrittenProvider(function=function, per=per, place=place, visible=visible))
             return function
 
-        return take if function is None else take(function)
+        return decorate if function is None else decorate(function)
 
     @overload
     def handles(self, function: F, /) -> F: ...
@@ -163,9 +160,9 @@ class Service:
             unless: Do not run it if one of these events came first.
             name: Its identity; the function's name unless given. Keep it when the function is renamed.
         """
-        frame = _caller()
-        options = {"timeout_s": timeout_s, "thread": thread, "unless": unless, "name": name}
-        return self._taker(Kind.FORWARD, frame, function, retry=retry, **options)
+        options = {"retry": retry, "timeout_s": timeout_s, "thread": thread, "unless": unless, "name": name}
+        decorate = self._decorator(Kind.FORWARD, _caller(), **options)
+        return decorate if function is None else decorate(function)
 
     @overload
     def compensates(self, function: F, /) -> F: ...
@@ -205,9 +202,9 @@ class Service:
             thread: It blocks: call it in a thread, off the event loop.
             name: Its identity; the function's name unless given.
         """
-        frame = _caller()
-        options = {"timeout_s": timeout_s, "thread": thread, "name": name}
-        return self._taker(Kind.COMPENSATION, frame, function, retry=retry, **options)
+        options = {"retry": retry, "timeout_s": timeout_s, "thread": thread, "name": name}
+        decorate = self._decorator(Kind.COMPENSATION, _caller(), **options)
+        return decorate if function is None else decorate(function)
 
     def otherwise(
         self, handler: Function | str, /, *, retry: Retry | None = None, name: str | None = None
@@ -219,8 +216,7 @@ class Service:
             retry: What happens when this one raises.
             name: Its identity; the function's name unless given.
         """
-        taker: Callable[[F], F] = self._taker(Kind.OTHERWISE, _caller(), None, retry=retry, name=name, guards=handler)
-        return taker
+        return self._decorator(Kind.OTHERWISE, _caller(), retry=retry, name=name, guards=handler)
 
     def deadline(
         self,
@@ -241,33 +237,20 @@ class Service:
             retry: What happens when it raises.
             name: Its identity; the function's name unless given.
         """
-        options = {"name": name, "awaits": awaits, "within": within, "after_abort": after_abort}
-        taker: Callable[[F], F] = self._taker(Kind.DEADLINE, _caller(), None, retry=retry, **options)
-        return taker
+        options = {"retry": retry, "name": name, "awaits": awaits, "within": within, "after_abort": after_abort}
+        return self._decorator(Kind.DEADLINE, _caller(), **options)
 
-    def _taker(
-        self,
-        kind: Kind,
-        frame: FrameType,
-        function: Function | None,
-        *,
-        retry: Retry | None,
-        **options: Any,  # Fields of WrittenHandler.
-    ) -> Any:  # F, or a decorator of it: the public methods say which.
-        def take(function: F) -> F:
+    def _decorator(self, kind: Kind, frame: FrameType, **options: Any) -> Callable[[F], F]:  # WrittenHandler's fields.
+        options["retry"] = options["retry"] if options["retry"] is not None else Retry()
+
+        def decorate(function: F) -> F:
+            place, visible = _place_of(function, frame), _visible(function, frame)
             self.written.handlers.append(
-                WrittenHandler(
-                    function=function,
-                    kind=kind,
-                    place=_place_of(function, frame),
-                    visible=_visible(function, frame),
-                    retry=retry if retry is not None else Retry(),
-                    **options,
-                )
+                WrittenHandler(function=function, kind=kind, place=place, visible=visible, **options)
             )
             return function
 
-        return take if function is None else take(function)
+        return decorate
 
 
 def _caller() -> FrameType:
