@@ -29,23 +29,16 @@ if TYPE_CHECKING:
     from choreo.testing.simulation import Simulation as Simulation
 
 _HOMES = {
-    "Case": "choreo.testing.given_when_then",
-    "Difference": "choreo.replay",
-    "InvariantBroken": "choreo.testing.simulation",
-    "MemoryBroker": "choreo.testing.memory_transport",
-    "Point": "choreo.testing.fault_plan",
-    "Recording": "choreo.replay",
-    "Rates": "choreo.testing.fault_plan",
-    "Report": "choreo.testing.shrinking",
-    "SagaHandle": "choreo.testing.saga_handle",
-    "Scenario": "choreo.testing.scenario",
-    "Simulation": "choreo.testing.simulation",
-    "TransientFault": "choreo.testing.fault_injection",
-    "context": "choreo.testing.sample",
-    "given": "choreo.testing.given_when_then",
-    "recorded": "choreo.replay",
-    "replay": "choreo.replay",
-    "simulate": "choreo.testing.shrinking",
+    "choreo.replay": ("Difference", "Recording", "recorded", "replay"),
+    "choreo.testing.fault_injection": ("TransientFault",),
+    "choreo.testing.fault_plan": ("Point", "Rates"),
+    "choreo.testing.given_when_then": ("Case", "given"),
+    "choreo.testing.memory_transport": ("MemoryBroker",),
+    "choreo.testing.saga_handle": ("SagaHandle",),
+    "choreo.testing.sample": ("context",),
+    "choreo.testing.scenario": ("Scenario",),
+    "choreo.testing.shrinking": ("Report", "simulate"),
+    "choreo.testing.simulation": ("InvariantBroken", "Simulation"),
 }
 
 __all__ = [
@@ -71,10 +64,9 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Load a public name from its home at first use."""
-    home = _HOMES.get(name)
+    home = next((module for module, names in _HOMES.items() if name in names), None)
     if home is None:
         raise AttributeError(f"module 'choreo.testing' has no attribute {name!r}")
-    # Kept here from now on; of `context`, the function stands where importing put its module.
     value = globals()[name] = getattr(import_module(home), name)
     return value
 

@@ -91,22 +91,22 @@ def context(**fields: Unpack[ContextFields]) -> Context:
     saga_id = fields.get("saga_id", SAGA_ID)
     step = fields.get("step", f"{fields.get('service', 'service')}.{fields.get('handler', 'handler')}")
     branch = fields.get("branch", "")
-    return Context(
-        saga_id=saga_id,
-        saga_type=fields.get("saga_type", ""),
-        business_key=fields.get("business_key", ""),
-        step=step,
-        causes=fields.get("causes", ()),
-        hop=fields.get("hop", 0),
-        branch=branch,
-        completed_steps=fields.get("completed_steps", ()),
-        idempotency_key=fields.get("idempotency_key", emitted_id(saga_id, step, branch, "", "effect")),
+    defaults = {
+        "saga_type": "",
+        "business_key": "",
+        "causes": (),
+        "hop": 0,
+        "completed_steps": (),
+        "idempotency_key": emitted_id(saga_id, step, branch, "", "effect"),
         # It is there for every handler, so that a compensation can be tested without saying what it undoes.
-        undoes_key=fields.get("undoes_key", emitted_id(saga_id, step, branch, "undone", "effect")),
-        attempt=fields.get("attempt", 1),
-        now=fields.get("now", ManualClock().now()),
-        log=fields.get("log", logging.LoggerAdapter(logging.getLogger("choreo"), {"saga_id": saga_id, "step": step})),
-    )
+        "undoes_key": emitted_id(saga_id, step, branch, "undone", "effect"),
+        "attempt": 1,
+        "now": ManualClock().now(),
+        "log": logging.LoggerAdapter(logging.getLogger("choreo"), {"saga_id": saga_id, "step": step}),
+    }
+    given = {name: value for name, value in fields.items() if name not in {"service", "handler"}}
+    values: dict[str, Any] = {**defaults, "saga_id": saga_id, "step": step, "branch": branch, **given}
+    return Context(**values)
 
 
 class _Maker:

@@ -168,7 +168,7 @@ class SimulatedService:
         environment.add_to_history(HistoryEntry(environment.clock.now(), self.name, batch.records, outputs, suffered))
 
     def _join(self) -> MemorySource:
-        return self._environment.broker.member(
+        return self._environment.broker.source(
             group=self.name,
             topics=self._topics,
             memory_topic=f"{self.name}.memory",

@@ -6,12 +6,12 @@ import pytest
 
 from tests.chaos.errands import PATIENCE_S
 from tests.chaos.rounds import run
-from tests.effort import part
+from tests.effort import LONG
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(7200), pytest.mark.xdist_group("chaos")]
 ROUNDS = int(os.environ.get("CHOREO_CHAOS_ROUNDS", "8"))
 ROUNDS_ON_THREE = max(2, ROUNDS // 4)
-WHOLE = part(8, of=0) < ROUNDS
+WHOLE = LONG or ROUNDS > 8
 """Place every order of the file; the few rounds of `make test` end with the last fault."""
 RATE = 150.0 if WHOLE else 75.0
 """Orders a second: what is placed while brokers are away must all be done, read and judged before the test ends."""

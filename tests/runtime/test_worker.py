@@ -78,7 +78,7 @@ class Stage:
     def worker(self, batch_max: int, instance: str = "a") -> Worker:
         rules = Rules(self.declaration, self.codec, at_least_once=self.delivery == "at_least_once")
         engine = Engine(rules, Resources(()), clock=SystemClock())
-        source = self.broker.member(
+        source = self.broker.source(
             group="counting",
             topics=sorted({*self.declaration.topics_in, ENDS, COMMANDS}),
             memory_topic="counting.memory",

@@ -18,7 +18,7 @@ def broker(**options: Any) -> MemoryBroker:
 
 
 def member(at: MemoryBroker, instance: str = "a", delivery: str = "exactly_once") -> MemorySource:
-    return at.member(
+    return at.source(
         group="shop", topics=["orders", "payments"], memory_topic="shop.memory", delivery=delivery, instance=instance
     )
 

@@ -15,7 +15,7 @@ from choreo.errors import ChoreoError, Problem, TopicProblem
 from choreo.testing.memory_transport.consumer_group import CommitFault, CommitTrouble, Reached
 from choreo.testing.memory_transport.memory_cluster import MemoryCluster, Pick
 from choreo.testing.memory_transport.memory_source import MemorySource
-from choreo.transport import Guarantees, Outgoing, Position, Reader, Record, Sender, Source, TopicSpec, TopicState
+from choreo.transport import Guarantees, Outgoing, Position, Reader, Record, Sender, TopicSpec, TopicState
 
 DELIVERIES = frozenset({"exactly_once", "at_least_once"})
 
@@ -47,16 +47,7 @@ class MemoryBroker:
 
     # What every transport has.
 
-    def source(self, *, group: str, topics: Sequence[str], memory_topic: str, delivery: str, instance: str) -> Source:
-        """Join a group; see `Transport.source`. An equal instance that is there already is fenced.
-
-        Raises:
-            TopicProblem: If a topic does not exist, or the topics' partition counts differ.
-            ValueError: If `delivery` is neither "exactly_once" nor "at_least_once".
-        """
-        return self.member(group=group, topics=topics, memory_topic=memory_topic, delivery=delivery, instance=instance)
-
-    def member(
+    def source(
         self,
         *,
         group: str,
@@ -65,7 +56,15 @@ class MemoryBroker:
         delivery: str = "exactly_once",
         instance: str = "0",
     ) -> MemorySource:
-        """Join a group as `source` does, and return what `crash` and `expire` take."""
+        """Join a group; see `Transport.source`. An equal instance that is there already is fenced.
+
+        Returns:
+            A source, which `crash` and `expire` take.
+
+        Raises:
+            TopicProblem: If a topic does not exist, or the topics' partition counts differ.
+            ValueError: If `delivery` is neither "exactly_once" nor "at_least_once".
+        """
         if delivery not in DELIVERIES:
             raise ValueError(f"delivery={delivery!r} is not one of {', '.join(sorted(DELIVERIES))}")
         with self.changed:
