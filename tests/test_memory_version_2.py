@@ -96,7 +96,7 @@ MEMORIES = {"empty": Memory(), "one-hop": one_hop(), "ended": ended(), "many": m
 def content(memory: Memory) -> dict[str, object]:
     """Return its attributes; which flags are worked out when it is written, `peek` tells."""
     kept = MemoryFlag.STARTED | MemoryFlag.ABORTED | MemoryFlag.COMPLETED | MemoryFlag.FAILED
-    return {name: getattr(memory, name) for name in Memory.__slots__} | {"flags": memory.flags & kept}
+    return {name: getattr(memory, name) for name in Memory.__struct_fields__} | {"flags": memory.flags & kept}
 
 
 @pytest.mark.parametrize("name", MEMORIES)

@@ -59,7 +59,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(MemoryBody).decode
 
 
-class Memory:
+class Memory(msgspec.Struct, eq=False):
     """One service's record of one saga; owned by whoever decoded it.
 
     Attributes:
@@ -75,19 +75,16 @@ class Memory:
         owed: Steps whose outputs may not be published yet (SEMANTICS 10, at least once).
     """
 
-    __slots__ = ("ended_ms", "events", "fences", "flags", "held", "owed", "state", "terminal_id", "timers", "waiting")
-
-    def __init__(self) -> None:
-        self.flags = 0
-        self.ended_ms = 0
-        self.terminal_id = ""
-        self.state = b""
-        self.fences: dict[FenceKey, Fence] = {}
-        self.events: dict[str, Recorded] = {}
-        self.held: dict[str, Recorded] = {}
-        self.timers: dict[TimerKey, Timer] = {}
-        self.waiting: dict[FenceKey, Waiting] = {}
-        self.owed: dict[FenceKey, None] = {}
+    flags: int = 0
+    ended_ms: int = 0
+    terminal_id: str = ""
+    state: bytes = b""
+    fences: dict[FenceKey, Fence] = {}
+    events: dict[str, Recorded] = {}
+    held: dict[str, Recorded] = {}
+    timers: dict[TimerKey, Timer] = {}
+    waiting: dict[FenceKey, Waiting] = {}
+    owed: dict[FenceKey, None] = {}
 
     @property
     def due_ms(self) -> int:
@@ -121,7 +118,6 @@ class Memory:
         Raises:
             UndecodableRecord: If the bytes are damaged or of another version; retrying does not help.
         """
-        memory = cls()
         try:
             head, size = _head_of(data)
             body = version_2.read(data) if data[0] == version_2.VERSION else _decode(data[size:])
@@ -129,12 +125,18 @@ class Memory:
         # A damaged name may be an `IndexError`, damaged MessagePack is a `ValueError`.
         except (struct.error, LookupError, ValueError) as error:
             raise UndecodableRecord("memory-unreadable", f"damaged memory record: {error}") from error
-        memory.flags, memory.ended_ms, _ = head
-        memory.terminal_id, memory.state, memory.fences, events, held, memory.timers, memory.waiting, owed = body
-        memory.events = {event.event_id: event for event in events}
-        memory.held = {event.event_id: event for event in held}
-        memory.owed = dict.fromkeys(owed)
-        return memory
+        return cls(
+            head.flags,
+            head.ended_ms,
+            body.terminal_id,
+            body.state,
+            body.fences,
+            {event.event_id: event for event in body.events},
+            {event.event_id: event for event in body.held},
+            body.timers,
+            body.waiting,
+            dict.fromkeys(body.owed),
+        )
 
 
 def peek(data: bytes) -> Peek:

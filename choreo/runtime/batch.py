@@ -9,6 +9,8 @@ from asyncio import Future
 from collections import Counter
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from choreo.command import Command
 from choreo.event import Envelope
 from choreo.transport import Outgoing, Position, Record
@@ -56,8 +58,7 @@ class BatchResult:
         return not (self.changelog or self.outputs or self.offsets)
 
 
-@dataclass(slots=True)
-class SagaBatch:
+class SagaBatch(Struct, eq=False):
     """What came for one saga within a batch, in its order.
 
     Attributes:
@@ -76,7 +77,7 @@ class SagaBatch:
     woken: bool = False
     owed: bool = False
     vouched: bool = False
-    outputs: list[Outgoing] = field(default_factory=list)
+    outputs: list[Outgoing] = []
 
     @property
     def due(self) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 from choreo.clock import Clock
 from choreo.command import COMMANDS, Command
 from choreo.errors import UndecodableRecord
-from choreo.event import Envelope
 from choreo.runtime import notes
 from choreo.runtime.batch import BatchResult, Item, SagaBatch
 from choreo.step import Rules
@@ -81,22 +80,26 @@ class Intake:
         """
         found: list[tuple[Record, Item]] = []
         useless: list[tuple[Record, UndecodableRecord]] = []
-        reactions = self.rules.reactions
+        rules = self.rules
         for record in chain.records:
+            topic = record[0]
             try:
-                if record.topic == notes.ENDS:
+                if topic == notes.ENDS:
                     if self._heeds(record) or found:
                         found.append((record, None))
-                    continue
-                item = self._item(record)
+                elif topic == COMMANDS:
+                    command = Command.from_record(record.key, record.value)
+                    if command.service == rules.service:
+                        found.append((record, command))
+                else:
+                    envelope = rules.codec.read(record)
+                    if envelope is not None and envelope.type in rules.reactions:
+                        found.append((record, envelope))
             except UndecodableRecord as error:
                 if not looked and self.refresh is not None and error.reason in _WORTH_A_LOOK:
                     return None
                 # Another service's command is its own to set aside; unreadable, nobody knows whose it is.
                 useless.append((record, error))
-                continue
-            if item is not None and (isinstance(item, Command) or item.type in reactions):
-                found.append((record, item))
         for record, why in useless:
             self.dead_letter(record, why, chain.outputs, work)
         return found
@@ -106,13 +109,6 @@ class Intake:
         outputs.append(notes.dead_letter(record, self.rules.service, error, self.clock.now()))
         work.counts["dead-lettered"] += 1
         work.counts[f"dead-lettered:{error.reason}"] += 1
-
-    def _item(self, record: Record) -> Envelope | Command | None:
-        """Return what a record holds; None where it is not for this service."""
-        if record.topic == COMMANDS:
-            command = Command.from_record(record.key, record.value)
-            return command if command.service == self.rules.service else None
-        return self.rules.codec.read(record)
 
     async def look(self, work: BatchResult) -> None:
         """Look for schemas that were announced since, once for all of a batch."""
