@@ -1,13 +1,13 @@
-"""What came for one saga, and then what is due of it, each with all that follows.
+"""Processes what came for one saga in a batch, and then what is due of it.
 
-Driving a `Participant` around the calls of handlers lives here, with writing down what is to be published; what to do
-is decided in `step`, and a handler is called by `invoker`. The engine gives every chain of a batch to the one
-`SagaProcessor`, several side by side, each in its order.
+Calling handlers between the decisions of a `Participant` lives here, and turning its outcomes into records; what to do
+is decided in `step`, and how a handler is called in `invoker`. The engine has one `SagaProcessor`, and processes
+several sagas of a batch at a time.
 
-Without transactions (SEMANTICS 10, at least once) a memory is written before the outputs it speaks of. Where the record
-that made a step ready is read again after a crash, the step's outputs are published again then. No record comes again
-for a step that was held up, was woken by a timer or was asked for by a person: such steps are listed in `Memory.owed`
-until this process has seen their outputs published, and are published again by the process that restores the memory.
+Without transactions (SEMANTICS 10, at least once) a memory is written before the outputs that it speaks of. After a
+crash between the two, the record that made a step ready is read again, and the outputs are published again. No record
+is read again for an event that was held, a timer or a command: their steps are listed in `Memory.owed`. The process
+that restores the memory publishes their outputs again, and clears the list once it knows that they are published.
 """
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -35,7 +35,7 @@ class SagaProcessor:
     Args:
         rules: The service, compiled.
         invokers: What calls its handlers, by name.
-        intake: Where records go that turn out to be of no use.
+        intake: Sets aside the records that cannot be processed.
         clock: Where time comes from.
     """
 
@@ -48,10 +48,17 @@ class SagaProcessor:
     async def process(
         self, chain: SagaBatch, items: Iterable[tuple[Record, Item]], memory: Memory, work: BatchResult
     ) -> None:
-        """Do all that a chain brings, on a memory that nobody else holds."""
+        """Process records in their order, then the timers that are due.
+
+        Args:
+            chain: The saga, and where its outputs go.
+            items: Its records, with what each holds.
+            memory: What is remembered of it; this changes it, and nobody else may meanwhile.
+            work: What the batch comes to.
+        """
         saga = _OneSaga(self, chain, memory, work)
         if memory.owed:
-            saga.settle_owed()
+            saga.publish_owed()
         for record, item in items:
             try:
                 if item is None:
@@ -72,7 +79,7 @@ class SagaProcessor:
 
 
 class _OneSaga:
-    """One saga, for as long as a chain of it is processed."""
+    """One saga while its part of a batch is processed."""
 
     __slots__ = ("_chain", "_memory", "_of", "_work", "participant")
 
@@ -108,7 +115,7 @@ class _OneSaga:
                 await self.take(outcome.steps, comes_again=comes_again)
 
     async def release(self) -> None:
-        """Go on with events that were held behind a step, or until the start, as far as their turn has come."""
+        """Process the held events whose turn has come: behind a step that is settled, or the start."""
         while self._memory.held:
             try:
                 outcome = self.participant.held_event_released()
@@ -120,7 +127,7 @@ class _OneSaga:
                 self._journal([Note("dropped", reason="it waited, and can be read no more", error=str(error))])
 
     async def wake(self) -> None:
-        """Do what is due, the longest due first."""
+        """Process the timers that are due, the longest due first."""
         clock = self._of.clock
         for key in self.participant.timers_due(now_ms(clock.now())):
             self._work.counts["timers"] += 1
@@ -137,7 +144,7 @@ class _OneSaga:
                 await self.release()
 
     async def obey(self, command: Command) -> None:
-        """Do what a person asks for."""
+        """Carry out a person's command."""
         outcome = self.participant.command_given(command, self._of.clock.now())
         self.write(outcome)
         if outcome.events:
@@ -149,8 +156,8 @@ class _OneSaga:
         if self.participant.saga_ended(now_ms(self._of.clock.now())):
             self._work.ended.append((self._chain.partition, self._chain.saga_id, self._memory.ended_ms))
 
-    def settle_owed(self) -> None:
-        """Publish again what may never have been published, or forget it: this process has seen it published."""
+    def publish_owed(self) -> None:
+        """Publish again the outputs that may be lost in a crash; forget them where they are known to be published."""
         if not self._chain.owed:
             self._memory.owed.clear()
             return
@@ -161,7 +168,7 @@ class _OneSaga:
                 self._journal(outcome.notes)
 
     def write(self, outcome: Outcome) -> None:
-        """Add to the batch what something came to."""
+        """Add an outcome to the batch: events, the saga's end, notes and errors."""
         if outcome.events:
             self._publish(outcome)
         if outcome.ended is not None:
@@ -173,7 +180,6 @@ class _OneSaga:
             self._work.errors.append(outcome.error)
 
     def _publish(self, outcome: Outcome) -> None:
-        """Add events to the batch and, where one of them ended the saga, the record of that."""
         rules, outputs = self._of.rules, self._chain.outputs
         for envelope in outcome.events:
             outputs.append(rules.codec.outgoing(envelope))
@@ -182,9 +188,9 @@ class _OneSaga:
             completed = bool(self._memory.flags & MemoryFlag.COMPLETED)
             outputs.append(notes.end(ended, rules.service, completed=completed, now=ended.occurred_at))
 
-    def _journal(self, told: Iterable[Note]) -> None:
+    def _journal(self, added: Iterable[Note]) -> None:
         service, saga_id, saga_type = self._of.rules.service, self._chain.saga_id, self.participant.saga_type
-        for note in told:
+        for note in added:
             self._chain.outputs.append(notes.journal(note, service, saga_id, saga_type, self._of.clock.now()))
             self._work.counts[note.kind] += 1
 

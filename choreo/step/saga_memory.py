@@ -6,18 +6,18 @@ of. Pure.
 """
 
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from operator import attrgetter
 from zlib import crc32
 
 from choreo.errors import UndecodableRecord
 from choreo.event import Envelope
 from choreo.memory import FenceKey, Memory, Recorded
+from choreo.schema.forms import EPOCH
 from choreo.scope import reaches, step_key
 from choreo.step.decisions import Note, Reemit, Run, Skip
 from choreo.step.reactions import Names, Rules
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MICROSECOND = timedelta(microseconds=1)
 # All that a memory keeps of an envelope as it stands there: a field with one name in both is kept.
