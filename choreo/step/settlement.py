@@ -8,6 +8,7 @@ from datetime import datetime
 
 from choreo.errors import HandlerFailed, Problem, SchemaError, UndeclaredEmission
 from choreo.event import Envelope, Event, emitted_id
+from choreo.handler import Handler
 from choreo.memory import HOP_MAX, Fence, MemoryFlag, Recorded, Status, TimerKey
 from choreo.scope import opened, source_of
 from choreo.service import Later
@@ -128,10 +129,16 @@ class Settlement:
         path = (*path, step)[-PATH_STEPS_MAX:]
         if handler.fan_out or handler.later:
             self._check_wrapped(run, emitted)
+        declared, encode, bytes_max = rules.emits[handler.name], rules.codec.encode, rules.event_bytes_max
         envelopes = []
         for index, each in enumerate(emitted):
             event = each.event if isinstance(each, (Later, Branch)) else each
-            body = self._body(run, event)
+            if type(event) not in declared:
+                raise self._undeclared(handler, event)
+            body = encode(event)
+            if len(body) > bytes_max:
+                text = f"{type(event).__name__} has {len(body)} bytes, more than event_bytes_max={bytes_max}"
+                raise self._refusal(run, text)
             where = branch
             if type(each) is Branch:
                 where = opened(branch, self._saga.step_key(run.key), each.path, each.of)
@@ -160,19 +167,12 @@ class Settlement:
             )
         return envelopes
 
-    def _body(self, run: Run, event: Event) -> bytes:
-        rules, handler = self._saga.rules, run.handler
-        kind = type(event)
-        if kind not in rules.emits[handler.name]:
-            named = ", ".join(sorted(each.__name__ for each in handler.emits)) or "nothing"
-            text = f"{rules.service}.{handler.name} returned {kind.__name__}, and its hint names {named}"
-            fix = f"add {kind.__name__} to the return hint, or do not return it"
-            raise UndeclaredEmission([Problem("CH090", text, handler.place, fix)])
-        body = rules.codec.encode(event)
-        if len(body) > rules.event_bytes_max:
-            text = f"{kind.__name__} has {len(body)} bytes, more than event_bytes_max={rules.event_bytes_max}"
-            raise self._refusal(run, text)
-        return body
+    def _undeclared(self, handler: Handler, event: Event) -> UndeclaredEmission:
+        kind = type(event).__name__
+        named = ", ".join(sorted(each.__name__ for each in handler.emits)) or "nothing"
+        text = f"{self._saga.rules.service}.{handler.name} returned {kind}, and its hint names {named}"
+        fix = f"add {kind} to the return hint, or do not return it"
+        return UndeclaredEmission([Problem("CH090", text, handler.place, fix)])
 
     def _check_wrapped(self, run: Run, emitted: Emitted) -> None:
         """Refuse more branches than a saga can wait for, and what would be called off by an event nobody reads."""
