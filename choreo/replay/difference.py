@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
+from choreo.codec import HIDDEN
 from choreo.event import Event, short
 from choreo.replay.recorded_saga import RecordedSaga
 from choreo.replay.replayed_step import ReplayedStep, ReplayStatus, StepKey, StepOutput, Steps
 from choreo.schema import avro_schema, sensitive_fields
-from choreo.tracker.views import MASK
 
 CLOCK_SLACK = timedelta(seconds=1)
 """A handler's own now is recorded only to when its step was done: times that are nearer than this are the same."""
@@ -299,7 +299,7 @@ def field_changes(then: Event, now: Event, *, masked: bool) -> list[FieldChange]
     kind = type(now)
     hidden = frozenset(sensitive_fields(avro_schema(kind, kind.__choreo_type__)))
     return [
-        FieldChange(path, MASK, MASK) if secret else FieldChange(path, _shown(old), _shown(new))
+        FieldChange(path, HIDDEN, HIDDEN) if secret else FieldChange(path, _shown(old), _shown(new))
         for path, old, new, secret in _differing(then, now, "", "", hidden)
         if not (secret and masked)
     ]

@@ -15,12 +15,11 @@ from uuid import UUID
 
 import fastavro
 
+from choreo.codec import HIDDEN, MAGIC
 from choreo.errors import SchemaError
 from choreo.schema import Schema, sensitive_fields
 from choreo.schema.avro import SchemaNode, resolve
 from choreo.schema.forms import EPOCH
-from choreo.tracker.row_decoder import MAGIC
-from choreo.tracker.views import MASK
 
 # Decoded fields and Avro's data are of any shape.
 Value = Any
@@ -55,7 +54,7 @@ _PLACEHOLDERS: dict[str, Value] = {
     "float": 0.0,
     "double": 0.0,
     "bytes": b"",
-    "string": MASK,
+    "string": HIDDEN,
     "array": [],
     "map": {},
 }
@@ -100,7 +99,7 @@ def _datum(node: SchemaNode, given: Value, *, sensitive: bool = False) -> Value:
     Raises:
         ValueError: If it is not of this type; and whatever else a misfit leads to.
     """
-    if given == MASK and (sensitive or node.type != "string"):
+    if given == HIDDEN and (sensitive or node.type != "string"):
         return _placeholder(node)
     match node.type:
         case "union":

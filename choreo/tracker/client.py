@@ -1,16 +1,16 @@
-"""The tracker, as programs ask it.
+"""The tracker's client: finding, listing, counting and waiting for sagas.
 
-`Tracker` and `AsyncTracker` live here: finding, listing, counting and waiting for sagas in a store that a follower
-keeps up, in this process or another. Nothing is written and no broker is asked. Applications, the command line and
-the tracker's pages call it.
+`Tracker` and `AsyncTracker` live here. They read a store that a follower keeps up to date, in this process or another;
+nothing is written and no broker is asked. Applications and the command line call them.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Self
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from choreo.choreography import Choreography
 from choreo.clock import Clock, SystemClock
@@ -27,15 +27,17 @@ from choreo.tracker.views import AT_REST, EventView, Flag, Lag, Page, SagaView
 PAGE_SAGAS_MAX = 1000
 NAP_S_MIN = 0.01
 NAP_S_MAX = 0.2
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
 _SCHEMES = "sqlite:///path/to/file.db"
 
 
 class Tracker:
-    """What is known about sagas. Usable from any thread; every answer comes from one moment.
+    """Answers what is known about sagas. Usable from any thread; every answer comes from one moment.
 
     Args:
-        store: What a follower keeps up.
-        clock: Tells ages, and what is overdue.
+        store: What a follower keeps up to date.
+        clock: By which ages are told, and what is overdue.
         nap: Called between two looks of `wait` with seconds to let pass.
     """
 
@@ -126,8 +128,8 @@ class Tracker:
         Args:
             type: Of this saga type only.
             state: In this state only.
-            flag: With this flag only, but for `overdue`: that is worked out when a saga is read, so every saga would
-                have to be. Ask for those that are pending, the oldest of which `older_than` finds, and look at theirs.
+            flag: With this flag only. Not `overdue`: that is worked out when a saga is read, so all would have to be
+                read. List pending sagas by `older_than`, and look at their flags.
             older_than: Started longer ago than this.
             limit: At most so many, 1 to 1,000.
             after: `next` of the page before.
@@ -243,6 +245,18 @@ class Tracker:
         return self._known[1]
 
 
+def _awaited(
+    method: Callable[Concatenate[Tracker, _Arguments], _Answer],
+) -> Callable[Concatenate["AsyncTracker", _Arguments], Coroutine[Any, Any, _Answer]]:
+    """Return a method of `AsyncTracker` that calls this one of `Tracker` in a thread."""
+
+    @wraps(method)
+    async def call(self: "AsyncTracker", /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Answer:
+        return await asyncio.to_thread(method, self.tracker, *args, **kwargs)
+
+    return call
+
+
 class AsyncTracker:
     """A `Tracker` for programs with an event loop: the same methods, awaited; each asks the store in a thread.
 
@@ -251,7 +265,7 @@ class AsyncTracker:
     """
 
     def __init__(self, tracker: Tracker) -> None:
-        self._tracker = tracker
+        self.tracker = tracker
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -262,23 +276,16 @@ class AsyncTracker:
         """
         return cls(Tracker.open(url))
 
-    async def close(self) -> None:
-        """Close the store."""
-        await asyncio.to_thread(self._tracker.close)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def saga(self, saga_id: str) -> SagaView | None:
-        """Return a saga, or None if nothing of it has been read."""
-        return await asyncio.to_thread(self._tracker.saga, saga_id)
-
-    async def find(self, type: str, key: str, generation: int | None = None) -> SagaView | None:  # noqa: A002 - the word people use
-        """Return the saga of this type with this business key, as `Tracker.find` does."""
-        return await asyncio.to_thread(self._tracker.find, type, key, generation)
+    close = _awaited(Tracker.close)
+    saga = _awaited(Tracker.saga)
+    find = _awaited(Tracker.find)
+    sagas = _awaited(Tracker.sagas)
+    recent = _awaited(Tracker.recent)
+    events = _awaited(Tracker.events)
+    event = _awaited(Tracker.event)
+    counts = _awaited(Tracker.counts)
+    flag_counts = _awaited(Tracker.flag_counts)
+    lag = _awaited(Tracker.lag)
 
     async def wait(self, saga_id: str, timeout_s: float = 10.0) -> SagaView:
         """Return a saga once it is at rest; no thread is held while waiting.
@@ -291,57 +298,18 @@ class AsyncTracker:
             # With no time given, `Tracker.wait` looks once, and its error says what is awaited.
             left = deadline - time.monotonic()
             try:
-                return await asyncio.to_thread(self._tracker.wait, saga_id, 0.0)
+                return await asyncio.to_thread(self.tracker.wait, saga_id, 0.0)
             except TimeoutError as error:
                 if left <= 0:
                     raise TimeoutError(str(error).replace("after 0 s", f"after {timeout_s:g} s")) from None
             await asyncio.sleep(min(nap_s, left))
             nap_s = min(nap_s * 1.5, NAP_S_MAX)
 
-    async def sagas(
-        self,
-        *,
-        type: str | None = None,  # noqa: A002 - the word people use
-        state: SagaState | None = None,
-        flag: Flag | str | None = None,
-        older_than: timedelta | None = None,
-        limit: int = 50,
-        after: str | None = None,
-    ) -> Page:
-        """Return sagas, the one that started last first, as `Tracker.sagas` does.
+    async def __aenter__(self) -> Self:
+        return self
 
-        Raises:
-            ValueError: If `limit`, `flag` or `after` cannot be.
-        """
-        return await asyncio.to_thread(
-            lambda: self._tracker.sagas(
-                type=type, state=state, flag=flag, older_than=older_than, limit=limit, after=after
-            )
-        )
-
-    async def recent(self, limit: int = 20) -> list[SagaView]:
-        """Return the sagas that changed last, the newest first."""
-        return await asyncio.to_thread(self._tracker.recent, limit)
-
-    async def events(self, saga_id: str) -> list[EventView]:
-        """Return a saga's events, causes before effects."""
-        return await asyncio.to_thread(self._tracker.events, saga_id)
-
-    async def event(self, event_id: str, saga_id: str | None = None) -> EventView | None:
-        """Return one event by its id."""
-        return await asyncio.to_thread(self._tracker.event, event_id, saga_id)
-
-    async def counts(self) -> dict[str, dict[SagaState, int]]:
-        """Return how many sagas of each type are in each state."""
-        return await asyncio.to_thread(self._tracker.counts)
-
-    async def flag_counts(self) -> dict[Flag, int]:
-        """Return how many sagas carry each flag that is stored."""
-        return await asyncio.to_thread(self._tracker.flag_counts)
-
-    async def lag(self) -> Lag:
-        """Return how far the store is behind the topics."""
-        return await asyncio.to_thread(self._tracker.lag)
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
 
 def _micros(at: datetime) -> int:

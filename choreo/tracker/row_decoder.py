@@ -1,112 +1,54 @@
-"""From records to rows.
+"""Rows from records.
 
-Events, journal notes and ends are read here as the tracker judges them: bodies by their writers' schemas,
-sensitive fields masked before anything else sees them. No service code is imported and nothing is kept but schemas.
-`follower` calls this for every record it reads.
+Events, journal notes and ends become the rows that the tracker judges by: bodies are decoded by their writers' schemas,
+and sensitive fields are masked before anything else sees them. No service code is imported, and only schemas are kept.
+`follower` calls this for every record it reads, `choreo events` and replays for those they show.
 """
 
-import io
 import json
 import logging
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
-import fastavro
-
+from choreo.codec import MAGIC, plain_decoder
+from choreo.codec.decoder import HEAD_BYTES, Decoder
 from choreo.errors import UndecodableRecord
 from choreo.manifest import Manifest
 from choreo.tracker.rows import ENDED, EventRow, NoteRow
-from choreo.tracker.views import MASK
 from choreo.transport import Record
 
-MAGIC = b"\xc3\x01"
-_HEAD_BYTES = 10
-_SENSITIVE = "choreo.sensitive"
+TEXT_CHARS_MAX = 4000
+SCHEMAS_MAX = 4096
+"""Most schemas whose decoders are kept for the next `RowDecoder`: each takes milliseconds to make."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-TEXT_CHARS_MAX = 4000
 _log = logging.getLogger("choreo")
-
-# Avro schemas and decoded bodies are of any shape.
-Schema = Any
-
-
-class Writer:
-    """One writer's schema, ready to decode.
-
-    Args:
-        schema: As a manifest announces it.
-    """
-
-    def __init__(self, schema: Schema) -> None:
-        self._names: dict[str, Schema] = {}
-        self._schema = fastavro.parse_schema(schema, named_schemas=self._names)
-        self._masks = _SENSITIVE in json.dumps(schema)
-
-    def decode(self, body: bytes) -> dict[str, Any]:
-        """Return the body's fields, sensitive ones masked.
-
-        Raises:
-            UndecodableRecord: If the bytes do not fit the schema; retrying does not help.
-        """
-        stream = io.BytesIO(body)
-        try:
-            value: Any = fastavro.schemaless_reader(stream, self._schema, None)
-        except (Exception, RecursionError) as error:
-            # fastavro raises whatever the damage leads it into: EOFError, IndexError, OverflowError and others.
-            raise UndecodableRecord("undecodable", f"the body does not fit its schema: {error!r}") from error
-        if stream.tell() != len(body):
-            raise UndecodableRecord("undecodable", f"{len(body) - stream.tell()} bytes too many")
-        fields: dict[str, Any] = self._masked(self._schema, value) if self._masks else value
-        return fields
-
-    def _masked(self, schema: Schema, value: Any) -> Any:
-        if isinstance(schema, str):
-            schema = self._names.get(schema, schema)
-        if isinstance(schema, list):
-            # Which branch was written is not said once it is decoded, so what any branch hides is hidden.
-            for branch in schema:
-                value = self._masked(branch, value)
-            return value
-        if not isinstance(schema, dict):
-            return value
-        if schema["type"] == "record" and isinstance(value, dict):
-            masked = dict(value)
-            for each in schema["fields"]:
-                name = each["name"]
-                if name in masked:
-                    masked[name] = MASK if each.get(_SENSITIVE) else self._masked(each["type"], masked[name])
-            return masked
-        if schema["type"] == "array" and isinstance(value, list):
-            return [self._masked(schema["items"], item) for item in value]
-        if schema["type"] == "map" and isinstance(value, dict):
-            return {key: self._masked(schema["values"], item) for key, item in value.items()}
-        return self._masked(schema["type"], value) if isinstance(schema["type"], dict | list) else value
 
 
 class RowDecoder:
     """Reads events with every schema that was ever announced."""
 
     def __init__(self) -> None:
-        self._writers: dict[str, Writer] = {}
+        self._decoders: dict[str, Decoder] = {}
 
     @property
     def fingerprints(self) -> set[str]:
         """The schemas that bodies can be decoded with, in hex."""
-        return set(self._writers)
+        return set(self._decoders)
 
-    def learn(self, manifest: Manifest) -> set[str]:
-        """Take a manifest's schemas; return the fingerprints, in hex, that were not known before."""
-        new = {each for each in manifest.schemas if each not in self._writers}
-        for each in new:
+    def learn(self, manifest: Manifest) -> None:
+        """Take a manifest's schemas."""
+        for fingerprint, schema in manifest.schemas.items():
+            if fingerprint in self._decoders:
+                continue
             try:
-                self._writers[each] = Writer(manifest.schemas[each])
-            except Exception as error:  # noqa: BLE001 - fastavro raises many kinds; one bad schema must not stop the rest
+                self._decoders[fingerprint] = _decoder(json.dumps(schema))
+            except Exception as error:  # noqa: BLE001 - one bad schema, whatever is wrong with it, must not stop the rest
                 _log.warning(
                     "a schema announced by %s is passed over, its events stay undecoded: %s", manifest.key, error
                 )
-        return new & self._writers.keys()
 
     def event(self, record: Record) -> EventRow:
         """Return an event's row; without payload where the writer's schema is not known yet.
@@ -122,11 +64,11 @@ class RowDecoder:
             raise UndecodableRecord("missing-id", "an event needs a key, a ce_id and a ce_type")
         if texts.get("ce_sagaid", saga_id) != saga_id:
             raise UndecodableRecord("key-mismatch", "ce_sagaid must be the record's key")
-        if value is None or len(value) < _HEAD_BYTES or value[:2] != MAGIC:
+        if value is None or len(value) < HEAD_BYTES or value[:2] != MAGIC:
             raise UndecodableRecord("undecodable", "not Avro in single-object encoding")
-        fingerprint = value[2:_HEAD_BYTES].hex()
-        writer = self._writers.get(fingerprint)
-        body = writer.decode(value[_HEAD_BYTES:]) if writer is not None else None
+        fingerprint = value[2:HEAD_BYTES].hex()
+        decode = self._decoders.get(fingerprint)
+        body = decode(value) if decode is not None else None
         hop = texts.get("ce_hop", "")
         return EventRow(
             saga_id,
@@ -147,10 +89,15 @@ class RowDecoder:
             blake2b(value, digest_size=8).digest(),
             0,
             str(body.get("reason", ""))[:TEXT_CHARS_MAX] if body is not None else "",
-            json.dumps(body, default=_json, ensure_ascii=False) if body is not None else None,
+            _json(body) if body is not None else None,
             fingerprint,
             texts.get("traceparent", ""),
         )
+
+
+@lru_cache(SCHEMAS_MAX)
+def _decoder(schema: str) -> Decoder:
+    return plain_decoder(json.loads(schema))
 
 
 def note_row(record: Record) -> NoteRow:
@@ -250,7 +197,14 @@ def _micros(text: str, record: Record) -> int:
     return ((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
 
 
-def _json(value: object) -> str:
+def _json(body: dict[str, Any]) -> str:
+    try:
+        return json.dumps(body, default=_text_of, ensure_ascii=False)
+    except RecursionError as error:
+        raise UndecodableRecord("undecodable", "the body is nested too deep") from error
+
+
+def _text_of(value: object) -> str:
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     return value.hex() if isinstance(value, bytes) else str(value)

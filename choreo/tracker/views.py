@@ -1,19 +1,16 @@
-"""What the tracker answers with.
+"""The tracker's answers.
 
 The immutable views of a saga, its steps and its events live here, with their JSON form; how they are worked out does
-not (`verdict`), nor how they are kept (`store`). The command line and the tracker's pages print these.
+not (`verdict`, `projection`). Programs get these from `client`, and the command line prints them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from choreo.saga import SagaState
-
-MASK = "***"
-"""What stands for a value that is nobody's business."""
 
 AT_REST = frozenset({SagaState.COMPLETED, SagaState.FAILED})
 
@@ -33,12 +30,11 @@ class StepStatus(StrEnum):
 
 
 class Flag(StrEnum):
-    """What stands beside a saga's state.
+    """What deserves attention beside a saga's state.
 
     `parked`: a step waits for a person. `stuck`: parked, and nothing else of the saga can move, no step and no
     deadline. `violation`: an event that the graph does not allow. `differs`: one event id came with two bodies.
-    `overdue`: a deadline should have fired and has not been heard of; it is worked out when a saga is read and never
-    stored.
+    `overdue`: a deadline should have fired and has not; it is worked out when a saga is read, and never stored.
     """
 
     PARKED = "parked"
@@ -48,7 +44,8 @@ class Flag(StrEnum):
     DIFFERS = "differs"
 
 
-class Reason(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Reason:
     """Why a saga was aborted: one failure.
 
     Attributes:
@@ -62,7 +59,8 @@ class Reason(NamedTuple):
     at: datetime
 
 
-class EventView(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class EventView:
     """One event of a saga, as it is shown.
 
     Attributes:
@@ -94,7 +92,8 @@ class EventView(NamedTuple):
     business_key: str
 
 
-class NoteView(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NoteView:
     """One note of the journal about a saga, or its end (`kind` "ended").
 
     Attributes:
@@ -194,7 +193,8 @@ class SagaView:
         return self.state in AT_REST
 
 
-class Page(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Page:
     """Some sagas of a longer list.
 
     Attributes:
@@ -228,17 +228,21 @@ class Lag:
 
 
 def plain(value: object) -> Any:
-    """Return a view as JSON's own types, for `--json` and the `.json` pages."""
+    """Return an answer of the tracker as JSON's own types, each view as its fields by name.
+
+    Args:
+        value: A view, or lists and mappings of views.
+    """
     if isinstance(value, datetime):
         return value.isoformat()
+    if is_dataclass(value):
+        # A payload is JSON already, and may be nested deeper than calls may be.
+        held = {each.name: getattr(value, each.name) for each in fields(value)}
+        return {name: item if name == "payload" else plain(item) for name, item in held.items()}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, frozenset):
         return sorted(plain(item) for item in value)
-    if isinstance(value, SagaView | SagaStep | Lag):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, EventView | NoteView | Reason | Page):
-        return {name: plain(item) for name, item in value._asdict().items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return str(value) if isinstance(value, StrEnum) else value

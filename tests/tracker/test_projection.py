@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from choreo.choreography import Choreography
+from choreo.codec import HIDDEN
 from choreo.saga import SagaState
-from choreo.tracker.views import MASK, Flag, SagaView, StepStatus, plain
+from choreo.tracker.views import Flag, SagaView, StepStatus, plain
 from tests.effort import part
 from tests.tracker.market import MARKETS
 from tests.tracker.orders import (
@@ -274,9 +275,9 @@ def test_r31_events_are_told_causes_first_whatever_the_clocks_say() -> None:
 def test_r32_sensitive_fields_are_masked_at_every_depth() -> None:
     payload = placed().view().events[0].payload
     assert payload is not None
-    assert payload["card"] == MASK
-    assert payload["address"] == {"street": MASK, "city": "Ulm"}
-    assert payload["others"] == [{"street": MASK, "city": "Ulm"}]
+    assert payload["card"] == HIDDEN
+    assert payload["address"] == {"street": HIDDEN, "city": "Ulm"}
+    assert payload["others"] == [{"street": HIDDEN, "city": "Ulm"}]
     assert payload["total"] == "12.50"
     assert "SECRET" not in str(plain(placed().view()))
 

@@ -1,15 +1,21 @@
+import json
 import sqlite3
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from choreo.clock import ManualClock
-from choreo.errors import ChoreoError
+from choreo.codec import MAGIC
+from choreo.errors import ChoreoError, UndecodableRecord
 from choreo.manifest import Manifest
 from choreo.saga import SagaState
-from choreo.tracker import AsyncTracker, Flag, Follower, Store, Tracker, plain
+from choreo.schema import fingerprint
+from choreo.tracker import AsyncTracker, Flag, Follower, Page, Reason, Store, Tracker, plain
+from choreo.tracker.row_decoder import RowDecoder
+from choreo.transport import Record
 from tests.tracker import market
 from tests.tracker.market import Market
 from tests.tracker.orders import MANIFESTS, Flow, Topics, completed, failed, full, placed
@@ -190,3 +196,28 @@ async def test_async_tracker_answers_alike(tmp_path: Path) -> None:
         assert (await tracker.lag()).records == 0
         with pytest.raises(TimeoutError, match=r"after 0.02 s"):
             await tracker.wait("nobody", timeout_s=0.02)
+
+
+def test_a_body_that_is_nested_beyond_all_measure_is_undecodable():
+    """The decoder calls itself once a level: no bytes may bring the process down."""
+    link = ["null", "orders.Chain"]
+    schema = {"type": "record", "name": "orders.Chain", "fields": [{"name": "next", "type": link}]}
+    decoder = RowDecoder()
+    decoder.learn(Manifest(service="s", service_version="1", schemas={fingerprint(schema).hex(): schema}))
+    headers = [("ce_id", b"1"), ("ce_type", b"orders.Chain")]
+    head = MAGIC + fingerprint(schema)
+    for depth, fits in ((100, True), (100_000, False)):
+        record = Record("orders", 0, 0, b"saga", head + b"\x02" * depth + b"\x00", headers, 0)
+        if fits:
+            assert decoder.event(record).payload.count("next") == depth + 1
+        else:
+            with pytest.raises(UndecodableRecord) as caught:
+                decoder.event(record)
+            assert caught.value.reason == "undecodable"
+
+
+def test_answers_keep_their_field_names_as_json():
+    reason = Reason("orders.OutOfStock", "none left", datetime(2026, 1, 1, tzinfo=UTC))
+    assert json.loads(TypeAdapter(Page).dump_json(Page([], "next"))) == {"items": [], "next": "next"}
+    assert json.loads(TypeAdapter(Reason).dump_json(reason))["text"] == "none left"
+    assert plain(reason) == {"event": "orders.OutOfStock", "text": "none left", "at": "2026-01-01T00:00:00+00:00"}
