@@ -62,7 +62,9 @@ class Confirmation:
         if self.dry_run and as_json:
             print_json({"dry_run": True, "count": preview.count, "sample": list(preview.items)})
         else:
-            self._show(preview)
+            more = [f"and {preview.count - len(preview.sample):,} more"] if preview.count > len(preview.sample) else []
+            # This is what a dry run answers; otherwise standard output stays free for data.
+            click.echo("\n  ".join([preview.words, *preview.sample, *more]), err=not self.dry_run)
         for line in preview.warnings:
             note(line)
         if self.dry_run or self.yes:
@@ -73,15 +75,6 @@ class Confirmation:
             return True
         note("Nothing was done.")
         raise click.exceptions.Exit(EXIT_PROBLEMS)
-
-    def _show(self, preview: Preview) -> None:
-        # This is what a dry run answers; otherwise standard output stays free for data.
-        not_data = not self.dry_run
-        click.echo(preview.words, err=not_data)
-        for line in preview.sample:
-            click.echo(f"  {line}", err=not_data)
-        if preview.count > len(preview.sample):
-            click.echo(f"  and {preview.count - len(preview.sample):,} more", err=not_data)
 
 
 def _text(_: click.Context, parameter: click.Parameter, value: str) -> str:

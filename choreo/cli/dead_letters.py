@@ -6,9 +6,9 @@ printing and sending do not. `dlq` calls this.
 
 import re
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -43,72 +43,57 @@ class LetterPosition(NamedTuple):
         return cls(int(match[1]), int(match[2]))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """What a record of `<service>.dlq` says about itself; "" for whatever it does not say.
+    """What a record of `<service>.dlq` says about itself, without its value.
 
     Attributes:
-        topic: Where the record was.
-        partition: Its partition there, as text.
-        offset: Its offset there, as text.
-        service: Which service could not read it.
-        reason: A stable word.
-        error: What is wrong, for people.
-        failed_at: When, as the service wrote it.
-        attempts: How often it was tried, as text.
         key: Its key, as text; None where it has none.
-        event_id: `ce_id`.
-        event_type: `ce_type`.
-        saga_type: `ce_sagatype`.
         value_bytes: How large its value is.
         timestamp_ms: When the dead letter was written.
+        headers: Its headers, as text.
     """
 
     position: LetterPosition
-    topic: str
-    partition: str
-    offset: str
-    service: str
-    reason: str
-    error: str
-    failed_at: str
-    attempts: str
     key: str | None
-    event_id: str
-    event_type: str
-    saga_type: str
     value_bytes: int
     timestamp_ms: int
+    headers: Mapping[str, str]
 
     @classmethod
     def of(cls, record: Record) -> "DeadLetter":
         """Return what a record says about itself."""
         # Of two headers with one name the later one was added by the service that failed last.
         headers = {name: text(value) or "" for name, value in record.headers}
-        names = ("topic", "partition", "offset", "service", "reason", "error", "failed_at", "attempts")
-        return cls(
-            position=LetterPosition(record.partition, record.offset),
-            **{name: headers.get(_PREFIX + name, "") for name in names},
-            key=text(record.key),
-            event_id=headers.get("ce_id", ""),
-            event_type=headers.get("ce_type", ""),
-            saga_type=headers.get("ce_sagatype", ""),
-            value_bytes=len(record.value or b""),
-            timestamp_ms=record.timestamp_ms,
-        )
+        position = LetterPosition(record.partition, record.offset)
+        return cls(position, text(record.key), len(record.value or b""), record.timestamp_ms, headers)
+
+    def about(self, name: str) -> str:
+        """Return what the service that set it aside wrote about it (WIRE: `choreo_dlq_*`), "" for nothing."""
+        return self.headers.get(_PREFIX + name, "")
+
+    @property
+    def topic(self) -> str:
+        """The topic it was in."""
+        return self.about("topic")
+
+    @property
+    def reason(self) -> str:
+        """Why it could not be read, in a stable word."""
+        return self.about("reason")
 
     @property
     def was_at(self) -> str:
         """Topic, partition and offset of the original, as far as they are known."""
-        position = f"{self.partition}:{self.offset}" if self.partition and self.offset else ""
+        partition, offset = self.about("partition"), self.about("offset")
+        position = f"{partition}:{offset}" if partition and offset else ""
         return f"{self.topic} {position}".rstrip()
 
     @property
     def why(self) -> str:
         """Reason and error; errors of choreo's own begin with the reason."""
-        if self.error and self.error.startswith(self.reason):
-            return self.error
-        return f"{self.reason}: {self.error}".removesuffix(": ")
+        error = self.about("error")
+        return error if error and error.startswith(self.reason) else f"{self.reason}: {error}".removesuffix(": ")
 
     @property
     def saga_id(self) -> str:
@@ -122,16 +107,28 @@ class DeadLetter:
     def failed_before(self, moment: datetime) -> bool:
         """Return whether it failed before a moment; by its own time where the service's cannot be read."""
         try:
-            failed = datetime.fromisoformat(self.failed_at)
+            failed = datetime.fromisoformat(self.about("failed_at"))
         except ValueError:
             return self.timestamp_ms < moment.timestamp() * 1000
         return failed.tzinfo is not None and failed < moment
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON's own types."""
-        fields = asdict(self) | {"position": str(self.position)}
-        fields |= {name: _number(fields[name]) for name in ("partition", "offset", "attempts")}
-        return {name: value for name, value in fields.items() if name not in {"saga_type", "timestamp_ms"}}
+        return {
+            "position": str(self.position),
+            "topic": self.topic,
+            "partition": _number(self.about("partition")),
+            "offset": _number(self.about("offset")),
+            "service": self.about("service"),
+            "reason": self.reason,
+            "error": self.about("error"),
+            "failed_at": self.about("failed_at"),
+            "attempts": _number(self.about("attempts")),
+            "key": self.key,
+            "event_id": self.headers.get("ce_id", ""),
+            "event_type": self.headers.get("ce_type", ""),
+            "value_bytes": self.value_bytes,
+        }
 
 
 def read(transport: Transport, topic: str, positions: Collection[LetterPosition] | None = None) -> Iterator[Record]:

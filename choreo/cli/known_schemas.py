@@ -5,7 +5,7 @@ this. Nothing in the working tree or the repository is touched.
 """
 
 import subprocess
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -17,25 +17,12 @@ from choreo.schema.evolution import BreakKind, KnownSchema, SchemaBreak
 
 GIT_TIMEOUT_S = 30.0
 """Longest that git may take for one answer; a partial clone fetches what it is asked for."""
-_SUFFIX = ".avsc"
 
 
-def in_files(texts: Mapping[str, str], place: str) -> Iterator[KnownSchema]:
-    """Yield the schemas of files.
-
-    Args:
-        texts: What each file says, by its name.
-        place: What stands before its name in messages: a folder, or a revision and a folder.
-    """
-    for name, text in texts.items():
-        yield KnownSchema(name.removesuffix(_SUFFIX), text, place + name)
-
-
-def in_folder(paths: Iterable[Path]) -> Iterator[KnownSchema]:
-    """Yield the schemas of those of these files that exist."""
-    for path in paths:
-        if path.is_file():
-            yield from in_files({path.name: path.read_text(encoding="utf-8", errors="replace")}, f"{path.parent}/")
+def in_folder(paths: Iterable[Path]) -> list[KnownSchema]:
+    """Return the schemas of those of these files that exist."""
+    texts = {path: path.read_text(encoding="utf-8", errors="replace") for path in paths if path.is_file()}
+    return [KnownSchema(path.stem, text, str(path)) for path, text in texts.items()]
 
 
 def at_revision(revision: str, folder: Path) -> list[KnownSchema]:
@@ -67,10 +54,10 @@ def at_revision(revision: str, folder: Path) -> list[KnownSchema]:
         raise CommandFailed([f"{option}: the repository has no such revision. {fetch}"]) from None
     try:
         paths = _git(root, "ls-tree", "-z", "--name-only", commit, "--", f"{path}/").split("\0")
-        texts = {Path(each).name: _git(root, "show", f"{commit}:./{each}") for each in paths if each.endswith(_SUFFIX)}
+        texts = {Path(each): _git(root, "show", f"{commit}:./{each}") for each in paths if each.endswith(".avsc")}
     except subprocess.CalledProcessError as error:
         raise CommandFailed([f"{option}: {_last_line(error)}"]) from None
-    return list(in_files(texts, f"{revision}:{folder.as_posix()}/"))
+    return [KnownSchema(each.stem, text, f"{revision}:{folder.as_posix()}/{each.name}") for each, text in texts.items()]
 
 
 def _git(folder: Path, *arguments: str) -> str:

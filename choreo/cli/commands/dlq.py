@@ -92,10 +92,11 @@ def list_letters(service: str, why: str | None, limit: int, brokers: Brokers, as
         print_json({"items": [letter.plain() for letter in letters], "count": total})
         return
     if letters:
-        print_table(
-            ["position", "was at", "reason", "failed at", "key", "error"],
-            [(each.position, each.was_at, each.reason, each.failed_at, each.key, each.error) for each in letters],
-        )
+        rows = [
+            (each.position, each.was_at, each.reason, each.about("failed_at"), each.key, each.about("error"))
+            for each in letters
+        ]
+        print_table(["position", "was at", "reason", "failed at", "key", "error"], rows)
     note((f"{len(letters):,} of " if total > len(letters) else "") + f"{total:,} dead letters")
 
 
@@ -128,9 +129,9 @@ def _print(record: "Record") -> None:
     letter = DeadLetter.of(record)
     click.echo(click.style(f"{record.topic} {letter.position}", bold=True) + f"  {letter.reason}")
     for title, value in (
-        ("error", letter.error),
+        ("error", letter.about("error")),
         ("was at", letter.was_at),
-        ("failed at", letter.failed_at),
+        ("failed at", letter.about("failed_at")),
         ("key", letter.key if letter.key is not None else "(none)"),
     ):
         click.echo(f"  {title:<11}{value}")
@@ -283,10 +284,10 @@ def _journal_note(letter: DeadLetter, service: str, confirmation: Confirmation) 
         "redriven",
         reason=confirmation.reason,
         error=letter.why,
-        event_type=letter.event_type,
-        event_id=letter.event_id,
+        event_type=letter.headers.get("ce_type", ""),
+        event_id=letter.headers.get("ce_id", ""),
         actor=confirmation.actor,
         # A fresh id each time, so that the journal shows each of them.
         command_id=uuid7(),
     )
-    return [journal(redriven, service, letter.saga_id, letter.saga_type, datetime.now(UTC))]
+    return [journal(redriven, service, letter.saga_id, letter.headers.get("ce_sagatype", ""), datetime.now(UTC))]

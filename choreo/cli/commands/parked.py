@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from choreo.cli.brokers import Brokers, broker_options, connect
-from choreo.cli.command_group import EXIT_USAGE, CommandFailed, suggestion
+from choreo.cli.command_group import EXIT_USAGE, CommandFailed, bundle, suggestion
 from choreo.cli.confirmation import SAMPLE_MAX, Confirmation, Preview, confirmation_options
 from choreo.cli.output import counted, json_option, moment, note, print_json, print_table, printable
 from choreo.cli.paced_sender import rate_option, require, send
@@ -35,8 +35,17 @@ if TYPE_CHECKING:
 
 _NOTHING = "No step waits for a person."
 
-_service = click.option("--service", help="Steps of this service only.")
-_handler = click.option("--handler", help="Steps of this handler only.")
+_handler_options = (
+    click.option("--service", help="Steps of this service only."),
+    click.option("--handler", help="Steps of this handler only."),
+)
+
+
+def _steps_of(service: str | None, handler: str | None) -> StepFilter:
+    return StepFilter(service, handler)
+
+
+_filter_options = bundle("wanted", _steps_of, *_handler_options)
 
 
 @click.group()
@@ -45,17 +54,14 @@ def parked() -> None:
 
 
 @parked.command("list")
-@_service
-@_handler
+@_filter_options
 @click.option("--type", "saga_type", help="Steps of sagas of this type only.")
 @store_option
 @json_option
-def list_parked(
-    service: str | None, handler: str | None, saga_type: str | None, store: str | None, as_json: bool
-) -> None:
+def list_parked(wanted: StepFilter, saga_type: str | None, store: str | None, as_json: bool) -> None:
     """List the steps that wait for a person, those of the newest saga first."""
     with closing(open_tracker(store)) as tracker:
-        steps = all_parked(tracker, saga_type, StepFilter(service, handler))
+        steps = all_parked(tracker, saga_type, wanted)
     if as_json:
         print_json({"items": [step.plain() for step in steps]})
     elif steps:
@@ -154,8 +160,7 @@ def _print_history(past: "Sequence[NoteView]") -> None:
 
 @parked.command()
 @click.argument("sagas", metavar="[SAGA...]", nargs=-1)
-@_service
-@_handler
+@_filter_options
 @click.option("--all", "everything", is_flag=True, help="Every step that is parked.")
 @click.option("--type", "saga_type", help="Of sagas of this type; alone it chooses all of their steps.")
 @rate_option
@@ -165,8 +170,7 @@ def _print_history(past: "Sequence[NoteView]") -> None:
 @json_option
 def retry(
     sagas: tuple[str, ...],
-    service: str | None,
-    handler: str | None,
+    wanted: StepFilter,
     everything: bool,
     saga_type: str | None,
     rate: float,
@@ -180,13 +184,11 @@ def retry(
     Choose them by SAGA (an id or a business key), by --service, --handler and --type, or take --all. It is safe to ask
     twice: a step that waits no more is left alone, and the journal says so.
     """
-    filters = service is not None or handler is not None or (saga_type is not None and not sagas)
+    filters = wanted != StepFilter() or (saga_type is not None and not sagas)
     if bool(sagas) + filters + everything != 1:
         raise click.UsageError("Say which steps: SAGA..., or --service, --handler and --type, or --all.")
     with closing(open_tracker(store)) as tracker:
-        steps = (
-            _of(tracker, sagas, saga_type) if sagas else all_parked(tracker, saga_type, StepFilter(service, handler))
-        )
+        steps = _of(tracker, sagas, saga_type) if sagas else all_parked(tracker, saga_type, wanted)
         behind = _behind(tracker)
     commands = [command_for("retry", step, confirmation) for step in steps]
     _send(commands, steps, confirmation, brokers, rate, behind, as_json=as_json)
@@ -205,10 +207,13 @@ def _of(tracker: "Tracker", sagas: Sequence[str], saga_type: str | None) -> list
 @parked.command()
 @click.argument("saga")
 @click.argument("payload", metavar="[JSON|-]", required=False)
-@_service
-@_handler
-@click.option("--branch", help="The step in this branch.")
-@click.option("--trigger", help="The step that runs for this event; an event id.")
+@bundle(
+    "wanted",
+    StepFilter,
+    *_handler_options,
+    click.option("--branch", help="The step in this branch."),
+    click.option("--trigger", help="The step that runs for this event; an event id."),
+)
 @click.option("--event", help="The event that the step is taken to have emitted; none unless given.")
 @type_option
 @confirmation_options
@@ -218,10 +223,7 @@ def _of(tracker: "Tracker", sagas: Sequence[str], saga_type: str | None) -> list
 def resolve(
     saga: str,
     payload: str | None,
-    service: str | None,
-    handler: str | None,
-    branch: str | None,
-    trigger: str | None,
+    wanted: StepFilter,
     event: str | None,
     saga_type: str | None,
     confirmation: Confirmation,
@@ -240,8 +242,7 @@ def resolve(
     with closing(open_tracker(store)) as tracker:
         view = existing_saga(tracker, saga, saga_type)
         behind = _behind(tracker)
-    which = StepFilter(service, handler, branch, trigger)
-    steps = [step for step in parked_steps(view) if step in which]
+    steps = [step for step in parked_steps(view) if step in wanted]
     if len(steps) > 1:
         lines = [f"{step.name}, for {step.trigger or 'a join'}: {printable(step.first_line)}" for step in steps]
         raise CommandFailed(
