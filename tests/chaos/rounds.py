@@ -144,6 +144,10 @@ class Chaos:
         thread.start()
         return thread
 
+    def stop_placing(self) -> None:
+        """Have both publishers end."""
+        self._stop.set()
+
     def fault(self, only: Sequence[str] = ()) -> str:
         """Do one thing that must not matter, one of `only` if any are named, and return its name."""
         faults: dict[str, Callable[[], None]] = {
@@ -330,7 +334,7 @@ def run(
             )
         while len(chaos.placed) < (len(rows) if whole else 0) and thread.is_alive():
             time.sleep(0.5)
-        chaos._stop.set()
+        chaos.stop_placing()
         thread.join(180)
         errand_thread.join(180)
         patience_s = REST_TIMEOUT_S if whole else SHORT_REST_TIMEOUT_S
