@@ -101,17 +101,19 @@ class Manifest(_Record):
         Raises:
             SchemaError: If an event has no Avro form; retrying does not help.
         """
+        outline = cls.outline(declaration)
         schemas = {kind.__choreo_type__: avro_schema(kind, kind.__choreo_type__) for kind in declaration.event_types}
         digests = {name: fingerprint(schema).hex() for name, schema in schemas.items()}
         events = {
-            kind.__choreo_type__: EventManifest(
-                topic=kind.__choreo_topic__,
-                failure=issubclass(kind, Failure),
-                fingerprint=digests[kind.__choreo_type__],
-                sensitive=sensitive_fields(schemas[kind.__choreo_type__]),
-            )
-            for kind in declaration.event_types
+            name: event.model_copy(update={"fingerprint": digests[name], "sensitive": sensitive_fields(schemas[name])})
+            for name, event in outline.events.items()
         }
+        by_digest = {digests[name]: schema for name, schema in sorted(schemas.items())}
+        return outline.model_copy(update={"events": events, "schemas": by_digest})
+
+    @classmethod
+    def outline(cls, declaration: Declaration) -> "Manifest":
+        """Return what a declaration announces, without its schemas: all that a graph is made of, and quick to make."""
         from_outside = {kind.__choreo_type__: by for kind, by in declaration.publishes.items()}
         return cls(
             service=declaration.name,
@@ -119,9 +121,11 @@ class Manifest(_Record):
             handlers=[_handler(each) for each in declaration.handlers],
             sagas=[_saga(each) for each in declaration.sagas],
             publishes=dict(sorted(from_outside.items())),
-            events=events,
+            events={
+                kind.__choreo_type__: EventManifest(topic=kind.__choreo_topic__, failure=issubclass(kind, Failure))
+                for kind in declaration.event_types
+            },
             place=declaration.place,
-            schemas={digests[name]: schema for name, schema in sorted(schemas.items())},
         )
 
     @classmethod

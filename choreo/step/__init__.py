@@ -7,6 +7,6 @@ simulator and the model checker all drive this same code.
 
 from choreo.step.decisions import Argument, Branch, Decision, Emitted, Note, Outcome, Reemit, Run
 from choreo.step.participant import Participant
-from choreo.step.reactions import Rules
+from choreo.step.rules import Rules
 
 __all__ = ["Argument", "Branch", "Decision", "Emitted", "Note", "Outcome", "Participant", "Reemit", "Rules", "Run"]

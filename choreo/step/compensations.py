@@ -10,8 +10,8 @@ from choreo.event import Envelope
 from choreo.memory import FenceKey, Recorded, Status
 from choreo.scope import fork, reaches
 from choreo.step.decisions import Decision, Park, Reemit, Run, Skip
-from choreo.step.reactions import Reaction, Undo, names
 from choreo.step.retries import Retries
+from choreo.step.rules import Reaction, Undo, names
 from choreo.step.saga_memory import SagaMemory
 
 _CANCELLED = frozenset({Status.PARKED, Status.RETRYING})

@@ -6,12 +6,13 @@ The rules of SEMANTICS 6, 7 and 12 about what completes them live here; what is 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from choreo.choreography import Names
 from choreo.event import Envelope
 from choreo.memory import Recorded
 from choreo.scope import covers, fork
 from choreo.step.compensations import Compensations
 from choreo.step.decisions import Argument, Decision, Run
-from choreo.step.reactions import Join, Names
+from choreo.step.rules import Join
 from choreo.step.saga_memory import SagaMemory
 
 

@@ -35,9 +35,9 @@ from choreo.scope import reaches
 from choreo.step.compensations import Compensations
 from choreo.step.decisions import Emitted, Note, Outcome, Park, Reemit, Run, Skip
 from choreo.step.joins import Joins
-from choreo.step.reactions import Reaction, Rules
 from choreo.step.repair import Repair
 from choreo.step.retries import Retries
+from choreo.step.rules import Reaction, Rules
 from choreo.step.saga_memory import SagaMemory, record
 from choreo.step.saga_timers import SagaTimers
 from choreo.step.settlement import Settlement

@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 from zlib import crc32
 
+from choreo.choreography import Names
 from choreo.errors import UndecodableRecord
 from choreo.event import Envelope
 from choreo.memory import FenceKey, Memory, Recorded
 from choreo.schema.forms import EPOCH
 from choreo.scope import reaches, step_key
 from choreo.step.decisions import Note, Reemit, Run, Skip
-from choreo.step.reactions import Names, Rules
+from choreo.step.rules import Rules
 
 _MILLISECOND = timedelta(milliseconds=1)
 _MICROSECOND = timedelta(microseconds=1)

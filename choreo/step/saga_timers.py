@@ -14,7 +14,7 @@ from choreo.memory import MemoryFlag, Timer, TimerKey, TimerKind
 from choreo.scope import reaches
 from choreo.service import Later
 from choreo.step.decisions import Note, Park, Run
-from choreo.step.reactions import names
+from choreo.step.rules import names
 from choreo.step.saga_memory import SagaMemory, milliseconds, record
 
 

@@ -13,8 +13,8 @@ from choreo.memory import HOP_MAX, Fence, MemoryFlag, Recorded, Status, TimerKey
 from choreo.scope import opened, source_of
 from choreo.service import Later
 from choreo.step.decisions import Branch, Emitted, Note, Outcome, Reemit, Run, Skip
-from choreo.step.reactions import names
 from choreo.step.retries import Retries
+from choreo.step.rules import names
 from choreo.step.saga_memory import SagaMemory, record
 from choreo.step.saga_timers import SagaTimers
 from choreo.tuples import maker

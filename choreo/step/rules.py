@@ -1,18 +1,18 @@
-"""A declaration compiled into tables, so that nothing is worked out per event that can be worked out once.
+"""One service's part of the choreography as tables by event type, made once when the service starts.
 
-The tables say for each event type which handlers it concerns and what must be kept of it; no decision is taken here.
-`plan` and `settle` read them; the runtime builds them when a service starts.
+The tables say which handlers an event concerns and what is kept of it; no decision is taken here. Who waits, who undoes
+whom and what fails is read off the same graph as the tracker's (`choreography`); the functions are attached by name.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from choreo.choreography import NOTHING, Choreography, Names, Node, SagaType
 from choreo.codec import Codec
-from choreo.event import Event, Failure
+from choreo.event import Event
 from choreo.handler import Handler, Kind
+from choreo.manifest import Manifest
 from choreo.service import Declaration
-
-Names = frozenset[str]
 
 
 def names(types: Iterable[type[Event]]) -> Names:
@@ -77,14 +77,6 @@ class Reaction:
     plain: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Owned:
-    """A saga type that this service owns, with its types by name."""
-
-    completes: Names
-    fails: Names
-
-
 @dataclass(slots=True)
 class Rules:
     """One service, compiled.
@@ -113,7 +105,7 @@ class Rules:
     undoers: dict[str, tuple[str, ...]] = field(init=False)
     otherwise: dict[str, Handler] = field(init=False)
     emits: dict[str, frozenset[type[Event]]] = field(init=False)
-    owned: dict[str, Owned] = field(init=False)
+    owned: dict[str, SagaType] = field(init=False)
     failures: Names = field(init=False)
     terminals: Names = field(init=False)
     kept: Names = field(init=False)
@@ -122,27 +114,26 @@ class Rules:
 
     def __post_init__(self) -> None:
         """Compile."""
-        own = self.declaration
+        own, graph = self.declaration, Choreography([Manifest.outline(self.declaration)])
         self.service = own.name
         self.handlers = {handler.name: handler for handler in own.handlers}
-        forward = [handler for handler in own.handlers if handler.kind is Kind.FORWARD]
-        undos = [self._undo(handler, forward) for handler in own.handlers if handler.kind is Kind.COMPENSATION]
+        forward = [node for node in graph.nodes if node.kind == "forward"]
+        undos = [self._undo(node, forward) for node in graph.compensations]
         self.guards = {
-            handler.name: tuple(undo for undo in undos if handler.name in undo.guarded) for handler in forward
+            node.handler.name: tuple(undo for undo in undos if node.handler.name in undo.guarded) for node in forward
         }
         self.undoers = {
             kind: tuple(undo.handler.name for undo in undos if kind in undo.originals)
-            for kind in frozenset().union(*(undo.originals for undo in undos))
+            for kind in NOTHING.union(*(undo.originals for undo in undos))
         }
-        self.unless = {handler.name: names(handler.unless) for handler in own.handlers}
-        self.awaits = {each.name: names(each.awaits) for each in own.handlers if each.kind is Kind.DEADLINE}
+        self.unless = {node.handler.name: frozenset(node.handler.unless) for node in graph.nodes}
+        self.awaits = {node.handler.name: node.awaits for node in graph.deadlines}
         self.otherwise = {each.guards: each for each in own.handlers if each.kind is Kind.OTHERWISE}
         self.emits = {handler.name: frozenset(handler.emits) for handler in own.handlers}
-        self.owned = {saga.name: Owned(names(saga.completes), names(saga.fails)) for saga in own.sagas}
-        self.terminals = frozenset().union(*(each.completes | each.fails for each in self.owned.values()))
-        known = {*own.consumes, *own.emits}
-        self.failures = names(each for each in known if issubclass(each, Failure))
-        self._compile(forward, undos)
+        self.owned = {saga.name: graph.sagas[saga.name] for saga in own.sagas}
+        self.terminals = NOTHING.union(*(saga.completes | saga.fails for saga in self.owned.values()))
+        self.failures = frozenset(graph.failures)
+        self._compile(graph, undos)
 
     def too_far(self, handler: str, hop: int) -> str:
         """Say that a step is too far from the start of its saga (rule 3)."""
@@ -151,20 +142,15 @@ class Rules:
             "break the cycle of events, or raise the setting"
         )
 
-    def _undo(self, handler: Handler, forward: list[Handler]) -> Undo:
-        originals = names(handler.original)
-        guarded = frozenset(each.name for each in forward if originals & names(each.emits))
-        return Undo(handler, names(handler.causes), originals, handler.original_optional, guarded)
+    def _undo(self, node: Node, forward: Iterable[Node]) -> Undo:
+        guarded = frozenset(each.handler.name for each in forward if node in each.undoers)
+        handler = self.handlers[node.handler.name]
+        return Undo(handler, node.causes, node.original, handler.original_optional, guarded)
 
-    def _compile(self, forward: list[Handler], undos: list[Undo]) -> None:
-        extras: Names = frozenset().union(*(names(types) for undo in undos for types in undo.handler.extras))
-        undo_bodies = extras.union(*(undo.causes | undo.originals for undo in undos))
-        joining: dict[str, tuple[Names, ...]] = {
-            handler.name: tuple(names(types) for types in handler.waits_for)
-            for handler in forward
-            if len(handler.waits_for) > 1 or handler.fan_in
-        }
-        awaited: dict[str, Names] = {name: frozenset().union(*waits) for name, waits in joining.items()}
+    def _compile(self, graph: Choreography, undos: list[Undo]) -> None:
+        undo_bodies = NOTHING.union(*(types for node in graph.compensations for types in node.handler.extras))
+        undo_bodies = undo_bodies.union(*(undo.causes | undo.originals for undo in undos))
+        awaited = {node.handler.name: node.waited_for for node in graph.nodes if node.kind == "forward" and node.joins}
         self.kept_bodies = undo_bodies.union(*awaited.values())
         self.kept = self.kept_bodies.union(*self.unless.values(), *self.awaits.values())
         if any(each.later for each in self.declaration.handlers):
@@ -174,24 +160,15 @@ class Rules:
             name: types - undo_bodies.union(*(other for key, other in awaited.items() if key != name))
             for name, types in awaited.items()
         }
-        joins = [
-            Join(each, joining[each.name], self.alone[each.name], each.gathers)
-            for each in forward
-            if each.name in joining
-        ]
-        singles = [(each, names(each.waits_for[0])) for each in forward if each.name not in joining]
-        deadlines = [
-            (each, names(each.waits_for[0])) for each in self.declaration.handlers if each.kind is Kind.DEADLINE
-        ]
-        starts = {saga.starts.__choreo_type__: saga.name for saga in self.declaration.sagas}
-        consumed = names(self.declaration.consumes) | starts.keys()
-        self.reactions = {}
-        for each in consumed:
-            reaction = Reaction(
+        starts = {saga.starts: saga.name for saga in self.owned.values()}
+        self.reactions = {
+            each: Reaction(
                 type=each,
-                singles=tuple(handler for handler, types in singles if each in types),
-                joins=tuple(join for join in joins if any(each in types for types in join.waits_for)),
-                deadlines=tuple(handler for handler, types in deadlines if each in types),
+                singles=tuple(self.handlers[node.handler.name] for node in graph.waiting(each) if not node.joins),
+                joins=tuple(self._join(node) for node in graph.waiting(each) if node.joins),
+                deadlines=tuple(
+                    self.handlers[node.handler.name] for node in graph.deadlines if each in node.waits_for[0]
+                ),
                 undoes=tuple(undo for undo in undos if each in undo.causes),
                 undone_by=tuple(undo for undo in undos if each in undo.originals),
                 keep=each in self.kept,
@@ -200,4 +177,9 @@ class Rules:
                 starts=starts.get(each, ""),
                 plain=each not in self.kept and each not in self.failures,
             )
-            self.reactions[each] = reaction
+            for each in names(self.declaration.consumes)
+        }
+
+    def _join(self, node: Node) -> Join:
+        name = node.handler.name
+        return Join(self.handlers[name], node.waits_for, self.alone[name], node.gathers)
