@@ -26,7 +26,7 @@ from choreo.memory import Memory
 from choreo.runtime import Engine, Resources, notes
 from choreo.runtime.invoker import Invoker
 from choreo.service import declarations
-from choreo.step import Participant, Rules, Run
+from choreo.step import Participant, Rules, Run, SagaMemory
 from choreo.transport import Record
 
 ROUNDS = 3
@@ -170,7 +170,7 @@ class Ours:
                 (memory, participant, step)
                 for envelope in envelopes
                 for memory in [Memory()]
-                for participant in [Participant(rules, memory, envelope.saga_id)]
+                for participant in [Participant(SagaMemory(rules, memory, envelope.saga_id))]
                 for step in participant.event_arrived(envelope).steps
                 if isinstance(step, Run)
             ]

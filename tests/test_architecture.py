@@ -59,8 +59,6 @@ STILL_TO_RENAME: set[str] = {
     "cast",
     "chance",
     "chronicle",
-    "course",
-    "failing",
     "members",
     "notes",
     "publishing",

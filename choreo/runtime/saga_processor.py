@@ -14,6 +14,8 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from msgspec import Struct
+
 from choreo.clock import Clock
 from choreo.command import Command
 from choreo.errors import UndecodableRecord
@@ -22,7 +24,7 @@ from choreo.runtime import notes
 from choreo.runtime.batch import BatchResult, Item, SagaBatch
 from choreo.runtime.intake import Intake
 from choreo.runtime.invoker import AttemptFailed
-from choreo.step import Decision, Emitted, Note, Outcome, Participant, Reemit, Rules, Run
+from choreo.step import Decision, Emitted, Note, Outcome, Participant, Reemit, Rules, Run, SagaMemory
 from choreo.transport import Record
 
 Invoke = Callable[[Memory, Run], Coroutine[Any, Any, Emitted]]
@@ -56,7 +58,7 @@ class SagaProcessor:
             memory: What is remembered of it; this changes it, and nobody else may meanwhile.
             work: What the batch comes to.
         """
-        saga = _OneSaga(self, chain, memory, work)
+        saga = _OneSaga(self, chain, memory, work, Participant(SagaMemory(self.rules, memory, chain.saga_id)))
         if memory.owed:
             saga.publish_owed()
         for record, item in items:
@@ -78,17 +80,14 @@ class SagaProcessor:
             await saga.wake()
 
 
-class _OneSaga:
+class _OneSaga(Struct):
     """One saga while its part of a batch is processed."""
 
-    __slots__ = ("_chain", "_memory", "_of", "_work", "participant")
-
-    def __init__(self, of: SagaProcessor, chain: SagaBatch, memory: Memory, work: BatchResult) -> None:
-        self._of = of
-        self._chain = chain
-        self._memory = memory
-        self._work = work
-        self.participant = Participant(of.rules, memory, chain.saga_id)
+    of: SagaProcessor
+    chain: SagaBatch
+    memory: Memory
+    work: BatchResult
+    participant: Participant
 
     async def take(self, steps: Iterable[Decision], *, comes_again: bool) -> None:
         """Take steps one after another, each with its `otherwise` where its retries are spent.
@@ -97,11 +96,11 @@ class _OneSaga:
             steps: What the participant decided.
             comes_again: The record that made them ready is read again after a crash.
         """
-        participant, clock = self.participant, self._of.clock
+        participant, clock = self.participant, self.of.clock
         for step in steps:
             if isinstance(step, Run):
                 try:
-                    emitted = await self._of.invokers[step.handler.name](self._memory, step)
+                    emitted = await self.of.invokers[step.handler.name](self.memory, step)
                 except AttemptFailed as failed:
                     outcome = participant.attempt_failed(step, failed.error, clock.now(), final=failed.final)
                 else:
@@ -109,14 +108,14 @@ class _OneSaga:
             else:
                 outcome = participant.not_run(step)
             self.write(outcome)
-            if not comes_again and self._memory.fences[step.key].status is not Status.RETRYING:
+            if not comes_again and self.memory.fences[step.key].status is not Status.RETRYING:
                 self._owe(step.key)
             if outcome.steps:
                 await self.take(outcome.steps, comes_again=comes_again)
 
     async def release(self) -> None:
         """Process the held events whose turn has come: behind a step that is settled, or the start."""
-        while self._memory.held:
+        while self.memory.held:
             try:
                 outcome = self.participant.held_event_released()
                 if outcome is None:
@@ -128,9 +127,9 @@ class _OneSaga:
 
     async def wake(self) -> None:
         """Process the timers that are due, the longest due first."""
-        clock = self._of.clock
+        clock = self.of.clock
         for key in self.participant.timers_due(now_ms(clock.now())):
-            self._work.counts["timers"] += 1
+            self.work.counts["timers"] += 1
             try:
                 outcome = self.participant.timer_due(key, clock.now())
                 self.write(outcome)
@@ -140,12 +139,12 @@ class _OneSaga:
             except UndecodableRecord as error:
                 kind = "parked" if key[0] is TimerKind.RETRY else "dropped"
                 self._journal([Note(kind, *key[1:4], reason="it was due, and can be read no more", error=str(error))])
-            if self._memory.held:
+            if self.memory.held:
                 await self.release()
 
     async def obey(self, command: Command) -> None:
         """Carry out a person's command."""
-        outcome = self.participant.command_given(command, self._of.clock.now())
+        outcome = self.participant.command_given(command, self.of.clock.now())
         self.write(outcome)
         if outcome.events:
             self._owe((command.handler, command.branch, command.trigger))
@@ -153,16 +152,16 @@ class _OneSaga:
 
     def end(self) -> None:
         """Record that the saga has ended."""
-        if self.participant.saga_ended(now_ms(self._of.clock.now())):
-            self._work.ended.append((self._chain.partition, self._chain.saga_id, self._memory.ended_ms))
+        if self.participant.saga_ended(now_ms(self.of.clock.now())):
+            self.work.ended.append((self.chain.partition, self.chain.saga_id, self.memory.ended_ms))
 
     def publish_owed(self) -> None:
         """Publish again the outputs that may be lost in a crash; forget them where they are known to be published."""
-        if not self._chain.owed:
-            self._memory.owed.clear()
+        if not self.chain.owed:
+            self.memory.owed.clear()
             return
-        for key in self._memory.owed:
-            if key[0] in self._of.rules.handlers and key in self._memory.fences:
+        for key in self.memory.owed:
+            if key[0] in self.of.rules.handlers and key in self.memory.fences:
                 outcome = self.participant.not_run(Reemit(key))
                 self._publish(outcome)
                 self._journal(outcome.notes)
@@ -177,26 +176,26 @@ class _OneSaga:
         if outcome.notes:
             self._journal(outcome.notes)
         if outcome.error is not None:
-            self._work.errors.append(outcome.error)
+            self.work.errors.append(outcome.error)
 
     def _publish(self, outcome: Outcome) -> None:
-        rules, outputs = self._of.rules, self._chain.outputs
+        rules, outputs = self.of.rules, self.chain.outputs
         for envelope in outcome.events:
             outputs.append(rules.codec.outgoing(envelope))
         ended = outcome.ended
         if ended is not None:
-            completed = bool(self._memory.flags & MemoryFlag.COMPLETED)
+            completed = bool(self.memory.flags & MemoryFlag.COMPLETED)
             outputs.append(notes.end(ended, rules.service, completed=completed, now=ended.occurred_at))
 
     def _journal(self, added: Iterable[Note]) -> None:
-        service, saga_id, saga_type = self._of.rules.service, self._chain.saga_id, self.participant.saga_type
+        service, saga_id, saga_type = self.of.rules.service, self.chain.saga_id, self.participant.saga.saga_type
         for note in added:
-            self._chain.outputs.append(notes.journal(note, service, saga_id, saga_type, self._of.clock.now()))
-            self._work.counts[note.kind] += 1
+            self.chain.outputs.append(notes.journal(note, service, saga_id, saga_type, self.of.clock.now()))
+            self.work.counts[note.kind] += 1
 
     def _owe(self, key: FenceKey) -> None:
-        if self._of.rules.at_least_once:
-            self._memory.owed[key] = None
+        if self.of.rules.at_least_once:
+            self.memory.owed[key] = None
 
 
 def now_ms(now: datetime) -> int:

@@ -8,5 +8,18 @@ simulator and the model checker all drive this same code.
 from choreo.step.decisions import Argument, Branch, Decision, Emitted, Note, Outcome, Reemit, Run
 from choreo.step.participant import Participant
 from choreo.step.rules import Rules
+from choreo.step.saga_memory import SagaMemory
 
-__all__ = ["Argument", "Branch", "Decision", "Emitted", "Note", "Outcome", "Participant", "Reemit", "Rules", "Run"]
+__all__ = [
+    "Argument",
+    "Branch",
+    "Decision",
+    "Emitted",
+    "Note",
+    "Outcome",
+    "Participant",
+    "Reemit",
+    "Rules",
+    "Run",
+    "SagaMemory",
+]

@@ -6,6 +6,8 @@ The rules of SEMANTICS 14 to 18 and 20 live here: originals in scope (`caused`),
 
 from collections.abc import Iterable, Iterator
 
+from msgspec import Struct
+
 from choreo.event import Envelope
 from choreo.memory import FenceKey, Recorded, Status
 from choreo.scope import fork, reaches
@@ -17,13 +19,10 @@ from choreo.step.saga_memory import SagaMemory
 _CANCELLED = frozenset({Status.PARKED, Status.RETRYING})
 
 
-class Compensations:
+class Compensations(Struct, frozen=True):
     """Decides what is undone in one saga, and what is not to run any more."""
 
-    __slots__ = ("_saga",)
-
-    def __init__(self, saga: SagaMemory) -> None:
-        self._saga = saga
+    saga: SagaMemory
 
     def set_going(self, reaction: Reaction, event: Envelope) -> list[Decision]:
         """Return what an event has undone, and the steps that it cancels: each original once (rule 18)."""
@@ -39,7 +38,7 @@ class Compensations:
 
     def caused(self, undo: Undo, cause: Envelope) -> Iterator[Decision]:
         """Yield what a compensation's cause sets going: every original in scope, and steps that it cancels."""
-        saga, rules, memory = self._saga, self._saga.rules, self._saga.memory
+        saga, rules, memory = self.saga, self.saga.rules, self.saga.memory
         for recorded in list(memory.events.values()):
             if recorded.type not in undo.originals or not reaches(cause, recorded.branch, rules.failures):
                 continue
@@ -63,7 +62,7 @@ class Compensations:
 
     def late_original(self, undo: Undo, original: Envelope) -> Iterator[Decision]:
         """Yield the compensation of an own event that comes after its cause (rule 14: whenever that comes)."""
-        saga, rules = self._saga, self._saga.rules
+        saga, rules = self.saga, self.saga.rules
         key = (undo.handler.name, original.branch, original.event_id)
         cause = saga.first(undo.causes, original.branch)
         if rules.at_least_once and key in saga.memory.fences:
@@ -73,7 +72,7 @@ class Compensations:
 
     def allowed(self, run: Run) -> list[Decision]:
         """Return a forward step as the rules leave it: to run, skipped with its null compensations, or parked."""
-        saga, rules = self._saga, self._saga.rules
+        saga, rules = self.saga, self.saga.rules
         name, branch, _ = run.key
         reason, undoings = "", list[Decision]()
         if saga.memory.events:
@@ -99,7 +98,7 @@ class Compensations:
         """Yield the compensation with `None` of a step that was cancelled, if the handler takes it (rule 16)."""
         if not undo.optional:
             return
-        saga, rules = self._saga, self._saga.rules
+        saga, rules = self.saga, self.saga.rules
         name, branch, _ = step
         trigger = saga.step_key(step)
         key = (undo.handler.name, branch, trigger)
@@ -122,14 +121,14 @@ class Compensations:
         """Yield a step that has run before, and its null compensation, to be emitted again (rule 10)."""
         yield Reemit(key, event)
         name, branch, _ = key
-        for undo in self._saga.rules.guards.get(name, ()):
-            undoing = (undo.handler.name, branch, self._saga.step_key(key))
-            if undoing in self._saga.memory.fences:
+        for undo in self.saga.rules.guards.get(name, ()):
+            undoing = (undo.handler.name, branch, self.saga.step_key(key))
+            if undoing in self.saga.memory.fences:
                 yield Reemit(undoing, event)
 
     def _compensation(self, undo: Undo, cause: Envelope, original: Envelope) -> Run:
         """Return the undoing of an event by its cause."""
-        saga, memory = self._saga, self._saga.memory
+        saga, memory = self.saga, self.saga.memory
         undoes_key = original.event_id
         kept = memory.events.get(original.event_id)
         if kept is not None and kept.step:
@@ -152,7 +151,7 @@ class Compensations:
 
     def _extras(self, undo: Undo, causes: Iterable[Envelope], branch: str) -> Iterator[Envelope | None]:
         """Yield what a compensation takes beside cause and original: causes of the step that it undoes, where known."""
-        saga = self._saga
+        saga = self.saga
         for types in undo.handler.extras:
             wanted = names(types)
             cause = next((each for each in causes if each.type in wanted), None)
@@ -162,8 +161,8 @@ class Compensations:
 
     def _causes_of(self, key: FenceKey) -> tuple[Envelope, ...]:
         """Return what made a step ready that was skipped, is waiting or ended unknown, as far as it is kept."""
-        saga = self._saga
-        waiting = Retries(self._saga).resume(key)
+        saga = self.saga
+        waiting = Retries(self.saga).resume(key)
         if waiting is not None:
             return waiting.causes
         name, branch, trigger = key

@@ -6,6 +6,8 @@ The rules of SEMANTICS 6, 7 and 12 about what completes them live here; what is 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from choreo.choreography import Names
 from choreo.event import Envelope
 from choreo.memory import Recorded
@@ -30,18 +32,15 @@ class Gathering(NamedTuple):
     of: int
 
 
-class Joins:
+class Joins(Struct, frozen=True):
     """Decides which joins and fan-ins of one saga an event completes."""
 
-    __slots__ = ("_saga",)
-
-    def __init__(self, saga: SagaMemory) -> None:
-        self._saga = saga
+    saga: SagaMemory
 
     def completed(self, join: Join, event: Envelope) -> Iterator[Decision]:
         """Yield a join in every branch that this event completes it in, or a fan-in for every fan-out."""
         awaited = frozenset().union(*join.waits_for)
-        waiting = [each for each in self._saga.memory.events.values() if each.type in awaited]
+        waiting = [each for each in self.saga.memory.events.values() if each.type in awaited]
         if join.gathers is None:
             yield from self._within(join, event, waiting)
         else:
@@ -52,16 +51,16 @@ class Joins:
             if not covers(event.branch, branch):
                 continue
             key = (join.handler.name, branch, "")
-            if key in self._saga.memory.fences:
-                if self._saga.rules.at_least_once:
-                    yield from Compensations(self._saga).again(key, event)
+            if key in self.saga.memory.fences:
+                if self.saga.rules.at_least_once:
+                    yield from Compensations(self.saga).again(key, event)
                 continue
             chosen = [_first(waiting, types, branch) for types in join.waits_for]
             found = [each for each in chosen if each is not None]
             # An inner branch is not joined by outer events alone.
             if len(found) == len(chosen) and any(each.branch == branch for each in found):
                 causes = tuple(self._envelope(each, event) for each in found)
-                yield from Compensations(self._saga).allowed(Run(join.handler, key, event, causes, causes))
+                yield from Compensations(self.saga).allowed(Run(join.handler, key, event, causes, causes))
 
     def _over(self, join: Join, gathers: int, event: Envelope, waiting: list[Recorded]) -> Iterator[Decision]:
         gathered_types = join.waits_for[gathers]
@@ -75,9 +74,9 @@ class Joins:
             if not _concerns(event, gathering, gathered_types):
                 continue
             key = (join.handler.name, gathering.outer, gathering.key)
-            if key in self._saga.memory.fences:
-                if self._saga.rules.at_least_once:
-                    yield from Compensations(self._saga).again(key, event)
+            if key in self.saga.memory.fences:
+                if self.saga.rules.at_least_once:
+                    yield from Compensations(self.saga).again(key, event)
                 continue
             gathered = tuple(self._envelope(by_path[path], event) for path in sorted(by_path))
             arguments: list[Argument] = [gathered]
@@ -90,10 +89,10 @@ class Joins:
                     causes.append(cause)
             if len(gathered) == gathering.of and len(arguments) == len(join.waits_for):
                 run = Run(join.handler, key, event, tuple(arguments), tuple(causes))
-                yield from Compensations(self._saga).allowed(run)
+                yield from Compensations(self.saga).allowed(run)
 
     def _envelope(self, recorded: Recorded, near: Envelope) -> Envelope:
-        return near if recorded.event_id == near.event_id else self._saga.recall(recorded)
+        return near if recorded.event_id == near.event_id else self.saga.recall(recorded)
 
 
 def _concerns(event: Envelope, gathering: Gathering, gathered_types: Names) -> bool:

@@ -27,42 +27,28 @@ from collections.abc import Iterator
 from datetime import datetime
 from zlib import crc32
 
+from msgspec import Struct
+
 from choreo.command import Command
 from choreo.errors import RetriesExhausted
 from choreo.event import Envelope
-from choreo.memory import Memory, MemoryFlag, Recorded, Status, TimerKey, TimerKind
+from choreo.memory import MemoryFlag, Recorded, Status, TimerKey, TimerKind
 from choreo.scope import reaches
 from choreo.step.compensations import Compensations
 from choreo.step.decisions import Emitted, Note, Outcome, Park, Reemit, Run, Skip
 from choreo.step.joins import Joins
 from choreo.step.repair import Repair
 from choreo.step.retries import Retries
-from choreo.step.rules import Reaction, Rules
+from choreo.step.rules import Reaction
 from choreo.step.saga_memory import SagaMemory, record
 from choreo.step.saga_timers import SagaTimers
 from choreo.step.settlement import Settlement
 
 
-class Participant:
-    """One service in one saga.
+class Participant(Struct, frozen=True):
+    """One service in one saga, on a memory that nobody else changes meanwhile."""
 
-    Args:
-        rules: The service, compiled.
-        memory: What it remembers of the saga; this changes it, and nobody else may meanwhile.
-        saga_id: The saga.
-    """
-
-    __slots__ = ("_memory", "_rules", "_saga")
-
-    def __init__(self, rules: Rules, memory: Memory, saga_id: str) -> None:
-        self._rules = rules
-        self._memory = memory
-        self._saga = SagaMemory(rules, memory, saga_id)
-
-    @property
-    def saga_type(self) -> str:
-        """The saga's type, as the last event said that was looked at; "" before."""
-        return self._saga.saga_type
+    saga: SagaMemory
 
     def event_arrived(self, event: Envelope) -> Outcome:
         """Return what an event comes to that was read; nothing yet where it is not its turn, and it is held.
@@ -74,13 +60,13 @@ class Participant:
             UndecodableRecord: If too much waits already (rule 6), or what it needs cannot be read any more; the record
                 belongs into the dead letters.
         """
-        memory = self._memory
-        self._saga.saga_type = event.saga_type
+        memory = self.saga.memory
+        self.saga.saga_type = event.saga_type
         if memory.timers:
-            SagaTimers(self._saga).call_off(event)
-        if (self._rules.owned or memory.waiting) and not self._may_go(event):
+            SagaTimers(self.saga).call_off(event)
+        if (self.saga.rules.owned or memory.waiting) and not self._may_go(event):
             if event.event_id not in memory.held:
-                self._saga.make_room()
+                self.saga.make_room()
                 memory.held[event.event_id] = record(event, body=True)
             return Outcome()
         return self._plan(event)
@@ -91,22 +77,22 @@ class Participant:
         Raises:
             UndecodableRecord: If it cannot be read any more; it is dropped.
         """
-        held = self._memory.held
+        held = self.saga.memory.held
         for event_id, recorded in held.items():
-            if recorded.type in self._rules.reactions and self._is_its_turn(recorded):
+            if recorded.type in self.saga.rules.reactions and self._is_its_turn(recorded):
                 del held[event_id]
-                return self._plan(self._saga.recall(recorded))
+                return self._plan(self.saga.recall(recorded))
         return None
 
     def attempt_returned(self, run: Run, emitted: Emitted, now: datetime) -> Outcome:
-        """Return what a call that returned comes to: what it emitted is published, or it is parked (rule 9).
+        """Return what a call that returned comes to: it is published or, where it may not be (rule 9), parked.
 
         Args:
             run: The call that was made.
             emitted: What the handler returned, in order.
             now: When it returned, aware.
         """
-        return Settlement(self._saga).returned(run, emitted, now)
+        return Settlement(self.saga).returned(run, emitted, now)
 
     def attempt_failed(self, run: Run, error: Exception, now: datetime, *, final: bool = False) -> Outcome:
         """Return what a call that failed comes to: a retry, the step's `otherwise` to call next, or a parked step.
@@ -117,17 +103,17 @@ class Participant:
             now: When, aware.
             final: No further attempt would help.
         """
-        return Retries(self._saga).failed(run, error, now, final=final)
+        return Retries(self.saga).failed(run, error, now, final=final)
 
     def not_run(self, step: Park | Skip | Reemit) -> Outcome:
         """Return what a step comes to whose handler is not called."""
         if isinstance(step, Park):
-            return Retries(self._saga).park(step.run, RetriesExhausted(step.reason, service=self._rules.service))
-        return Settlement(self._saga).skipped(step) if isinstance(step, Skip) else Settlement(self._saga).again(step)
+            return Retries(self.saga).park(step.run, RetriesExhausted(step.reason, service=self.saga.rules.service))
+        return Settlement(self.saga).skipped(step) if isinstance(step, Skip) else Settlement(self.saga).again(step)
 
     def timers_due(self, now_ms: int) -> Iterator[TimerKey]:
         """Yield the timers that are due, the longest due first, but for those called off in the meantime."""
-        return SagaTimers(self._saga).due(now_ms)
+        return SagaTimers(self.saga).due(now_ms)
 
     def timer_due(self, key: TimerKey, now: datetime) -> Outcome:
         """Return what a timer comes to that is due, and take it off the memory.
@@ -136,8 +122,8 @@ class Participant:
             UndecodableRecord: If its events cannot be read any more; a step that was to be retried is parked.
         """
         if key[0] is TimerKind.LATER:
-            return Settlement(self._saga).later_due(key, now)
-        step = Retries(self._saga).take(key) if key[0] is TimerKind.RETRY else SagaTimers(self._saga).take_deadline(key)
+            return Settlement(self.saga).later_due(key, now)
+        step = Retries(self.saga).take(key) if key[0] is TimerKind.RETRY else SagaTimers(self.saga).take_deadline(key)
         return Outcome(steps=[step] if step is not None else [])
 
     def command_given(self, command: Command, now: datetime) -> Outcome:
@@ -148,45 +134,45 @@ class Participant:
         Raises:
             UndecodableRecord: If the step's events cannot be read any more.
         """
-        return Repair(self._saga).given(command, now)
+        return Repair(self.saga).given(command, now)
 
     def saga_ended(self, now_ms: int) -> bool:
         """Record that the saga has ended and drop what ends with it; return whether that is news."""
-        memory = self._memory
+        memory = self.saga.memory
         news = not memory.ended_ms
         if news:
             memory.ended_ms = now_ms
         if memory.timers:
-            SagaTimers(self._saga).end()
+            SagaTimers(self.saga).end()
         return news
 
     def _plan(self, event: Envelope) -> Outcome:
         """Return the steps that an event makes ready and the fences allow, and what is to be journalled at once."""
-        rules, fences, outcome = self._rules, self._memory.fences, Outcome()
+        rules, fences, outcome = self.saga.rules, self.saga.memory.fences, Outcome()
         reaction = rules.reactions[event.type]
         if not reaction.plain and not self._remember(reaction, event, outcome):
             return outcome
         steps = outcome.steps
         if reaction.undoes or reaction.undone_by:
-            steps += Compensations(self._saga).set_going(reaction, event)
+            steps += Compensations(self.saga).set_going(reaction, event)
         for handler in reaction.singles:
             key, check = (handler.name, event.branch, event.event_id), crc32(event.body)
             fence = fences.get(key)
             if fence is None:
-                steps += Compensations(self._saga).allowed(Run(handler, key, event, (event,), (event,), check))
+                steps += Compensations(self.saga).allowed(Run(handler, key, event, (event,), (event,), check))
             elif fence.check != check:
                 outcome.notes.append(_differs(handler.name, event))
             elif rules.at_least_once:
-                steps += Compensations(self._saga).again(key, event)
+                steps += Compensations(self.saga).again(key, event)
         for join in reaction.joins:
-            steps += Joins(self._saga).completed(join, event)
+            steps += Joins(self.saga).completed(join, event)
         if reaction.deadlines:
-            steps += SagaTimers(self._saga).set_deadlines(event)
+            steps += SagaTimers(self.saga).set_deadlines(event)
         return outcome
 
     def _remember(self, reaction: Reaction, event: Envelope, outcome: Outcome) -> bool:
         """Record an event where that is wanted; return whether there is anything to plan for it."""
-        memory = self._memory
+        memory = self.saga.memory
         known = memory.events.get(event.event_id)
         if known is not None:
             if known.check != crc32(event.body):
@@ -194,10 +180,10 @@ class Participant:
                 return False
             if known.read:
                 # All that it made ready was committed with it; only without transactions may outputs be missing.
-                return self._rules.at_least_once
+                return self.saga.rules.at_least_once
             memory.events[event.event_id] = known._replace(read=True)
         elif reaction.keep and not self._is_spent(reaction):
-            self._saga.make_room()
+            self.saga.make_room()
             memory.events[event.event_id] = record(event, body=reaction.keep_body)
         if reaction.failure:
             memory.flags |= MemoryFlag.ABORTED
@@ -207,19 +193,19 @@ class Participant:
         """Return whether only joins want an event and all of them have run at the root, where they never run again."""
         if not reaction.joins or reaction.undoes or reaction.undone_by:
             return False
-        fences = self._memory.fences
+        fences = self.saga.memory.fences
         return all(reaction.type in join.alone and (join.handler.name, "", "") in fences for join in reaction.joins)
 
     def _may_go(self, event: Envelope) -> bool:
         """Return whether it is an event's turn, and take note of the start of a saga that this service owns."""
         if not self._is_its_turn(event):
             return False
-        if self._rules.reactions[event.type].starts:
-            self._memory.flags |= MemoryFlag.STARTED
+        if self.saga.rules.reactions[event.type].starts:
+            self.saga.memory.flags |= MemoryFlag.STARTED
         return True
 
     def _is_its_turn(self, event: Envelope | Recorded) -> bool:
-        rules, memory = self._rules, self._memory
+        rules, memory = self.saga.rules, self.saga.memory
         reaction = rules.reactions[event.type]
         if not memory.flags & MemoryFlag.STARTED and event.saga_type in rules.owned and not reaction.starts:
             return False

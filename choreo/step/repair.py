@@ -7,6 +7,7 @@ and the first to commit wins. The runtime hands commands over in the order of th
 import json
 from datetime import datetime
 
+from msgspec import Struct
 from msgspec.structs import replace
 from pydantic import ValidationError
 
@@ -20,13 +21,10 @@ from choreo.step.saga_memory import SagaMemory
 from choreo.step.settlement import Settlement
 
 
-class Repair:
+class Repair(Struct, frozen=True):
     """Carries out commands on the steps of one saga."""
 
-    __slots__ = ("_saga",)
-
-    def __init__(self, saga: SagaMemory) -> None:
-        self._saga = saga
+    saga: SagaMemory
 
     def given(self, command: Command, now: datetime) -> Outcome:
         """Return what a command comes to at once, and the step to try again, if any.
@@ -34,7 +32,7 @@ class Repair:
         Raises:
             UndecodableRecord: If the step's events cannot be read any more.
         """
-        rules, memory = self._saga.rules, self._saga.memory
+        rules, memory = self.saga.rules, self.saga.memory
         key = (command.handler, command.branch, command.trigger)
         step = memory.waiting.get(key)
         if step is None:
@@ -42,7 +40,7 @@ class Repair:
             stands = "has not run" if fence is None else f"is {fence.status.name.lower()} already"
             return self._refused(key, command, f"the step {stands}, and nothing waits for a person here")
         anew = step._replace(attempt=0, spent=False, command_id=command.command_id)
-        run = Retries(self._saga).resume(key, anew)
+        run = Retries(self.saga).resume(key, anew)
         if run is None:
             return self._refused(key, command, f"{rules.service} has no handler {command.handler} any more")
         if command.command == "retry":
@@ -52,7 +50,7 @@ class Repair:
             run, emitted = self._resolved(run, command)
         except ValueError as problem:
             return self._refused(key, command, str(problem))
-        outcome = Settlement(self._saga).returned(run, emitted, now)
+        outcome = Settlement(self.saga).returned(run, emitted, now)
         outcome.notes = [each for each in outcome.notes if each.kind != "completed"]
         outcome.notes.append(self._accepted("resolved", run, command)._replace(event_type=command.event_type))
         return outcome
@@ -65,7 +63,7 @@ class Repair:
         """
         if not command.event_type:
             return run, ()
-        rules = self._saga.rules
+        rules = self.saga.rules
         own, otherwise = run.handler, rules.otherwise.get(run.key[0])
         emits = {kind.__choreo_type__: (each, kind) for each in (otherwise, own) if each for kind in each.emits}
         if command.event_type not in emits:
@@ -81,8 +79,8 @@ class Repair:
         return replace(run, handler=handler), [Branch(event, 0, 1) if kind in handler.opens else event]
 
     def _accepted(self, kind: str, run: Run, command: Command) -> Note:
-        return self._saga.note(kind, run, command.reason)._replace(actor=command.actor)
+        return self.saga.note(kind, run, command.reason)._replace(actor=command.actor)
 
     def _refused(self, key: FenceKey, command: Command, why: str) -> Outcome:
-        note = self._saga.note("refused", Reemit(key, command_id=command.command_id), command.reason)
+        note = self.saga.note("refused", Reemit(key, command_id=command.command_id), command.reason)
         return Outcome(notes=[note._replace(error=f"{command.command}: {why}", actor=command.actor)])

@@ -6,6 +6,7 @@ needs, and how it is taken up again. Which later events wait behind it is decide
 
 from datetime import datetime, timedelta
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from choreo.errors import HandlerFailed, RetriesExhausted, UndecodableRecord
@@ -15,25 +16,22 @@ from choreo.step.decisions import Argument, Note, Outcome, Reemit, Run
 from choreo.step.saga_memory import SagaMemory, milliseconds
 
 
-class Retries:
+class Retries(Struct, frozen=True):
     """Keeps the steps of one saga that wait: for another attempt, or for a person."""
 
-    __slots__ = ("_saga",)
-
-    def __init__(self, saga: SagaMemory) -> None:
-        self._saga = saga
+    saga: SagaMemory
 
     def failed(self, run: Run, error: Exception, now: datetime, *, final: bool) -> Outcome:
         """Return what a call that failed comes to: a retry, the step's `otherwise` to call next, or a parked step."""
-        rules, retry, otherwise = self._saga.rules, run.handler.retry, bool(run.handler.guards)
+        rules, retry, otherwise = self.saga.rules, run.handler.retry, bool(run.handler.guards)
         retried = self._note("retried", run, error)._replace(part="otherwise" if otherwise else "")
         delay_s = None
         if not final and retry.applies_to(error):
-            delay_s = retry.delay_after(run.attempt, self._saga.step_key(run.key))
+            delay_s = retry.delay_after(run.attempt, self.saga.step_key(run.key))
         if delay_s is not None:
             due = now + timedelta(seconds=delay_s)
             self._keep(run, Status.RETRYING, error)
-            self._saga.memory.timers[TimerKind.RETRY, *run.key, 0] = Timer(milliseconds(due))
+            self.saga.memory.timers[TimerKind.RETRY, *run.key, 0] = Timer(milliseconds(due))
             return Outcome(notes=[retried._replace(reason=f"again at {due.isoformat(timespec='milliseconds')}")])
         if not otherwise and (handler := rules.otherwise.get(run.key[0])) is not None:
             last = replace(run, handler=handler, compensates_id="", undoes_key="", attempt=1, failure=error)
@@ -41,7 +39,7 @@ class Retries:
         spent = RetriesExhausted(
             f"{rules.service}.{run.handler.name} raised {type(error).__name__} on attempt {run.attempt}: {error}",
             service=rules.service,
-            saga_id=self._saga.saga_id,
+            saga_id=self.saga.saga_id,
             event_id=run.ready.event_id,
         )
         spent.__cause__ = error
@@ -54,13 +52,13 @@ class Retries:
 
     def parked_note(self, step: Reemit) -> Note:
         """Return the note about a parked step as it was first written, so that it stays one note."""
-        waiting = self._saga.memory.waiting[step.key]
-        parked = self._saga.note("parked", step, "retries spent")
+        waiting = self.saga.memory.waiting[step.key]
+        parked = self.saga.note("parked", step, "retries spent")
         return parked._replace(error=waiting.error, attempt=waiting.attempt, command_id=waiting.command_id)
 
     def drop(self, key: FenceKey) -> None:
         """Drop what a step needed that waits no more; of a step that did not wait there is nothing to drop."""
-        rules, memory = self._saga.rules, self._saga.memory
+        rules, memory = self.saga.rules, self.saga.memory
         step = memory.waiting.pop(key, None)
         if step is None:
             return
@@ -81,7 +79,7 @@ class Retries:
         Raises:
             UndecodableRecord: If its events cannot be read any more; the step is parked.
         """
-        memory = self._saga.memory
+        memory = self.saga.memory
         del memory.timers[timer]
         key = timer[1:4]
         try:
@@ -101,8 +99,8 @@ class Retries:
         Raises:
             UndecodableRecord: If its events cannot be read any more.
         """
-        rules = self._saga.rules
-        step = step or self._saga.memory.waiting.get(key)
+        rules = self.saga.rules
+        step = step or self.saga.memory.waiting.get(key)
         if step is None:
             return None
         name = key[0]
@@ -123,17 +121,17 @@ class Retries:
             self._event(name, step.ready),
             tuple(argument(place, ids) for place, ids in enumerate(step.events)),
             tuple(self._event(name, each) for each in step.causes),
-            self._saga.memory.fences[key].check,
+            self.saga.memory.fences[key].check,
             step.compensates_id,
             step.undoes_key,
             step.attempt + 1,
-            HandlerFailed(step.error, service=rules.service, saga_id=self._saga.saga_id) if step.spent else None,
+            HandlerFailed(step.error, service=rules.service, saga_id=self.saga.saga_id) if step.spent else None,
             step.command_id,
         )
 
     def _keep(self, run: Run, status: Status, error: Exception) -> None:
         """Record a step that waits, with all that its next attempt needs."""
-        memory, keep = self._saga.memory, self._saga.keep
+        memory, keep = self.saga.memory, self.saga.keep
         memory.fences[run.key] = Fence(status, run.check)
         memory.timers.pop((TimerKind.RETRY, *run.key, 0), None)
         for envelope in (run.ready, *run.causes):
@@ -151,14 +149,14 @@ class Retries:
         )
 
     def _event(self, handler: str, event_id: str) -> Envelope:
-        known = self._saga.memory.events.get(event_id)
+        known = self.saga.memory.events.get(event_id)
         if known is None:
-            text = f"{self._saga.rules.service}.{handler} waits without its event {event_id}"
+            text = f"{self.saga.rules.service}.{handler} waits without its event {event_id}"
             raise UndecodableRecord("memory-unreadable", text)
-        return self._saga.recall(known)
+        return self.saga.recall(known)
 
     def _note(self, kind: str, run: Run, error: Exception) -> Note:
-        return self._saga.note(kind, run)._replace(error=_text(error), attempt=run.attempt)
+        return self.saga.note(kind, run)._replace(error=_text(error), attempt=run.attempt)
 
 
 def _text(error: Exception) -> str:

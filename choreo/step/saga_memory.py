@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 from zlib import crc32
 
+from msgspec import Struct
+
 from choreo.choreography import Names
 from choreo.errors import UndecodableRecord
 from choreo.event import Envelope
@@ -53,23 +55,20 @@ def milliseconds(moment: datetime) -> int:
     return max(-((EPOCH - moment) // _MILLISECOND), 1)
 
 
-class SagaMemory:
+class SagaMemory(Struct):
     """A memory with the rules of its service.
 
-    Args:
+    Attributes:
         rules: The service, compiled.
-        memory: What it remembers of the saga; nobody else holds it.
+        memory: What it remembers of the saga.
         saga_id: The saga.
+        saga_type: The saga's type, as the last event said that was looked at; "" before.
     """
 
-    __slots__ = ("memory", "rules", "saga_id", "saga_type")
-
-    def __init__(self, rules: Rules, memory: Memory, saga_id: str) -> None:
-        self.rules = rules
-        self.memory = memory
-        self.saga_id = saga_id
-        self.saga_type = ""
-        """As the last event said of which it is known."""
+    rules: Rules
+    memory: Memory
+    saga_id: str
+    saga_type: str = ""
 
     def recall(self, recorded: Recorded) -> Envelope:
         """Return a recorded event as an envelope again.

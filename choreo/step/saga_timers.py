@@ -9,6 +9,8 @@ from datetime import timedelta
 from typing import cast
 from zlib import crc32
 
+from msgspec import Struct
+
 from choreo.event import Envelope, Event
 from choreo.memory import MemoryFlag, Timer, TimerKey, TimerKind
 from choreo.scope import reaches
@@ -18,24 +20,21 @@ from choreo.step.rules import names
 from choreo.step.saga_memory import SagaMemory, milliseconds, record
 
 
-class SagaTimers:
+class SagaTimers(Struct, frozen=True):
     """Sets, calls off and takes the timers of one saga."""
 
-    __slots__ = ("_saga",)
-
-    def __init__(self, saga: SagaMemory) -> None:
-        self._saga = saga
+    saga: SagaMemory
 
     def due(self, now_ms: int) -> Iterator[TimerKey]:
         """Yield the timers that are due, the longest due first, but for those called off in the meantime."""
-        timers = self._saga.memory.timers
+        timers = self.saga.memory.timers
         for _, key in sorted((timer.due_ms, key) for key, timer in timers.items() if timer.due_ms <= now_ms):
-            if key in self._saga.memory.timers:
+            if key in self.saga.memory.timers:
                 yield key
 
     def call_off(self, event: Envelope) -> None:
         """Drop the timers that an event ends: by coming in time, or by being a failure."""
-        rules, timers = self._saga.rules, self._saga.memory.timers
+        rules, timers = self.saga.rules, self.saga.memory.timers
         failure = event.type in rules.failures
         for key, timer in list(timers.items()):
             kind, name, branch, _, _ = key
@@ -52,18 +51,18 @@ class SagaTimers:
 
     def end(self) -> None:
         """Drop what ends with the saga; a retry does not."""
-        memory = self._saga.memory
+        memory = self.saga.memory
         memory.timers = {key: timer for key, timer in memory.timers.items() if key[0] is TimerKind.RETRY}
 
     def set_deadlines(self, trigger: Envelope) -> Iterator[Park]:
         """Set the deadlines that count from this event; yield those that cannot say how long."""
-        rules, memory = self._saga.rules, self._saga.memory
+        rules, memory = self.saga.rules, self.saga.memory
         for handler in rules.reactions[trigger.type].deadlines:
             step = (handler.name, trigger.branch, trigger.event_id)
             key: TimerKey = (TimerKind.DEADLINE, *step, 0)
             if key in memory.timers or step in memory.fences or not self._may_set(after_abort=handler.after_abort):
                 continue
-            if self._saga.first(rules.awaits[handler.name], trigger.branch) is not None:
+            if self.saga.first(rules.awaits[handler.name], trigger.branch) is not None:
                 continue
             try:
                 within = handler.within(trigger.event) if callable(handler.within) else handler.within
@@ -80,34 +79,34 @@ class SagaTimers:
         Raises:
             UndecodableRecord: If its event cannot be read any more.
         """
-        rules = self._saga.rules
+        rules = self.saga.rules
         _, name, branch, trigger, _ = key
-        recorded = self._saga.memory.timers.pop(key).event
+        recorded = self.saga.memory.timers.pop(key).event
         handler = rules.handlers.get(name)
         if handler is None or recorded is None:
             return None
-        event = self._saga.recall(recorded)
+        event = self.saga.recall(recorded)
         run = Run(handler, (name, branch, trigger), event, (event,), (event,), crc32(event.body))
         return Park(run, rules.too_far(name, event.hop)) if event.hop >= rules.hops_max else run
 
     def set_later(self, run: Run, envelope: Envelope, later: Later[Event]) -> Note:
         """Set an event down for later, unless it is called off already (rule 24); return the note that says so."""
-        memory = self._saga.memory
+        memory = self.saga.memory
         unless = names(later.named)
         came = next((each.type for each in memory.events.values() if each.type in unless), "")
         if came or not self._may_set(after_abort=False):
             why = f"{came} came first" if came else "nothing is set once a saga has failed or ended"
-            return self._saga.dropped(run, envelope, f"{envelope.type} was to come later, and {why}")
+            return self.saga.dropped(run, envelope, f"{envelope.type} was to come later, and {why}")
         due = later.at if later.at is not None else envelope.occurred_at + cast("timedelta", later.after)
         step = (TimerKind.LATER, *run.key)
         index = sum(key[:4] == step for key in memory.timers)
         kept = record(envelope, body=True, mine=True, step=run.key[0], trigger=run.key[2])
         memory.timers[*step, index] = Timer(milliseconds(due), kept, tuple(sorted(unless)))
         reason = f"{envelope.type} is due at {due.isoformat(timespec='seconds')}"
-        return self._saga.note("delayed", run, reason)._replace(part=envelope.event_id)
+        return self.saga.note("delayed", run, reason)._replace(part=envelope.event_id)
 
     def _may_set(self, *, after_abort: bool) -> bool:
         """Return whether a timer may still be set in this saga (rule 24)."""
-        memory = self._saga.memory
+        memory = self.saga.memory
         over = memory.ended_ms or memory.terminal_id
         return not over and (after_abort or not memory.flags & MemoryFlag.ABORTED)

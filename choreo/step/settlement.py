@@ -6,6 +6,8 @@ here (SEMANTICS 2, 3, 8, 9, 10, 12, 19); what an attempt that failed comes to is
 
 from datetime import datetime
 
+from msgspec import Struct
+
 from choreo.errors import HandlerFailed, Problem, SchemaError, UndeclaredEmission
 from choreo.event import Envelope, Event, emitted_id
 from choreo.handler import Handler
@@ -23,29 +25,26 @@ PATH_STEPS_MAX = 32
 _envelope, _fence = maker(Envelope), maker(Fence)
 
 
-class Settlement:
+class Settlement(Struct, frozen=True):
     """Records what came of a step, and says what is published of it."""
 
-    __slots__ = ("_saga",)
-
-    def __init__(self, saga: SagaMemory) -> None:
-        self._saga = saga
+    saga: SagaMemory
 
     def returned(self, run: Run, emitted: Emitted, now: datetime) -> Outcome:
         """Return what a call that returned comes to; where it returned what it may not, the step is parked."""
-        saga, memory = self._saga, self._saga.memory
+        saga, memory = self.saga, self.saga.memory
         try:
             envelopes = self._envelopes(run, emitted, now)
         except (HandlerFailed, UndeclaredEmission, SchemaError, ValueError) as error:
-            return Retries(self._saga).park(run, error)
+            return Retries(self.saga).park(run, error)
         key, outcome, delayed = run.key, Outcome(), list[Note]()
         status = self._status_left(run, envelopes) if run.handler.guards else Status.DONE
         memory.fences[key] = _fence((status, run.check))
         if memory.waiting:
-            Retries(self._saga).drop(key)
+            Retries(self.saga).drop(key)
         for each, envelope in zip(emitted, envelopes, strict=True):
             if type(each) is Later:
-                delayed.append(SagaTimers(self._saga).set_later(run, envelope, each))
+                delayed.append(SagaTimers(self.saga).set_later(run, envelope, each))
             else:
                 self._emit(run, envelope, outcome)
         if delayed:
@@ -66,11 +65,11 @@ class Settlement:
         Raises:
             UndecodableRecord: If it cannot be read any more.
         """
-        rules = self._saga.rules
+        rules = self.saga.rules
         _, name, branch, trigger, _ = key
-        recorded = self._saga.memory.timers.pop(key).event
+        recorded = self.saga.memory.timers.pop(key).event
         assert recorded is not None
-        envelope = self._saga.recall(recorded)._replace(occurred_at=now)
+        envelope = self.saga.recall(recorded)._replace(occurred_at=now)
         outcome = Outcome()
         if name in rules.handlers:
             self._emit(Reemit((name, branch, trigger), envelope), envelope, outcome)
@@ -81,13 +80,13 @@ class Settlement:
 
     def skipped(self, skip: Skip) -> Outcome:
         """Return what a step that is not to run comes to: a fence and a note (rules 15 and 20)."""
-        self._saga.memory.fences[skip.key] = Fence(Status.SKIPPED, skip.check)
-        Retries(self._saga).drop(skip.key)
-        return Outcome(notes=[self._saga.note("skipped", skip, skip.reason)])
+        self.saga.memory.fences[skip.key] = Fence(Status.SKIPPED, skip.check)
+        Retries(self.saga).drop(skip.key)
+        return Outcome(notes=[self.saga.note("skipped", skip, skip.reason)])
 
     def again(self, step: Reemit) -> Outcome:
         """Return again what a step came to, from memory: its outputs may not have been published (rule 10)."""
-        saga, memory = self._saga, self._saga.memory
+        saga, memory = self.saga, self.saga.memory
         name, branch, trigger = step.key
         status = memory.fences[step.key].status
         outcome = Outcome()
@@ -113,7 +112,7 @@ class Settlement:
             HandlerFailed: If it is too much, or is to be called off by what this service does not read.
             SchemaError: If an event cannot be encoded, as with ValueError.
         """
-        rules, handler, ready, causes = self._saga.rules, run.handler, run.ready, run.causes
+        rules, handler, ready, causes = self.saga.rules, run.handler, run.ready, run.causes
         name, branch, trigger = run.key
         step = f"{rules.service}.{name}"
         source = source_of(rules.service, handler.name)
@@ -141,7 +140,7 @@ class Settlement:
                 raise self._refusal(run, text)
             where = branch
             if type(each) is Branch:
-                where = opened(branch, self._saga.step_key(run.key), each.path, each.of)
+                where = opened(branch, self.saga.step_key(run.key), each.path, each.of)
             envelopes.append(
                 _envelope(
                     (
@@ -170,13 +169,13 @@ class Settlement:
     def _undeclared(self, handler: Handler, event: Event) -> UndeclaredEmission:
         kind = type(event).__name__
         named = ", ".join(sorted(each.__name__ for each in handler.emits)) or "nothing"
-        text = f"{self._saga.rules.service}.{handler.name} returned {kind}, and its hint names {named}"
+        text = f"{self.saga.rules.service}.{handler.name} returned {kind}, and its hint names {named}"
         fix = f"add {kind} to the return hint, or do not return it"
         return UndeclaredEmission([Problem("CH090", text, handler.place, fix)])
 
     def _check_wrapped(self, run: Run, emitted: Emitted) -> None:
         """Refuse more branches than a saga can wait for, and what would be called off by an event nobody reads."""
-        rules = self._saga.rules
+        rules = self.saga.rules
         if sum(type(each) is Branch for each in emitted) > rules.waiting_max:
             text = f"it opened {len(emitted)} branches, and waiting_max={rules.waiting_max} is all a saga can wait for"
             raise self._refusal(run, text)
@@ -189,19 +188,19 @@ class Settlement:
                 raise self._refusal(run, text)
 
     def _refusal(self, run: Run, text: str) -> HandlerFailed:
-        service, event_id = self._saga.rules.service, run.ready.event_id
+        service, event_id = self.saga.rules.service, run.ready.event_id
         text = f"{service}.{run.handler.name}: {text}"
-        return HandlerFailed(text, service=service, saga_id=self._saga.saga_id, event_id=event_id)
+        return HandlerFailed(text, service=service, saga_id=self.saga.saga_id, event_id=event_id)
 
     def _status_left(self, run: Run, envelopes: list[Envelope]) -> Status:
         """Return how an `otherwise` leaves its step: an effect may stand whose outcome is unknown (rule 16)."""
         emitted = {each.type for each in envelopes}
-        unknown = any(undo.optional and emitted & undo.causes for undo in self._saga.rules.guards.get(run.key[0], ()))
+        unknown = any(undo.optional and emitted & undo.causes for undo in self.saga.rules.guards.get(run.key[0], ()))
         return Status.UNKNOWN if unknown else Status.DONE
 
     def _emit(self, step: Run | Reemit, envelope: Envelope, outcome: Outcome) -> None:
         """Publish an event, unless the owner may not; what a service emits counts for it as come (rule 8)."""
-        rules, memory = self._saga.rules, self._saga.memory
+        rules, memory = self.saga.rules, self.saga.memory
         if rules.owned and not self._owner_may(step, envelope, outcome):
             return
         outcome.events.append(envelope)
@@ -210,13 +209,13 @@ class Settlement:
             name, _, trigger = step.key
             memory.events[envelope.event_id] = record(envelope, body=body, mine=True, step=name, trigger=trigger)
         if memory.timers:
-            SagaTimers(self._saga).call_off(envelope)
+            SagaTimers(self.saga).call_off(envelope)
         if envelope.type in rules.failures:
             memory.flags |= MemoryFlag.ABORTED
 
     def _owner_may(self, step: Run | Reemit, envelope: Envelope, outcome: Outcome) -> bool:
         """Return whether the owner may emit an event (rule 19): it ends a saga once, and in one way."""
-        rules, memory = self._saga.rules, self._saga.memory
+        rules, memory = self.saga.rules, self.saga.memory
         owned = rules.owned.get(envelope.saga_type) or next(
             (each for each in rules.owned.values() if envelope.type in each.completes | each.fails), None
         )
@@ -229,18 +228,18 @@ class Settlement:
         elif completes and memory.flags & MemoryFlag.ABORTED:
             reason = "a failure came first, and a failed saga does not complete"
         if reason:
-            outcome.notes.append(self._saga.dropped(step, envelope, reason))
+            outcome.notes.append(self.saga.dropped(step, envelope, reason))
             return False
         if envelope.type in rules.terminals:
             memory.terminal_id = envelope.event_id
             memory.flags |= MemoryFlag.COMPLETED if completes else MemoryFlag.FAILED
             outcome.ended = envelope
-            SagaTimers(self._saga).end()
+            SagaTimers(self.saga).end()
         return True
 
     def _trim(self, alone: frozenset[str]) -> None:
         """Drop the bodies of events that only a join wanted which has now run for good."""
-        memory = self._saga.memory
+        memory = self.saga.memory
         needed = {each for step in memory.waiting.values() for ids in step.events for each in ids}
         for event_id, recorded in memory.events.items():
             if recorded.type in alone and recorded.body and not recorded.mine and event_id not in needed:

@@ -10,7 +10,7 @@ from choreo.event import Envelope
 from choreo.handler import Role
 from choreo.memory import Memory
 from choreo.service import declarations
-from choreo.step import Branch, Decision, Note, Outcome, Participant, Rules, Run
+from choreo.step import Branch, Decision, Note, Outcome, Participant, Rules, Run, SagaMemory
 from choreo.step.saga_memory import milliseconds
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -51,7 +51,7 @@ class OneService:
         before = self.memory.encode()
         published: list[Envelope] = []
         notes: list[Note] = []
-        one = Participant(self.rules, self.memory, SAGA_ID)
+        one = Participant(SagaMemory(self.rules, self.memory, SAGA_ID))
         outcome: Outcome | None = one.event_arrived(envelope)
         while outcome is not None:
             self.carry_out(one, outcome, published, notes)
@@ -73,7 +73,7 @@ class OneService:
         """Do what is due by then, in order, with all that it sets free."""
         self.now = at
         published: list[Envelope] = []
-        one = Participant(self.rules, self.memory, SAGA_ID)
+        one = Participant(SagaMemory(self.rules, self.memory, SAGA_ID))
         for key in one.timers_due(milliseconds(at)):
             outcome: Outcome | None = one.timer_due(key, at)
             while outcome is not None:

@@ -114,8 +114,8 @@ def test_a_run_is_the_same_byte_for_byte_whatever_python_makes_of_hashes():
 
 
 def forget_fences(_monkeypatch):
-    line = "rules, fences, outcome = self._rules, self._memory.fences, Outcome()"
-    return planted("choreo.step.participant", line, f"self._memory.fences.clear()\n        {line}")
+    line = "rules, fences, outcome = self.saga.rules, self.saga.memory.fences, Outcome()"
+    return planted("choreo.step.participant", line, f"self.saga.memory.fences.clear()\n        {line}")
 
 
 def take_ids_from_arrival(monkeypatch):

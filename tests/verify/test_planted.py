@@ -53,7 +53,7 @@ PLANTS = {
     "2, ids from the order of arrival": Plant(
         "choreo.step.settlement",
         "emitted_id(ready.saga_id, step, branch, trigger, index)",
-        "emitted_id(ready.saga_id, step, branch, str(len(self._saga.memory.events)), index)",
+        "emitted_id(ready.saga_id, step, branch, str(len(self.saga.memory.events)), index)",
         trip,
         FEW,
         "I2",
