@@ -22,19 +22,19 @@ def file_name(type_name: str) -> str:
 
 
 def schemas_of(types: Iterable[type[BaseModel]]) -> dict[str, Schema]:
-    """Return each event type's schema by its full name.
+    """Return each event type's schema by its full name, sorted.
 
     Raises:
         SchemaError: If two classes have one name, or one of them has no topic.
     """
-    found: dict[str, type[BaseModel]] = {}
-    for each in types:
-        type_name = str(getattr(each, "__choreo_type__", ""))
-        if not type_name:
-            raise SchemaError(f"{each.__name__} has no topic=, so it has no schema of its own")
-        if found.setdefault(type_name, each) is not each:
-            raise SchemaError(f"two event classes are called {type_name}; give one of them another name=")
-    return {type_name: avro_schema(found[type_name], type_name) for type_name in sorted(found)}
+    by_name: dict[str, type[BaseModel]] = {}
+    for event_type in types:
+        name = str(getattr(event_type, "__choreo_type__", ""))
+        if not name:
+            raise SchemaError(f"{event_type.__name__} has no topic=, so it has no schema of its own")
+        if by_name.setdefault(name, event_type) is not event_type:
+            raise SchemaError(f"two event classes are called {name}; give one of them another name=")
+    return {name: avro_schema(by_name[name], name) for name in sorted(by_name)}
 
 
 def stale(types: Iterable[type[BaseModel]], folder: Path) -> dict[Path, str]:
@@ -45,21 +45,20 @@ def stale(types: Iterable[type[BaseModel]], folder: Path) -> dict[Path, str]:
         folder: Where the files are; it may be missing.
     """
     wanted = {folder / file_name(name): text(schema) for name, schema in schemas_of(types).items()}
-    return {path: content for path, content in wanted.items() if _content(path) != content}
+    return {
+        path: content
+        for path, content in wanted.items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != content
+    }
 
 
 def write(types: Iterable[type[BaseModel]], folder: Path) -> dict[Path, str]:
     """Write the files that are stale and return them; the folder is made where it is missing."""
     changed = stale(types, folder)
-    if changed:
-        folder.mkdir(parents=True, exist_ok=True)
     for path, content in changed.items():
+        folder.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8", newline="\n")
     return changed
-
-
-def _content(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def text(schema: Schema) -> str:

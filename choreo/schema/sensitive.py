@@ -52,24 +52,24 @@ def sensitive_fields(schema: Schema) -> list[str]:
 
 
 def _paths(node: SchemaNode, path: str, above: tuple[SchemaNode, ...]) -> Iterator[str]:
-    if any(node is each for each in above):
+    if node in above:
         if _holds_any(node, set()):
             yield path
         return
     for inner in node.inner:
         yield from _paths(inner, path, above)
-    for each in node.fields:
-        place = f"{path}.{each.name}" if path else each.name
-        if each.sensitive:
+    for field in node.fields:
+        place = f"{path}.{field.name}" if path else field.name
+        if field.sensitive:
             yield place
         else:
-            yield from _paths(each.node, place, (*above, node))
+            yield from _paths(field.node, place, (*above, node))
 
 
-def _holds_any(node: SchemaNode, seen: set[int]) -> bool:
-    if id(node) in seen:
+def _holds_any(node: SchemaNode, seen: set[SchemaNode]) -> bool:
+    if node in seen:
         return False
-    seen.add(id(node))
-    return any(each.sensitive or _holds_any(each.node, seen) for each in node.fields) or any(
+    seen.add(node)
+    return any(field.sensitive or _holds_any(field.node, seen) for field in node.fields) or any(
         _holds_any(inner, seen) for inner in node.inner
     )

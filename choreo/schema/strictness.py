@@ -14,7 +14,7 @@ LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
 
 # Pydantic's core schemas are plain dicts of its own making, and values in them may be anything.
 _Core = dict[str, Any]
-_Rules = Mapping[str, Callable[[_Core], None]]
+_Rules = Mapping[str, Callable[[_Core], object]]
 # Values under these keys are not schemas, whatever they look like.
 _OPAQUE = frozenset({"metadata", "serialization", "config", "default", "cls", "expected", "members", "computed_fields"})
 
@@ -37,17 +37,14 @@ def tightened(core_schema: CoreSchema, *, hide_input: bool = False, decoded: boo
 
 
 def _tight(schema: Any, rules: _Rules) -> Any:
-    if isinstance(schema, list):
-        return [_tight(each, rules) for each in schema]
-    if isinstance(schema, tuple):
-        return tuple(_tight(each, rules) for each in schema)
+    if isinstance(schema, list | tuple):
+        return type(schema)(_tight(each, rules) for each in schema)
     if not isinstance(schema, dict):
         return schema
     copy: _Core = {key: value if key in _OPAQUE else _tight(value, rules) for key, value in schema.items()}
     kind = copy.get("type")
-    rule = rules.get(kind) if isinstance(kind, str) else None
-    if rule is not None:
-        rule(copy)
+    if isinstance(kind, str) and kind in rules:
+        rules[kind](copy)
     return copy
 
 
@@ -56,12 +53,8 @@ def _int(schema: _Core) -> None:
     schema["le"] = min(schema.get("le", LONG_MAX), LONG_MAX)
 
 
-def _number(schema: _Core) -> None:
-    schema["allow_inf_nan"] = False
-
-
 def _counted(schema: _Core) -> None:
-    _number(schema)
+    schema["allow_inf_nan"] = False
     schema.pop("max_digits", None)
     schema.pop("decimal_places", None)
 
@@ -73,26 +66,14 @@ def _datetime(schema: _Core) -> None:
     schema.setdefault("le", datetime.max.replace(tzinfo=UTC))
 
 
-def _time(schema: _Core) -> None:
-    schema["tz_constraint"] = "naive"
-
-
-def _str(schema: _Core) -> None:
-    # Any constraint makes Pydantic look at the text, and then it refuses lone surrogates, which UTF-8 cannot say.
-    schema.setdefault("min_length", 0)
-
-
-def _model(schema: _Core) -> None:
-    # A nested instance was checked by its own, looser validator, and it may have been changed since.
-    schema["revalidate_instances"] = "always"
-
-
 _RULES: _Rules = {
     "int": _int,
-    "float": _number,
-    "decimal": _number,
+    "float": lambda schema: schema.update(allow_inf_nan=False),
+    "decimal": lambda schema: schema.update(allow_inf_nan=False),
     "datetime": _datetime,
-    "time": _time,
-    "str": _str,
-    "model": _model,
+    "time": lambda schema: schema.update(tz_constraint="naive"),
+    # Any constraint makes Pydantic look at the text, and then it refuses lone surrogates, which UTF-8 cannot say.
+    "str": lambda schema: schema.setdefault("min_length", 0),
+    # A nested instance was checked by its own, looser validator, and it may have been changed since.
+    "model": lambda schema: schema.update(revalidate_instances="always"),
 }
