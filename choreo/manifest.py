@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from choreo.errors import SchemaError
 from choreo.event import Event, Failure
-from choreo.handler import Emission, Handler, Kind
+from choreo.handler import Emission, Handler
 from choreo.saga import Saga
 from choreo.schema import avro_schema, fingerprint, sensitive_fields
 from choreo.service import Declaration
@@ -150,7 +150,7 @@ def _handler(handler: Handler) -> HandlerManifest:
     return HandlerManifest(
         name=handler.name,
         kind=str(handler.kind),
-        waits_for=[_names(types) for types in handler.waits_for] if handler.kind is not Kind.COMPENSATION else [],
+        waits_for=[_names(types) for types in handler.waits_for],
         causes=_names(handler.causes),
         original=_names(handler.original),
         original_optional=handler.original_optional,

@@ -6,8 +6,9 @@ is `choreo check`'s. `resolution` calls this.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import MappingProxyType
+from typing import TypeVar
 
 from choreo.errors import Problem
 from choreo.event import Event, Failure
@@ -17,6 +18,7 @@ from choreo.service.declaration import Declaration
 from choreo.service.decorators import Service
 from choreo.service.hints import guess, is_event, shown
 
+T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 SAGA_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NAME_CHARS_MAX = 200
@@ -108,8 +110,7 @@ def problems_within(service: Service, handlers: Sequence[Handler], *, complete: 
 
 def problems_between(declarations: Sequence[Declaration]) -> Iterator[Problem]:
     """Return what no two of these services may declare."""
-    yield from _service_names(declarations)
-    yield from _event_names(declarations)
+    yield from _names_between(declarations)
     yield from _owners(declarations)
     yield from _ends(declarations)
 
@@ -135,20 +136,14 @@ def _names(service: Service, handlers: Sequence[Handler]) -> Iterator[Problem]:
         message = f"Service({service.name!r}) has a name that topics cannot hold"
         fix = "Use lower-case letters and digits, joined by dots or hyphens: it names a consumer group and two topics."
         yield Problem("CH020", message, service.written.place, fix)
-    by_name: dict[str, Handler] = {}
-    for handler in handlers:
-        first = by_name.setdefault(handler.name, handler)
-        if first is not handler:
-            message = f"{handler.step} is declared twice, also at {first.place}"
-            yield Problem("CH021", message, handler.place, 'Rename one of them, or say name="…".')
-    topics: dict[str, Handler] = {}
-    for handler in handlers:
-        for topic in sorted({event_type.__choreo_topic__ for event_type in handler.emits} - topics.keys()):
-            topics[topic] = handler
-            if _OWN_TOPICS.fullmatch(topic):
-                message = f"{handler.step} emits to {topic}, which is one of choreo's own topics"
-                fix = "Choose a topic that does not begin with choreo. or end with .memory or .dlq."
-                yield Problem("CH024", message, handler.place, fix)
+    for first, handler in _doubles(handlers, lambda each: each.name):
+        message = f"{handler.step} is declared twice, also at {first.place}"
+        yield Problem("CH021", message, handler.place, 'Rename one of them, or say name="…".')
+    emitters = {event_type.__choreo_topic__: each for each in reversed(handlers) for event_type in each.emits}
+    for topic in sorted(filter(_OWN_TOPICS.fullmatch, emitters)):
+        message = f"{emitters[topic].step} emits to {topic}, which is one of choreo's own topics"
+        fix = "Choose a topic that does not begin with choreo. or end with .memory or .dlq."
+        yield Problem("CH024", message, emitters[topic].place, fix)
 
 
 def _states(service: Service, handlers: Sequence[Handler]) -> Iterator[Problem]:
@@ -276,26 +271,16 @@ def _unless(handlers: Sequence[Handler]) -> Iterator[Problem]:
             yield Problem("CH036", message, handler.place, fix)
 
 
-def _service_names(declarations: Sequence[Declaration]) -> Iterator[Problem]:
-    by_name: dict[str, Declaration] = {}
-    for declaration in declarations:
-        first = by_name.setdefault(declaration.name, declaration)
-        if first is not declaration:
-            message = f"two services are called {declaration.name}, the other one at {first.place}"
-            yield Problem("CH060", message, declaration.place, "Rename one: the name is the consumer group.")
-
-
-def _event_names(declarations: Sequence[Declaration]) -> Iterator[Problem]:
-    by_name: dict[str, list[type[Event]]] = {}
-    for declaration in declarations:
-        for event_type in declaration.event_types:
-            name = event_type.__choreo_type__
-            classes = by_name.setdefault(name, [event_type])
-            # A class without a topic has no name; CH007 or CH040 says so where it is used.
-            if name and event_type not in classes:
-                classes.append(event_type)
-                message = f"{name} is {_path(classes[0])} and {_path(event_type)}"
-                yield Problem("CH061", message, declaration.place, "Share one class, or give one another name=.")
+def _names_between(declarations: Sequence[Declaration]) -> Iterator[Problem]:
+    for first, other in _doubles(declarations, lambda each: each.name):
+        message = f"two services are called {other.name}, the other one at {first.place}"
+        yield Problem("CH060", message, other.place, "Rename one: the name is the consumer group.")
+    # A class without a topic has no name; CH007 or CH040 says so where it is used.
+    users = {kind: each for each in reversed(declarations) for kind in each.event_types if kind.__choreo_type__}
+    order = dict.fromkeys(kind for each in declarations for kind in each.event_types if kind in users)
+    for first_type, other_type in _doubles(order, lambda kind: kind.__choreo_type__):
+        message = f"{other_type.__choreo_type__} is {_path(first_type)} and {_path(other_type)}"
+        yield Problem("CH061", message, users[other_type].place, "Share one class, or give one another name=.")
 
 
 def _path(event_type: type[Event]) -> str:
@@ -303,18 +288,14 @@ def _path(event_type: type[Event]) -> str:
 
 
 def _owners(declarations: Sequence[Declaration]) -> Iterator[Problem]:
-    owners: dict[str, str] = {}
-    starts: dict[type[Event], Saga] = {}
-    for declaration in declarations:
-        for saga in declaration.sagas:
-            if saga.name in owners:
-                message = f"saga type {saga.name} is owned by {owners[saga.name]} and again by {declaration.name}"
-                yield Problem("CH044", message, declaration.place, "Keep one of them: a saga type has one owner.")
-            elif saga.starts in starts:
-                message = f"{saga.starts.__name__} starts {starts[saga.starts].name} and {saga.name}"
-                yield Problem("CH043", message, declaration.place, "Give each saga type a starting event of its own.")
-            owners.setdefault(saga.name, declaration.name)
-            starts.setdefault(saga.starts, saga)
+    owned_by = [(saga, declaration) for declaration in declarations for saga in declaration.sagas]
+    for (saga, first), (_, other) in _doubles(owned_by, lambda each: each[0].name):
+        message = f"saga type {saga.name} is owned by {first.name} and again by {other.name}"
+        yield Problem("CH044", message, other.place, "Keep one of them: a saga type has one owner.")
+    for (saga, _), (other_saga, other) in _doubles(owned_by, lambda each: each[0].starts):
+        if saga.name != other_saga.name:
+            message = f"{saga.starts.__name__} starts {saga.name} and {other_saga.name}"
+            yield Problem("CH043", message, other.place, "Give each saga type a starting event of its own.")
 
 
 def _ends(declarations: Sequence[Declaration]) -> Iterator[Problem]:
@@ -333,3 +314,12 @@ def _ends(declarations: Sequence[Declaration]) -> Iterator[Problem]:
                     message = f"{handler.step} emits {name}, which ends {saga}, owned by {owner}"
                     fix = f"Emit an event of {declaration.name}'s own, and let {owner} turn it into {name}."
                     yield Problem("CH045", message, handler.place, fix)
+
+
+def _doubles(items: Iterable[T], key: Callable[[T], object]) -> Iterator[tuple[T, T]]:
+    """Yield each item whose key an earlier item has, behind the first that has it."""
+    firsts: dict[object, T] = {}
+    for item in items:
+        first = firsts.setdefault(key(item), item)
+        if first is not item:
+            yield first, item
