@@ -86,11 +86,8 @@ def matching_branch(written: SchemaNode, read: SchemaNode) -> SchemaNode | None:
 
     The same type first, then a record or an enum of the same short name, then one that Avro promotes to.
     """
-    for fits in (_is_same, _is_namesake, _is_promoted):
-        for branch in read.inner:
-            if fits(written, branch) and not any(_barring(_compare(written, branch, "", set()))):
-                return branch
-    return None
+    candidates = (branch for fits in _FITS for branch in read.inner if fits(written, branch))
+    return next((each for each in candidates if not any(_barring(_compare(written, each, "", set())))), None)
 
 
 def _barring(found: Iterable[Mismatch]) -> Iterator[Mismatch]:
@@ -122,13 +119,12 @@ def _compare(written: SchemaNode, read: SchemaNode, path: str, under_way: set[tu
 
 
 def _union(written: SchemaNode, read: SchemaNode, path: str, under_way: set[tuple[int, int]]) -> Iterator[Mismatch]:
-    for fits in (_is_same, _is_namesake, _is_promoted):
-        branch = next((each for each in read.inner if fits(written, each)), None)
-        if branch is not None:
-            # Its own reasons say more than that no branch fits.
-            yield from _compare(written, branch, path, under_way)
-            return
-    yield _other_type(written, read.inner, path)
+    branch = next((branch for fits in _FITS for branch in read.inner if fits(written, branch)), None)
+    if branch is not None:
+        # Its own reasons say more than that no branch fits.
+        yield from _compare(written, branch, path, under_way)
+    else:
+        yield _other_type(written, read.inner, path)
 
 
 def _promotion(written: SchemaNode, read: SchemaNode, path: str) -> Iterator[Mismatch]:
@@ -155,6 +151,9 @@ def _is_promoted(written: SchemaNode, branch: SchemaNode) -> bool:
     return not written.logical and not branch.logical and branch.type in _PROMOTIONS.get(written.type, ())
 
 
+_FITS = (_is_same, _is_namesake, _is_promoted)
+
+
 def _same_name(written: SchemaNode, read: SchemaNode) -> bool:
     if written.short_name == read.short_name:
         return True
@@ -174,12 +173,12 @@ def _named(written: SchemaNode, read: SchemaNode, path: str, under_way: set[tupl
     else:
         by_name = {each.name: each for each in written.fields}
         own = {each.name for each in read.fields}
-        for each in read.fields:
-            found = _field(each, by_name, own)
-            place = f"{path}.{each.name}" if path else each.name
-            if found is not None:
-                yield from _compare(found.node, each.node, place, under_way)
-            elif not each.has_default:
+        for field in read.fields:
+            source = _field(field, by_name, own)
+            place = f"{path}.{field.name}" if path else field.name
+            if source is not None:
+                yield from _compare(source.node, field.node, place, under_way)
+            elif not field.has_default:
                 why = "the writer has no such field, and the reader has no default for it"
                 yield Mismatch(MismatchKind.FIELD, place, why)
 

@@ -7,6 +7,7 @@ A new schema is compared both ways with those that are in use; `compatibility` d
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
 from choreo.errors import SchemaError
@@ -106,63 +107,58 @@ def breaks(out_there: Iterable[KnownSchema], new: Mapping[str, Schema]) -> list[
     """
     merged: dict[SchemaBreak, list[str]] = {}
     for known in out_there:
-        for each in _between(known, new[known.event]) if known.event in new else ():
-            merged.setdefault(each, []).append(known.who)
+        for broken in _between(known, new[known.event]) if known.event in new else ():
+            merged.setdefault(broken, []).append(known.who)
     return [replace(each, out_there=tuple(who)) for each, who in sorted(merged.items(), key=lambda item: item[0].event)]
 
 
 def _between(known: KnownSchema, new: Schema) -> list[SchemaBreak]:
-    event = known.event
+    make = partial(SchemaBreak, event=known.event, out_there=())
     try:
         old = parsed(known.schema) if isinstance(known.schema, str) else known.schema
-        found = [_broken(event, BreakKind.NEW_READS_OLD, each) for each in mismatches(old, new)]
+        directions = [(BreakKind.NEW_READS_OLD, old, new)]
         if known.current:
-            found += [_broken(event, BreakKind.OLD_READS_NEW, each) for each in mismatches(new, old)]
-            found += _shown(event, old, new)
-            found += _alike(event, old, new)
+            directions.append((BreakKind.OLD_READS_NEW, new, old))
+        found = [
+            make(path=each.path, way=way, why=each.why, fix=_fix(way, each))
+            for way, writer, reader in directions
+            for each in mismatches(writer, reader)
+        ]
+        if known.current:
+            found += [make(path=path, way=way, why=why, fix=fix) for path, way, why, fix in _sensitivity(old, new)]
     except SchemaError as error:
         fix = "Mend it; or write it anew, while no event of it is out there."
-        return [SchemaBreak(event=event, path="", way=BreakKind.UNREADABLE, why=str(error), fix=fix, out_there=())]
+        return [make(path="", way=BreakKind.UNREADABLE, why=str(error), fix=fix)]
     return found
 
 
-def _broken(event: str, way: BreakKind, mismatch: Mismatch) -> SchemaBreak:
+def _fix(way: BreakKind, mismatch: Mismatch) -> str:
     field = mismatch.path.replace("[]", "").rpartition(".")[2]
-    fix = _MEND.get((mismatch.kind, way), _KEEP).format(field=field)
-    return SchemaBreak(event=event, path=mismatch.path, way=way, why=mismatch.why, fix=fix, out_there=())
+    return _MEND.get((mismatch.kind, way), _KEEP).format(field=field)
 
 
-def _shown(event: str, old: Schema, new: Schema) -> Iterator[SchemaBreak]:
-    """Yield the fields that were sensitive and are shown now."""
-    node, hidden = resolve(new), set(sensitive_fields(new))
-    for path in sensitive_fields(old):
+def _sensitivity(old: Schema, new: Schema) -> Iterator[tuple[str, BreakKind, str, str]]:
+    """Yield the fields that were sensitive and are shown now; or became so, which a fingerprint does not say."""
+    node, before, after = resolve(new), sensitive_fields(old), sensitive_fields(new)
+    for path in before:
         names = path.split(".")
-        if path not in hidden and _has(node, names):
+        if path not in after and _has(node, names):
             why = "it is Sensitive() out there, and is shown and stored from now on"
             fix = f"Annotate {names[-1]} with Sensitive() again."
-            place = f"{node.short_name}.{path}"
-            yield SchemaBreak(event=event, path=place, way=BreakKind.SHOWN, why=why, fix=fix, out_there=())
+            yield f"{node.short_name}.{path}", BreakKind.SHOWN, why, fix
+    if fingerprint(old) == fingerprint(new):
+        for path in sorted({*after} - {*before}):
+            why = "it is Sensitive() now, which changes no fingerprint, so old code takes new records for its own"
+            fix = f"Add the sensitive field under another name, with a default, in place of {path.rpartition('.')[2]}."
+            yield f"{node.short_name}.{path}", BreakKind.ALIKE, why, fix
 
 
 def _has(node: SchemaNode, names: list[str]) -> bool:
     """Return whether a type has a field under these names, or their aliases, that is not sensitive."""
-    if not names:
-        return True
-    if any(_has(inner, names) for inner in node.inner):
+    if not names or any(_has(inner, names) for inner in node.inner):
         return True
     return any(
-        not each.sensitive and _has(each.node, names[1:])
-        for each in node.fields
-        if names[0] in {each.name, *each.aliases}
+        not field.sensitive and _has(field.node, names[1:])
+        for field in node.fields
+        if names[0] in {field.name, *field.aliases}
     )
-
-
-def _alike(event: str, old: Schema, new: Schema) -> Iterator[SchemaBreak]:
-    """Yield the fields that became sensitive where no name or type changed: a fingerprint does not say so."""
-    if fingerprint(old) != fingerprint(new):
-        return
-    for path in sorted(set(sensitive_fields(new)) - set(sensitive_fields(old))):
-        why = "it is Sensitive() now, which changes no fingerprint, so old code takes new records for its own"
-        fix = f"Add the sensitive field under another name, with a default, in place of {path.rpartition('.')[2]}."
-        place = f"{resolve(new).short_name}.{path}"
-        yield SchemaBreak(event=event, path=place, way=BreakKind.ALIKE, why=why, fix=fix, out_there=())
