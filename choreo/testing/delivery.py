@@ -257,10 +257,10 @@ class Delivery:
             if not ready:
                 return None
             _, _, place, head = min(ready, key=itemgetter(0, 1, 2))
-            service, faults = services[place], self._environment.faults
-            by = faults.delay(service.name, head)
+            service, plan = services[place], self._environment.faults.plan
+            by = plan.delay(service.name, head)
             if by is None:
-                return service, faults.batch_max(service.name, head)
+                return service, plan.batch_max(service.name, head)
             self.in_flight.delay(head.topic, service.name, self._clock.now() + by)
 
     def _rank(self, service: str, sequence: int, record: Record) -> float:

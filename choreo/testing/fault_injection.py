@@ -68,11 +68,14 @@ class _CurrentBatch:
 
 
 class FaultInjection:
-    """The faults of one scenario."""
+    """The faults of one scenario: what a test asks for, and what a plan brings beside it.
 
-    def __init__(self) -> None:
-        self.plan: FaultPlan | None = None
-        """What a seed brings beside what is asked for."""
+    Args:
+        plan: What a seed brings.
+    """
+
+    def __init__(self, plan: FaultPlan) -> None:
+        self.plan = plan
         self._requested: list[RequestedFault] = []
         self._twice: Counter[str] = Counter()
         self._tries: Counter[str] = Counter()
@@ -98,26 +101,22 @@ class FaultInjection:
         self._tries.update(f"{service} {each}" for each in ids)
         # Named by each record in the batch: the same one is struck where others are left out.
         places = [f"{service} {each} {self._tries[f'{service} {each}']}" for each in ids]
-        self._batch = _CurrentBatch(service, places)
-        if self.plan is not None:
-            self._batch.death = self.plan.death(places)
+        self._batch = _CurrentBatch(service, places, self.plan.death(places))
 
     def commit(self) -> Interruption | None:
         """Return what happens to the commit of this batch."""
-        batch, plan = self._batch, self.plan
+        batch = self._batch
         fault = self._take(lambda each: each.point not in {None, *AT_HANDLERS} and each.handler in {"", *batch.called})
         if fault is not None and fault.point is not None:
             self._suffer(f"dies {fault.point}")
             return Interruption(fault.point)
-        if plan is None:
-            return None
         if batch.death is not None:
             name, point = batch.death
             # No handler was called that it could have struck at.
             point = Point.BEFORE_COMMIT if point in AT_HANDLERS else point
             self._suffer(f"dies {point}", name)
-            return Interruption(point, plan.reached(name))
-        if (trouble := plan.trouble(batch.places)) is None:
+            return Interruption(point, self.plan.reached(name))
+        if (trouble := self.plan.trouble(batch.places)) is None:
             return None
         name, interruption = trouble
         aborted = interruption.cause is CommitTrouble.ABORTED
@@ -130,23 +129,7 @@ class FaultInjection:
         if self._twice[type_name]:
             self._twice[type_name] -= 1
             return 0
-        if self.plan is None or (drawn := self.plan.copy(type_name, outgoing, outside=outside)) is None:
-            return None
-        name, deliveries = drawn
-        self.plan.strike(name, f"{type_name} comes twice")
-        return deliveries
-
-    def delay(self, service: str, record: Record) -> timedelta | None:
-        """Return for how long a service does not get what it would read next; None where nothing is late."""
-        if self.plan is None or (drawn := self.plan.delay(service, record)) is None:
-            return None
-        name, by = drawn
-        self.plan.strike(name, f"{record.topic} is late for {service} by {by}")
-        return by
-
-    def batch_max(self, service: str, record: Record) -> int:
-        """Return how many records a service reads at once, this one first."""
-        return self.plan.batch_max(service, record) if self.plan is not None else 1
+        return self.plan.copy(outgoing, outside=outside)
 
     def disturbed(self, declaration: Declaration) -> Declaration:
         """Return a service whose handlers may be struck when they are called."""
@@ -197,7 +180,7 @@ class FaultInjection:
     def _struck(self, service: str, handler: Handler, arguments: Sequence[object], *, final: bool) -> Iterator[None]:
         """Call a handler within this: it raises in place of it, or once it has run."""
         # Named only where a plan may fail it, for naming a step takes a while.
-        step = _step(service, handler, arguments) if self.plan is not None and self.plan.rates["fail"] else ""
+        step = _step(service, handler, arguments) if self.plan.rates["fail"] else ""
         self._batch.called.add(handler.name)
         self._die(handler, Point.BEFORE_HANDLER)
         error, after = self._failure(handler, step, final=final) or (None, False)
@@ -233,7 +216,7 @@ class FaultInjection:
         error = TransientFault(f"{handler.step} was made to fail")
         # A plan never parks a step: it leaves its last attempt alone, unless an `otherwise` answers for it.
         spare = handler.retry.attempts - final if handler.retry.applies_to(error) or not final else 0
-        if self.plan is None or self._failed[step] >= spare:
+        if self._failed[step] >= spare:
             return None
         if (drawn := self.plan.failure(step, self._failed[step])) is None:
             return None
@@ -253,7 +236,7 @@ class FaultInjection:
 
     def _suffer(self, words: str, name: str = "") -> None:
         self._batch.suffered.append(words)
-        if name and self.plan is not None:
+        if name:
             self.plan.strike(name, f"{self._batch.service} {words}")
 
 

@@ -24,7 +24,7 @@ DELAYS = (timedelta(seconds=0.5), timedelta(seconds=20), timedelta(minutes=10), 
 LATE_SHARE = 2
 """All that is late in a run is late by no more than this part of `remember_for`: later, it may have been forgotten."""
 BATCHES = (1, 1, 1, 1, 2, 5)
-"""How many records may be read at once."""
+"""How many records may be read at once in a simulation."""
 LATER_DELIVERIES_MAX = 30
 """How many records may be read before a duplicate comes."""
 _DRAWN_FROM = 1 << 64
@@ -90,6 +90,8 @@ RATES: Mapping[str, Any] = MappingProxyType(
     Rates(crash=0.02, abort=0.02, lose=0.02, fail=0.02, duplicate=0.1, delay=0.02, reorder=True)
 )
 """What holds unless something else is said."""
+CALM = Rates(crash=0, abort=0, lose=0, fail=0, duplicate=0, delay=0, reorder=False)
+"""Nothing strikes but what a test asks for."""
 
 
 class Seed:
@@ -116,19 +118,20 @@ class Seed:
 
 
 class FaultPlan:
-    """The faults of one run. Whoever lets one strike says so by `strike`.
+    """The faults of one run.
 
     Args:
         seed: What they follow from.
         rates: How often they strike.
         settings: Whether handlers' events may come twice, as without transactions, and how late may not be too late.
+        batches: How many records may be read at once, each number as likely as the others.
 
     Raises:
         ValueError: If a rate is no share.
         TypeError: If there is no such rate.
     """
 
-    def __init__(self, seed: Seed, rates: Rates, settings: Settings) -> None:
+    def __init__(self, seed: Seed, rates: Rates, settings: Settings, batches: Sequence[int] = BATCHES) -> None:
         if unknown := sorted(rates.keys() - RATES.keys()):
             raise TypeError(f"there is no {', '.join(unknown)}; faults are {', '.join(RATES)}")
         self.rates: dict[str, Any] = {**RATES, **rates}
@@ -136,6 +139,7 @@ class FaultPlan:
             if not 0 <= rate <= 1:
                 raise ValueError(f"{name}={rate} is no share: it lies between 0 and 1")
         self._seed = seed
+        self._batches = batches
         self._copies = settings.delivery == "at_least_once"
         self._late_left = settings.remember_for / LATE_SHARE
         self.only: Collection[str] | None = None
@@ -171,13 +175,17 @@ class FaultPlan:
         name = self._draw("fail", step, attempt)
         return (name, self._seed.choose((False, True), name, "after")) if name else None
 
-    def copy(self, type_name: str, record: Outgoing, *, outside: bool) -> tuple[str, int] | None:
-        """Return how many deliveries later a record comes a second time."""
+    def copy(self, record: Outgoing, *, outside: bool) -> int | None:
+        """Return how many deliveries later a record comes a second time; None where it does not."""
+        type_name = header(record, "ce_type")
         name = self._draw("duplicate", type_name, identity(record)) if outside or self._copies else ""
-        return (name, self._seed.choose(range(LATER_DELIVERIES_MAX), name, "later")) if name else None
+        if not name:
+            return None
+        self.strike(name, f"{type_name} comes twice")
+        return self._seed.choose(range(LATER_DELIVERIES_MAX), name, "later")
 
-    def delay(self, service: str, record: Record) -> tuple[str, timedelta] | None:
-        """Return for how long a service does not get what it would read next, and all of that topic."""
+    def delay(self, service: str, record: Record) -> timedelta | None:
+        """Return for how long a service gets nothing of the topic that it would read next; None for no delay."""
         name = self._draw("delay", service, record.topic, identity(record))
         if not name or name in self.struck:
             return None
@@ -185,11 +193,14 @@ class FaultPlan:
         if by > self._late_left:
             return None
         self._late_left -= by
-        return name, by
+        self.strike(name, f"{record.topic} is late for {service} by {by}")
+        return by
 
     def batch_max(self, service: str, record: Record) -> int:
         """Return how many records a service reads at once, this one first."""
-        return self._seed.choose(BATCHES, "batch", service, record.topic, identity(record))
+        if len(self._batches) == 1:
+            return self._batches[0]
+        return self._seed.choose(self._batches, "batch", service, record.topic, identity(record))
 
     def _draw(self, kind: str, *place: object) -> str:
         """Return the name of the fault that is to strike here, or ""."""

@@ -24,7 +24,7 @@ from choreo.settings import Settings
 from choreo.testing.compiled import compiled_services
 from choreo.testing.delivery import RECORDS_MAX, Delivery
 from choreo.testing.fault_injection import FaultInjection, RequestedFault, TransientFault
-from choreo.testing.fault_plan import Point, Seed
+from choreo.testing.fault_plan import CALM, FaultPlan, Point, Seed
 from choreo.testing.history import HistoryEntry
 from choreo.testing.loop import PrivateLoop
 from choreo.testing.memory_transport import MemoryBroker
@@ -85,7 +85,7 @@ class Scenario:
         """The brokers: for looking at other topics, and for doing faults to."""
         self.broker.create(needed(self._compiled.declarations, self._settings))
         self._observe()
-        self._faults = FaultInjection()
+        self._faults = FaultInjection(FaultPlan(order or Seed(0), CALM, self._settings, batches=(1,)))
         self._environment = Environment(
             compiled=self._compiled,
             broker=self.broker,

@@ -85,7 +85,7 @@ class Simulation(Scenario):
         super().__init__(*services, park=park, settings=given, clock=clock, seed=order)
         self.seed: int = drawn
         """What all of it follows from."""
-        self._faults.plan = self._plan = plan
+        self._faults.plan = plan
         self._history = History(
             {name: {kind.__choreo_type__ for kind in each.consumes} for name, each in self._declared.items()}
         )
@@ -106,7 +106,7 @@ class Simulation(Scenario):
     @property
     def faults(self) -> dict[str, str]:
         """What has struck so far: by name, in words."""
-        return dict(self._plan.struck)
+        return dict(self._faults.plan.struck)
 
     @property
     def sagas(self) -> int:
@@ -125,7 +125,7 @@ class Simulation(Scenario):
             only: The only faults that may strike, by the names that `faults` has.
             muted: Sagas that are never begun, counted from 0 in the order in which they would be.
         """
-        self._plan.only = frozenset(only)
+        self._faults.plan.only = frozenset(only)
         self._muted = frozenset(muted)
 
     def check(self) -> None:

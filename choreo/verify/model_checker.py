@@ -1,20 +1,24 @@
-"""A verification, from services to an answer about each saga type.
+"""The model checker: every state of a saga's model, the nearest first, and the first that should not be.
 
-How far the search went, and the counterexample if there is one, in words, live here; the search itself does not
-(`search`). `choreo verify` and tests call it.
+Going through the states and the answer about each saga type live here; what leads from one state to the next does not
+(`saga_model`), nor what is wrong with one (`judge`). Breadth first, so that the way to what is wrong is the shortest.
+`choreo verify` and tests call it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
 
 from choreo.invariants import Breach
 from choreo.saga import Saga
 from choreo.service import Declaration, Service, declarations
 from choreo.verify.counterexample import as_story, as_test
 from choreo.verify.judge import Judge
-from choreo.verify.model_state import Bounds
+from choreo.verify.model_state import Action, Bounds, ModelState
+from choreo.verify.reduction import Reduction
 from choreo.verify.saga_model import SagaModel
-from choreo.verify.search import search
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +90,92 @@ def _proof(declared: Sequence[Declaration], saga: Saga, bounds: Bounds) -> Proof
         tuple(as_story(model, finding.actions)) if finding is not None else (),
         as_test(model, finding.wrong, finding.actions) if finding is not None else "",
     )
+
+
+class Finding(NamedTuple):
+    """Something that should never be, and the shortest way to it.
+
+    Attributes:
+        wrong: What is wrong.
+        actions: What happened, in order.
+    """
+
+    wrong: Breach
+    actions: tuple[Action, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search came to: figures as in `Proof`, and the first thing that is wrong, if any."""
+
+    states: int
+    transitions: int
+    depth: int
+    rests: int
+    seconds: float = 0.0
+    whole: bool = False
+    finding: Finding | None = None
+
+
+Origins = dict[ModelState, tuple[ModelState, Action] | None]
+"""Each state that was met, and from where."""
+
+
+def search(model: SagaModel, judge: Judge, *, reduced: bool = True) -> SearchResult:
+    """Look at every state within the model's bounds, or all that `states_max` allows, until one is wrong.
+
+    Args:
+        model: The model.
+        judge: What is wrong with a state.
+        reduced: Leave out orders that make no difference; what is wrong is then looked for once more in all orders,
+            so that the way to it is the shortest.
+    """
+    began = time.perf_counter()
+    result = _search(model, judge, Reduction(model) if reduced else None)
+    if reduced and result.finding is not None:
+        shortest = _search(model, judge, None, depth_max=len(result.finding.actions)).finding
+        result = replace(result, finding=shortest if shortest is not None else result.finding)
+    return replace(result, seconds=time.perf_counter() - began)
+
+
+def _search(model: SagaModel, judge: Judge, reduction: Reduction | None, depth_max: int | None = None) -> SearchResult:
+    origins: Origins = {model.first: None}
+    level = [model.first]
+    transitions = rests = depth = 0
+    while level and (depth_max is None or depth <= depth_max):
+        following: list[ModelState] = []
+        for state in level:
+            ways = reduction.ways(state) if reduction is not None else model.ways(state)
+            rests += not ways
+            if wrong := judge.at_rest(state, ways, partial(way_to, origins, state)):
+                return SearchResult(len(origins), transitions, depth, rests, finding=_finding(wrong, origins, state))
+            for action, after in ways:
+                transitions += 1
+                if after in origins:
+                    continue
+                origins[after] = (state, action)
+                following.append(after)
+                if wrong := judge.on_the_way(state, action):
+                    return SearchResult(
+                        len(origins), transitions, depth + 1, rests, finding=_finding(wrong, origins, after)
+                    )
+                if len(origins) >= model.bounds.states_max:
+                    return SearchResult(len(origins), transitions, depth + 1, rests)
+        level = following
+        depth += bool(level)
+    return SearchResult(len(origins), transitions, depth, rests, whole=not level)
+
+
+def way_to(origins: Origins, state: ModelState) -> Iterator[Action]:
+    """Return what led to a state, in order."""
+    actions: list[Action] = []
+    came = origins[state]
+    while came is not None:
+        before, action = came
+        actions.append(action)
+        came = origins[before]
+    return reversed(actions)
+
+
+def _finding(wrong: Breach, origins: Origins, state: ModelState) -> Finding:
+    return Finding(wrong, tuple(way_to(origins, state)))

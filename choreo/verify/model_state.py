@@ -1,12 +1,13 @@
 """Where everything in the model stands, and what may happen next.
 
-The records of the model live here, with the bounds of it; they hold no logic. Numbers in them stand for memories and
-events that the `register` knows.
+The records of the model and its bounds live here, and the numbers and bits that stand in states for memories, events
+and effects: the same in thousands of states, each is kept once. What is done with them is the `saga_model`'s business.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from choreo.event import Envelope
 from choreo.memory import TimerKey
 from choreo.verify.actor import Move
 
@@ -81,3 +82,95 @@ class Action(NamedTuple):
     crash: bool = False
     twice: bool = False
     again: bool = False
+
+
+class NumberedMove(NamedTuple):
+    """A move in numbers: what it does to a state.
+
+    Attributes:
+        memory: What the service remembers then.
+        events: What is published.
+        bits: The same, a bit each.
+        effects: Effects that are committed with it.
+        loose: Effects that may have been made, and no commit tells of.
+        undone: Effects that it undoes.
+        answers: What its steps came to.
+        answering: Those steps, by their idempotency keys.
+    """
+
+    move: Move
+    memory: int
+    events: tuple[int, ...]
+    bits: int
+    effects: int
+    loose: int
+    undone: int
+    answers: int
+    answering: tuple[str, ...]
+
+
+class Register:
+    """All that the states of one model are made of."""
+
+    def __init__(self) -> None:
+        self.events: list[Envelope] = []
+        self.memories: list[bytes] = []
+        self._events: dict[tuple[object, ...], int] = {}
+        self._memories: dict[bytes, int] = {}
+        self._effects: dict[str, int] = {}
+        self._steps: dict[str, str] = {}
+        self._answers: dict[tuple[str, tuple[str, ...]], int] = {}
+        self._answers_of: dict[str, int] = {}
+
+    def event(self, envelope: Envelope) -> int:
+        """Return an event's number: two that differ in anything, causes among it, are two."""
+        key = tuple(envelope)[1:]
+        number = self._events.get(key)
+        if number is None:
+            number = self._events[key] = len(self.events)
+            self.events.append(envelope)
+        return number
+
+    def memory(self, data: bytes) -> int:
+        """Return a memory's number."""
+        number = self._memories.get(data)
+        if number is None:
+            number = self._memories[data] = len(self.memories)
+            self.memories.append(data)
+        return number
+
+    def known(self, service: str, move: Move) -> NumberedMove:
+        """Return a move in numbers."""
+        events = tuple(self.event(each) for each in move.events)
+        bits = effects = loose = undone = answers = 0
+        for number in events:
+            bits |= 1 << number
+        raised = {attempt.key for attempt in move.attempts if attempt.failed}
+        for attempt in move.attempts:
+            self._steps[attempt.key] = f"{service}.{attempt.handler}"
+            if attempt.effect and attempt.failed:
+                loose |= self._effect(attempt.key)
+            elif attempt.effect:
+                effects |= self._effect(attempt.key)
+            if attempt.failed:
+                continue
+            if attempt.undoes_key:
+                undone |= self._effect(attempt.undoes_key)
+            if attempt.key in raised:
+                continue  # An `otherwise` speaks for a step that had no answer: another run may get one.
+            answer = self._answers.setdefault((attempt.key, attempt.told), 1 << len(self._answers))
+            self._answers_of[attempt.key] = self._answers_of.get(attempt.key, 0) | answer
+            answers |= answer
+        answering = tuple(each.key for each in move.attempts if each.key not in raised)
+        return NumberedMove(move, self.memory(move.memory), events, bits, effects, loose, undone, answers, answering)
+
+    def contradicts(self, answered: int, known: NumberedMove) -> bool:
+        """Return whether a step comes to something else than it came to before a crash."""
+        return any(answered & self._answers_of[key] & ~known.answers for key in known.answering)
+
+    def steps(self, effects: int) -> list[str]:
+        """Return the steps that made these effects."""
+        return [self._steps[key] for key, bit in self._effects.items() if effects & bit]
+
+    def _effect(self, key: str) -> int:
+        return self._effects.setdefault(key, 1 << len(self._effects))

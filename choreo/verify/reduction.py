@@ -2,7 +2,7 @@
 
 Where one service can move before all others without any difference to what they or it may come to, looking at its moves
 alone is enough; when that is so is decided here (ample sets: Clarke, Grumberg, Peled, "Model Checking", chapter 10).
-`search` asks for every state. Pure.
+`model_checker` asks for every state. Pure.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -2,7 +2,7 @@
 
 Every way on from a state of the model that Kafka allows lives here: per topic in order, across topics in any order,
 what comes twice, a crash before a commit, timers, and what people publish from outside. What one service makes of it is
-the real code's business (`actor`); in which order states are looked at is the `search`'s.
+the real code's business (`actor`); in which order states are looked at is `model_checker`'s.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,8 +16,7 @@ from choreo.saga import Saga
 from choreo.service import Declaration
 from choreo.verify.actor import Actor, Move
 from choreo.verify.model_codec import example
-from choreo.verify.model_state import AGAIN, END, OUTSIDE, Action, Bounds, ModelState, Queues
-from choreo.verify.register import NumberedMove, Register
+from choreo.verify.model_state import AGAIN, END, OUTSIDE, Action, Bounds, ModelState, NumberedMove, Queues, Register
 
 T = TypeVar("T")
 Ways = list[tuple[Action, ModelState]]

@@ -5,9 +5,9 @@ import pytest
 from choreo.cli.target import load
 from choreo.service import Service, declarations
 from choreo.verify.judge import Judge
+from choreo.verify.model_checker import search
 from choreo.verify.model_state import Bounds, ModelState
 from choreo.verify.saga_model import SagaModel
-from choreo.verify.search import search
 from tests.checks.graphs import ORDER
 from tests.verify.trips import trip
 
