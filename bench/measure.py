@@ -23,7 +23,7 @@ from choreo.codec import encoder
 from choreo.kafka import KafkaTransport
 from choreo.launch import running
 from choreo.memory import Fence, Memory, Status
-from choreo.runtime.retention import Retention
+from choreo.runtime.partition import Retention
 
 MEMORY_TOPIC = "bench.memory"
 LATENCY_TIMEOUT_S = 120.0

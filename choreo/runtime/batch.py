@@ -1,8 +1,7 @@
 """What a batch comes to, and the parts of it that belong together.
 
 Two records live here: `BatchResult`, until it is committed, and `SagaBatch`, what came for one saga. They hold no
-rules. The
-engine fills them.
+rules; the engine fills them.
 """
 
 from asyncio import Future

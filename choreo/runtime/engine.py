@@ -7,7 +7,7 @@ rebalance, then `process`, and `merge` or `drop` once the commit is known.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -18,12 +18,11 @@ from choreo.memory import Memory, MemoryFlag, peek, with_end
 from choreo.runtime.batch import BatchResult, SagaBatch
 from choreo.runtime.intake import Intake, SagaKey
 from choreo.runtime.invoker import Invoker
+from choreo.runtime.partition import WOKEN_MAX, OwnedPartition
 from choreo.runtime.resources import Resources
-from choreo.runtime.retention import Retention
 from choreo.runtime.saga_processor import SagaProcessor, now_ms
-from choreo.runtime.schedule import WOKEN_MAX, Schedule
 from choreo.step import Rules
-from choreo.transport import Outgoing, Position, Record
+from choreo.transport import Outgoing, Record
 from choreo.tuples import maker
 
 _NOTHING = Memory().encode()
@@ -61,13 +60,8 @@ class Engine:
         self._concurrency_max = concurrency_max
         self._remember_ms = int(remember_for.total_seconds() * 1000)
         self._memory_topic = f"{rules.service}.memory"
-        self._partitions: dict[int, dict[str, bytes]] = {}
-        self._forgetting: dict[int, Retention] = {}
-        self._timers: dict[int, Schedule] = {}
-        self._owed: dict[int, set[str]] = {}
-        self._vouched: dict[int, set[str]] = {}
+        self._partitions: dict[int, OwnedPartition] = {}
         self._behind: Collection[int] = ()
-        self._positions: dict[Position, int] = {}
         self._threads = ThreadPoolExecutor(
             min(concurrency_max, THREADS_MAX), thread_name_prefix=f"handlers-{rules.service}"
         )
@@ -80,42 +74,31 @@ class Engine:
         self.counts: Counter[str] = Counter()
 
     @property
-    def partitions(self) -> Mapping[int, Mapping[str, bytes]]:
+    def partitions(self) -> dict[int, dict[str, bytes]]:
         """The memories held: partition → saga_id → encoded memory."""
-        return self._partitions
+        return {number: each.memories for number, each in self._partitions.items()}
 
     @property
     def next_ms(self) -> int | None:
         """When something is due, in milliseconds since 1970; None where nothing is, or may be taken up yet."""
-        if any(self._owed.values()) or any(self._vouched.values()):
+        if any(each.owed or each.vouched for each in self._partitions.values()):
             return 1  # At once.
         soonest = [
             due_ms
-            for number, timers in self._timers.items()
-            if number not in self._behind and (due_ms := timers.next_ms(self._partitions[number])) is not None
+            for number, each in self._partitions.items()
+            if number not in self._behind and (due_ms := each.schedule.next_ms(each.memories)) is not None
         ]
         return min(soonest, default=None)
 
     def gain(self, partition: int, memories: dict[str, bytes]) -> None:
         """Take a partition over with its restored memory; a second time replaces what was known."""
-        self.lose(partition)
-        self._partitions[partition] = memories
-        self._forgetting[partition] = Retention(self._remember_ms)
-        self._forgetting[partition].restore(memories)
-        self._timers[partition] = Schedule()
-        self._timers[partition].restore(memories)
-        if self.rules.at_least_once:
-            self._owed[partition] = {
-                saga_id for saga_id, data in memories.items() if peek(data).flags & MemoryFlag.OWED
-            }
-            self._vouched[partition] = set()
+        self._partitions[partition] = OwnedPartition(
+            memories, self._remember_ms, at_least_once=self.rules.at_least_once
+        )
 
     def lose(self, partition: int) -> None:
         """Drop a partition that belongs to somebody else now."""
-        for kept in (self._partitions, self._forgetting, self._timers, self._owed, self._vouched):
-            kept.pop(partition, None)
-        for position in [each for each in self._positions if each[1] == partition]:
-            del self._positions[position]
+        self._partitions.pop(partition, None)
 
     def wait_for(self, partitions: Collection[int]) -> None:
         """Let nothing fall due in these partitions yet: their backlog has not been read (rule 23)."""
@@ -123,9 +106,9 @@ class Engine:
 
     def memory(self, saga_id: str) -> Memory | None:
         """Return what is remembered of a saga, decoded; None where nothing is."""
-        for memories in self._partitions.values():
-            if saga_id in memories:
-                return Memory.decode(memories[saga_id])
+        for each in self._partitions.values():
+            if saga_id in each.memories:
+                return Memory.decode(each.memories[saga_id])
         return None
 
     async def process(self, records: Sequence[Record]) -> BatchResult:
@@ -153,71 +136,62 @@ class Engine:
 
     def merge(self, work: BatchResult) -> None:
         """Make a batch's memories the ones that are known: once it is committed, or before with `undo` if it is not."""
-        before = work.before
-        for key, data in work.memories.items():
-            memories = self._partitions[key[0]]
-            before[key] = memories.get(key[1])
-            if data is None:
-                memories.pop(key[1], None)
-            else:
-                memories[key[1]] = data
-        for partition, saga_id, ended_ms in work.ended:
-            self._forgetting[partition].ended(saga_id, ended_ms)
-        for partition, saga_id, due_ms in work.due:
-            self._timers[partition].set(saga_id, due_ms)
+        partitions = self._partitions
+        for (number, saga_id), data in work.memories.items():
+            work.before[number, saga_id] = partitions[number].replace(saga_id, data)
+        for number, saga_id, ended_ms in work.ended:
+            partitions[number].retention.ended(saga_id, ended_ms)
+        for number, saga_id, due_ms in work.due:
+            partitions[number].schedule.set(saga_id, due_ms)
         if self.rules.at_least_once:
             self._vouch(work)
-        work.positions = {each: self._positions.get(each) for each in work.offsets}
-        self._positions.update(work.offsets)
+        for (topic, number), offset in work.offsets.items():
+            work.positions[topic, number] = partitions[number].offsets.get(topic)
+            partitions[number].offsets[topic] = offset
         self.counts.update(work.counts)
 
     def _vouch(self, work: BatchResult) -> None:
         """Take note of what this process has seen published: it is owed no more, which the memory is to say next."""
-        for (partition, saga_id), data in work.memories.items():
+        for (number, saga_id), data in work.memories.items():
+            vouched = self._partitions[number].vouched
             owed = data is not None and peek(data).flags & MemoryFlag.OWED
-            (self._vouched[partition].add if owed else self._vouched[partition].discard)(saga_id)
-        for partition, saga_id in work.vouched:
-            self._owed[partition].discard(saga_id)
-            self._vouched[partition].add(saga_id)
+            (vouched.add if owed else vouched.discard)(saga_id)
+        for number, saga_id in work.vouched:
+            self._partitions[number].owed.discard(saga_id)
+            self._partitions[number].vouched.add(saga_id)
 
     def undo(self, work: BatchResult) -> None:
         """Take back a batch that was merged and could not be committed after all; its records come again.
 
-        Whatever was merged behind it has been undone or dropped before. Heaps keep what was added to them: it counts
-        only as long as the memories say the same.
+        Whatever was merged behind it has been undone or dropped before. Partitions that were lost since are left alone.
         """
-        for (partition, saga_id), data in work.before.items():
-            memories = self._partitions.get(partition)
-            if memories is None:
-                continue  # It belongs to somebody else now.
-            if data is None:
-                memories.pop(saga_id, None)
+        for (number, saga_id), data in work.before.items():
+            if (partition := self._partitions.get(number)) is not None:
+                partition.replace(saga_id, data)
+                partition.reschedule(saga_id)
+        for (topic, number), offset in work.positions.items():
+            if (partition := self._partitions.get(number)) is None:
+                continue
+            if offset is None:
+                partition.offsets.pop(topic, None)
             else:
-                memories[saga_id] = data
-                if due_ms := peek(data).due_ms:
-                    self._timers[partition].set(saga_id, due_ms)
-        for position, offset in work.positions.items():
-            if offset is None or position[1] not in self._partitions:
-                self._positions.pop(position, None)
-            else:
-                self._positions[position] = offset
-        for partition, saga_id in work.vouched:
-            if partition in self._owed:
-                self._owed[partition].add(saga_id)
-                self._vouched[partition].discard(saga_id)
+                partition.offsets[topic] = offset
+        for number, saga_id in work.vouched:
+            if (partition := self._partitions.get(number)) is not None:
+                partition.owed.add(saga_id)
+                partition.vouched.discard(saga_id)
         self.counts.subtract(work.counts)
         self.drop(work)
 
     def drop(self, work: BatchResult) -> None:
         """Forget a batch that was not committed; its records come again."""
-        for (partition, saga_id), data in work.memories.items():
-            if data is None and partition in self._forgetting:
+        for (number, saga_id), data in work.memories.items():
+            if data is None and number in self._partitions:
                 # It was taken off the heap to be forgotten, and is not: it is due again.
-                self._forgetting[partition].ended(saga_id, 0)
-        for partition, saga_id in work.woken:
-            data = self._partitions.get(partition, {}).get(saga_id)
-            if data is not None and (due_ms := peek(data).due_ms):
-                self._timers[partition].set(saga_id, due_ms)
+                self._partitions[number].retention.ended(saga_id, 0)
+        for number, saga_id in work.woken:
+            if number in self._partitions:
+                self._partitions[number].reschedule(saga_id)
 
     def close(self) -> None:
         """Let the threads of blocking handlers end; those that never return go on until the process ends."""
@@ -226,20 +200,17 @@ class Engine:
     def _wake(self, chains: dict[SagaKey, SagaBatch], work: BatchResult) -> None:
         """Add what is due, in partitions whose backlog has been read, and what is owed since they were gained."""
         now = now_ms(self._clock.now())
-        for partition, timers in self._timers.items():
-            if partition in self._behind:
-                continue
-            for saga_id in timers.due(self._partitions[partition], now):
-                _chain_of(chains, partition, saga_id).woken = True
-                work.woken.append((partition, saga_id))
-        for partition, sagas in self._owed.items():
+        for number, partition in self._partitions.items():
+            if number not in self._behind:
+                for saga_id in partition.schedule.due(partition.memories, now):
+                    _chain_of(chains, number, saga_id).woken = True
+                    work.woken.append((number, saga_id))
             # In an order that does not hang on how Python hashes.
-            for saga_id in sorted(sagas):
-                _chain_of(chains, partition, saga_id).owed = True
-                work.vouched.append((partition, saga_id))
-        for partition, sagas in self._vouched.items():
-            for saga_id in sorted(sagas)[:WOKEN_MAX]:
-                _chain_of(chains, partition, saga_id).vouched = True
+            for saga_id in sorted(partition.owed):
+                _chain_of(chains, number, saga_id).owed = True
+                work.vouched.append((number, saga_id))
+            for saga_id in sorted(partition.vouched)[:WOKEN_MAX]:
+                _chain_of(chains, number, saga_id).vouched = True
 
     async def _run_beside(
         self, group: asyncio.TaskGroup, todo: Iterator[SagaBatch], tasks: int, work: BatchResult
@@ -259,7 +230,7 @@ class Engine:
                 items = intake.items(chain, work, looked=True) or []
             if items or chain.due:
                 saga_id = chain.saga_id = _saga_id(chain.key)
-                before = partitions[chain.partition].get(saga_id)
+                before = partitions[chain.partition].memories.get(saga_id)
                 try:
                     memory = Memory() if before is None else Memory.decode(before)
                 except UndecodableRecord as error:
@@ -287,7 +258,7 @@ class Engine:
             Whether that was possible; where nothing is remembered, or it cannot be read, the end goes the long way.
         """
         partition, saga_id = saga[0], _saga_id(saga[1])
-        before = self._partitions[partition].get(saga_id)
+        before = self._partitions[partition].memories.get(saga_id)
         if before is None or (after := with_end(before, ended_ms)) is None:
             return False
         if not peek(before).ended_ms:
@@ -296,27 +267,26 @@ class Engine:
         work.counts["events"] += 1
         return True
 
-    def _remember(self, partition: int, saga_id: str, memory: bytes, work: BatchResult) -> None:
+    def _remember(self, partition: int, saga_id: str, memory: bytes | None, work: BatchResult) -> None:
         work.memories[partition, saga_id] = memory
         work.changelog.append(_outgoing((self._memory_topic, saga_id.encode(), memory, [], partition)))
 
     def _sweep(self, work: BatchResult) -> None:
         """Add a tombstone for every saga that may be forgotten now, in partitions whose offsets vouch for us."""
         now = now_ms(self._clock.now())
-        for partition, forgetting in self._forgetting.items():
-            fresh = {position: at for position, at in self._positions.items() if position[1] == partition}
-            if not fresh and not any(each == partition for _, each in work.offsets):
+        touched = {number for _, number in work.offsets}
+        for number, partition in self._partitions.items():
+            if not partition.offsets and number not in touched:
                 continue
-            for saga_id in forgetting.due(self._partitions[partition], now):
-                if (partition, saga_id) in work.memories:
+            for saga_id in partition.retention.due(partition.memories, now):
+                if (number, saga_id) in work.memories:
                     # Something came for it in this very batch; it is looked at again with the next one.
-                    forgetting.ended(saga_id, now - self._remember_ms)
+                    partition.retention.ended(saga_id, now - self._remember_ms)
                     continue
-                work.memories[partition, saga_id] = None
-                work.changelog.append(_outgoing((self._memory_topic, saga_id.encode(), None, [], partition)))
+                self._remember(number, saga_id, None, work)
                 work.counts["forgotten"] += 1
-                for position, offset in fresh.items():
-                    work.offsets.setdefault(position, offset)
+                for topic, offset in partition.offsets.items():
+                    work.offsets.setdefault((topic, number), offset)
 
 
 def _saga_id(key: bytes | None) -> str:

@@ -14,6 +14,7 @@ from choreo.command import COMMANDS, Command
 from choreo.errors import UndecodableRecord
 from choreo.runtime import notes
 from choreo.runtime.batch import BatchResult, Item, SagaBatch
+from choreo.runtime.partition import OwnedPartition
 from choreo.step import Rules
 from choreo.transport import Outgoing, Record
 
@@ -29,14 +30,14 @@ class Intake:
     Args:
         rules: The service, compiled.
         clock: Where time comes from.
-        partitions: The memories held: partition → saga_id → encoded memory.
+        partitions: The partitions owned, with the memories held.
         refresh: Looks for schemas that were announced since; awaited once a batch that has something unknown.
         concerns: Whether this service consumes events of a saga type; True where that is not known.
     """
 
     rules: Rules
     clock: Clock
-    partitions: Mapping[int, Mapping[str, bytes]]
+    partitions: Mapping[int, OwnedPartition]
     refresh: Callable[[], Coroutine[Any, Any, None]] | None
     concerns: Callable[[str], bool]
 
@@ -124,4 +125,4 @@ class Intake:
             UndecodableRecord: If it is none.
         """
         saga_id, saga_type = notes.read_end(record)
-        return saga_id in self.partitions[record.partition] or self.concerns(saga_type)
+        return saga_id in self.partitions[record.partition].memories or self.concerns(saga_type)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from choreo import Event, Failure, Retry, Saga, SagaState, Service
-from choreo.runtime.retention import Retention
+from choreo.runtime.partition import Retention
 from choreo.step import settlement
 from choreo.step.compensations import Compensations
 from choreo.testing import InvariantBroken, Point, Simulation
