@@ -31,9 +31,7 @@ THEATRE = {
 }  # fmt: skip
 STILL_TO_RENAME: set[str] = {
     # Modules that are called alike.
-    "agreement",
     "context",
-    "ending",
     "graph",
     "group",
     "joining",
@@ -45,15 +43,11 @@ STILL_TO_RENAME: set[str] = {
     "replay",
     "running",
     "schema",
-    "step",
-    "store",
     "timing",
     "topics",
     "track",
     "transport",
-    "undoing",
     "verify",
-    "waiting",
     # Gerunds and theatre.
     "asking",
     "cast",
@@ -76,7 +70,6 @@ STILL_TO_RENAME: set[str] = {
     "Change",
     "Failure",
     "Fate",
-    "Flag",
     "Kind",
     "Meaning",
     "Order",
@@ -88,7 +81,6 @@ STILL_TO_RENAME: set[str] = {
     "Source",
     "Stage",
     "State",
-    "Told",
     "Transaction",
     "Worker",
     "_Place",

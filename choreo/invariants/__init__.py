@@ -1,8 +1,8 @@
 """What must be true of every saga, whatever happened to it.
 
-Each invariant is a function from what is left of one saga to what is wrong with it, in words; how a saga comes to be in
-that state does not live here. Simulations and the model checker ask. They judge by the manifests, the events and the
-rules as they are written, not by the code that keeps them: that code is what is on trial. Pure: no I/O, no clock.
+Each invariant is a function from the evidence on one saga to what is wrong with it, in words. Simulations and the model
+checker ask. This is the oracle: it judges by manifests, events and the rules as they are written, and so it alone keeps
+copies of rules that the product has elsewhere (who emitted an event, for which trigger, what reaches a branch). Pure.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -10,18 +10,16 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from choreo.choreography import Choreography
-from choreo.invariants.agreement import agreed
-from choreo.invariants.compensation import compensated
-from choreo.invariants.ending import ended, rested
-from choreo.invariants.evidence import Evidence, Told
-from choreo.invariants.identity import single
+from choreo.invariants.evidence import Evidence, JournalNote
+from choreo.invariants.saga_invariants import compensated, ended, rested, single
+from choreo.invariants.tracker_agreement import agreed
 
 __all__ = [
     "INVARIANTS",
     "TITLES",
     "Breach",
     "Evidence",
-    "Told",
+    "JournalNote",
     "agreed",
     "compensated",
     "ended",
@@ -65,11 +63,11 @@ class Breach(NamedTuple):
 def judge(graph: Choreography, evidence: Evidence) -> list[Breach]:
     """Return all that is wrong with a saga that has nothing left to do.
 
-    Whether it was compensated is asked of one that has ended: of any other, that it never rests says more.
+    I1 is left out where I4 is broken: of a saga that never rests, that says more.
 
     Args:
         graph: The choreography, from the manifests of all services.
-        evidence: What is left of the saga.
+        evidence: All that is left of the saga.
     """
     found = [Breach(name, text) for name, invariant in INVARIANTS.items() for text in invariant(graph, evidence)]
     restless = any(each.invariant == "I4" for each in found)

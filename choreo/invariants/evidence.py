@@ -1,7 +1,8 @@
-"""What is left of one saga, and how it is read.
+"""The evidence on one saga.
 
-The evidence that invariants judge by lives here, with the questions that more than one of them asks of it; what is
-right and wrong does not. A simulation and the model checker gather it.
+What invariants judge by lives here, with the questions that more than one of them asks of it; what is right and wrong
+does not. Simulations and the model checker gather it. `emitter`, `step_of` and `trigger_of` are the oracle's own copies
+of rule 2.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,57 +17,51 @@ from choreo.scope import fork
 from choreo.tracker.views import SagaView
 
 
-class Told(Protocol):
+class JournalNote(Protocol):
     """A note of the journal, as far as an invariant asks: the tracker's notes are such."""
 
     @property
     def kind(self) -> str:
         """As the journal says it; `ended` for the end of a saga."""
-        ...
 
     @property
     def service(self) -> str:
-        """Who says it."""
-        ...
+        """The service that wrote it."""
 
     @property
     def handler(self) -> str:
         """The handler of its step."""
-        ...
 
     @property
     def branch(self) -> str:
         """The branch of its step."""
-        ...
 
     @property
     def trigger(self) -> str:
         """What the step ran for."""
-        ...
 
     @property
     def event_id(self) -> str:
         """The event concerned."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What is left of one saga, once all that was on its way has been read.
+    """All that is left of one saga, once everything in the topics has been read.
 
     Attributes:
         events: What was committed, in that order, copies too: of those from outside and, where there are no
             transactions, of any; another copy is a breach.
         notes: What the journal says, ends among it (`kind` "ended", with the event that ended the saga).
-        memories: What each service remembers, by name; one that is missing remembers nothing. None where they may have
-            been forgotten, or nobody looked.
-        view: The tracker's answer; None where nobody asked.
-        states: What the tracker's answer has been, in time.
+        memories: What each service remembers, by name; one that is missing remembers nothing. None where they are not
+            known, or may have been dropped.
+        view: The tracker's answer; None where it is not known.
+        states: The states that the tracker has shown, in time.
         copies: A handler's event may be committed more than once, the same each time.
     """
 
     events: Sequence[Envelope]
-    notes: Sequence[Told] = ()
+    notes: Sequence[JournalNote] = ()
     memories: Mapping[str, Memory] | None = None
     view: SagaView | None = None
     states: Sequence[SagaState] = ()
@@ -82,7 +77,7 @@ def once(events: Iterable[Envelope]) -> dict[str, Envelope]:
 
 
 def saga_of(graph: Choreography, events: Iterable[Envelope]) -> SagaType | None:
-    """Return the saga type that these events' start says, with its owner; None where no start is among them."""
+    """Return the saga type of the start among these events; None where there is none."""
     starts = (graph.started_by(each.type) for each in events if not each.causation_id)
     return next((each for each in starts if each is not None), None)
 
@@ -140,5 +135,5 @@ def undone(graph: Choreography, evidence: Evidence) -> dict[str, list[str]]:
 
 
 def named(event: Envelope) -> str:
-    """Return what people call an event."""
+    """Return an event's short name, with its branch."""
     return f"{short(event.type)} in {event.branch}" if event.branch else short(event.type)

@@ -20,8 +20,7 @@ from choreo.manifest import Manifest
 from choreo.saga import SagaState
 from choreo.tracker.projection import project, shown
 from choreo.tracker.rows import EventRow, moment
-from choreo.tracker.store import Store, bit
-from choreo.tracker.tables import EVENTS
+from choreo.tracker.store import EVENTS, Store, bit
 from choreo.tracker.views import AT_REST, EventView, Flag, Lag, Page, SagaView
 
 PAGE_SAGAS_MAX = 1000

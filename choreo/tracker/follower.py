@@ -1,7 +1,7 @@
-"""From the topics into the store.
+"""The follower: reads the topics and writes the store.
 
-One reader's loop lives here: poll, decode, write events, views and offsets in one database transaction. What the
-records mean is worked out by `verdict`. `choreo track` runs it in a thread; tests and simulations call `step`.
+Its loop lives here: poll, decode, write events, views and offsets in one database transaction. What the records mean is
+worked out in `verdict`. `choreo track` runs it in a thread; tests and simulations call `step`.
 """
 
 import logging
@@ -17,7 +17,7 @@ from choreo.errors import SchemaError, TransportError, UndecodableRecord
 from choreo.manifest import Manifest
 from choreo.tracker.row_decoder import RowDecoder, end_row, note_row
 from choreo.tracker.rows import EventRow, NoteRow
-from choreo.tracker.store import ManifestRow, Store
+from choreo.tracker.store import ManifestRow, Store, UndecodableRow
 from choreo.tracker.verdict import judge
 from choreo.transport import Position, Reader, Record, Transport
 
@@ -28,35 +28,37 @@ BATCH_RECORDS_MAX = 5000
 STALE_SAGAS_MAX = 2000
 POLL_S = 0.5
 RETRY_S = 1.0
-MARKS_MAX = 2
-MARKS_LOOKS = 2
-GAP_LOOKS = 10
-LOOK_EVERY = timedelta(seconds=1)
+LAG_CHECK_EVERY = timedelta(seconds=1)
+MARKERS_MAX = 2
+"""Most offsets at the end of a partition that are taken as transactions' markers after `MARKER_CHECKS`."""
+MARKER_CHECKS = 2
+GAP_CHECKS = 10
+"""How often the end must have stood still until a longer gap is taken so."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _log = logging.getLogger("choreo")
 
 
 @dataclass(slots=True)
-class _Taken:
-    """What one poll brought, decoded."""
+class _DecodedBatch:
+    """The records of one poll, decoded."""
 
     manifests: list[ManifestRow] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
     notes: list[NoteRow] = field(default_factory=list)
-    undecodable: list[tuple[str, int, int, str, str]] = field(default_factory=list)
+    undecodable: list[UndecodableRow] = field(default_factory=list)
     offsets: dict[Position, int] = field(default_factory=dict)
 
 
 class Follower:
-    """Keeps a store up with the topics. All calls come from one thread.
+    """Keeps a store up to date with the topics. All calls come from one thread.
 
-    It writes nothing but its store, and may be killed at any point: what is read twice changes nothing.
+    It writes nothing but its store, and may be killed at any point: a record that is read twice changes nothing.
 
     Args:
         store: Where to write; nobody else writes there.
         transport: The brokers.
-        clock: Tells how old the answer is.
+        clock: Says when the store was last up to date.
         batch_records_max: Most records in one database transaction.
     """
 
@@ -75,7 +77,7 @@ class Follower:
         self._followed: frozenset[str] = frozenset()
         self._positions: dict[Position, int] = {}
         self._idle: dict[Position, tuple[int, int]] = {}
-        self._looked_at: datetime | None = None
+        self._measured_at: datetime | None = None
         self._caught_up = False
         self._wanted: set[str] = set()
         self._quiet = True
@@ -102,15 +104,16 @@ class Follower:
             done = self._write(records)
             self._quiet = not records
             if not records:
-                self._look()
+                self._measure_lag()
         except BaseException:
-            # What is in memory may be ahead of the store, whose offsets are what counts.
-            self._reopen()
+            # What is in memory may be ahead of the store, and the store's offsets count.
+            self.close()
+            self._learn()
             raise
         return done + (opened and not done)
 
     def catch_up(self, steps_max: int = 1_000_000) -> int:
-        """TrackedStep until nothing is left to read; return how many records were.
+        """Step until nothing is left to read; return how many records were read.
 
         Args:
             steps_max: Give up after so many steps.
@@ -149,124 +152,124 @@ class Follower:
             self._reader = None
 
     def _learn(self) -> None:
-        """Take the manifests as the store has them; nothing else of them is remembered."""
-        bodies = self._store.manifests()
-        manifests = [manifest for body in bodies if (manifest := _manifest(body)) is not None]
+        """Compile the manifests that the store has."""
+        manifests = [manifest for body in self._store.manifests() if (manifest := _manifest(body)) is not None]
         self._decoder = RowDecoder()
         for manifest in manifests:
             self._decoder.learn(manifest)
         self._graph = Choreography(manifests)
 
-    def _reopen(self) -> None:
-        self.close()
-        self._learn()
-
     def _open(self) -> bool:
-        """Open a reader on every topic that there is to follow; return whether it is a new one."""
+        """Open a reader on every announced topic that exists; return whether it is a new one."""
         wanted = {MANIFESTS, JOURNAL, ENDS, *self._graph.all_topics}
-        # Topics that are not there yet are looked for when there is nothing better to do.
+        # Topics that do not exist yet are looked for while nothing is read.
         same = wanted <= self._followed or (wanted == self._wanted and not self._quiet)
         if self._reader is not None and same:
             return False
         self._wanted = wanted
-        there = frozenset(self._transport.describe(sorted(wanted)))
-        if not there or (self._reader is not None and there == self._followed):
+        existing = frozenset(self._transport.describe(sorted(wanted)))
+        if not existing or (self._reader is not None and existing == self._followed):
             return False
         self.close()
         self._positions = self._store.offsets()
-        offsets = {position: offset for position, offset in self._positions.items() if position[0] in there}
-        self._reader = self._transport.reader(sorted(there), offsets)
-        self._followed = there
+        offsets = {position: offset for position, offset in self._positions.items() if position[0] in existing}
+        self._reader = self._transport.reader(sorted(existing), offsets)
+        self._followed = existing
         self._caught_up = False
         self._idle = {}
         return True
 
     def _write(self, records: list[Record]) -> int:
-        taken = self._take_manifests(records)
+        """Write what one poll brought, and judge the sagas it concerns; return how much was done."""
         store = self._store
+        batch = self._decode_manifests(records)
         with store.writing():
-            back: dict[Position, int] = {}
-            if taken.manifests:
-                back = self._announce(taken.manifests)
-            self._take(records, taken)
-            dropped: list[str] = []
+            rewound: dict[Position, int] = {}
+            if batch.manifests:
+                rewound = self._announce(batch.manifests)
+            self._decode(records, batch)
+            changed: list[str] = []
             if records:
-                store.put_events(taken.events)
-                store.put_notes(taken.notes)
-                store.put_undecodable(taken.undecodable)
-                dropped = store.drop_undecoded(taken.undecodable)
-                offsets = {**taken.offsets, **{each: min(at, taken.offsets.get(each, at)) for each, at in back.items()}}
-                store.put_offsets(offsets)
-            changed = [row.saga_id for row in taken.events] + [row.saga_id for row in taken.notes]
-            touched = dict.fromkeys([*dropped, *changed])
-            stale = [each for each in store.stale(STALE_SAGAS_MAX) if each not in touched]
+                store.put_events(batch.events)
+                store.put_notes(batch.notes)
+                store.put_undecodable(batch.undecodable)
+                changed = store.drop_undecoded(batch.undecodable)
+                back = {at: min(offset, batch.offsets.get(at, offset)) for at, offset in rewound.items()}
+                store.put_offsets(batch.offsets | back)
+            changed += [row.saga_id for row in batch.events] + [row.saga_id for row in batch.notes]
+            touched = dict.fromkeys(changed)
+            stale = [saga_id for saga_id in store.stale(STALE_SAGAS_MAX) if saga_id not in touched]
             self._judge([*touched, *stale])
-        self._positions |= taken.offsets
+        self._positions |= batch.offsets
         self._caught_up = self._caught_up and not records
-        if back:
-            # The reader is where the records were that could not be decoded then.
+        if rewound:
+            # The reader is past records that can be decoded only now: the next one begins at them.
             self.close()
         return len(records) + len(stale)
 
     def _announce(self, manifests: list[ManifestRow]) -> dict[Position, int]:
-        before = self._decoder
-        graph = self._graph
+        """Store manifests and compile them; return where to read again what they can decode."""
+        decoder, graph = self._decoder, self._graph
         self._store.put_manifests(manifests)
         self._learn()
         if graph.shape != self._graph.shape:
             self._store.make_stale()
-        return self._store.rewind(self._decoder.fingerprints - before.fingerprints)
+        return self._store.rewind(self._decoder.fingerprints - decoder.fingerprints)
 
     def _judge(self, saga_ids: Iterable[str]) -> None:
-        rows = self._store.records(list(saga_ids), bare=True)
-        self._store.drop_views(saga_id for saga_id, each in rows.items() if not any(each))
-        self._store.put_views(judge(self._graph, saga_id, *each).summary for saga_id, each in rows.items() if any(each))
+        records = self._store.records(list(saga_ids), bare=True)
+        self._store.drop_views(saga_id for saga_id, rows in records.items() if not any(rows))
+        self._store.put_views(
+            judge(self._graph, saga_id, *rows).summary for saga_id, rows in records.items() if any(rows)
+        )
 
-    def _take_manifests(self, records: list[Record]) -> _Taken:
-        taken = _Taken()
+    def _decode_manifests(self, records: list[Record]) -> _DecodedBatch:
+        """Return a batch with the manifests alone: they say how to decode the rest."""
+        batch = _DecodedBatch()
         for record in records:
-            taken.offsets[record.topic, record.partition] = record.offset + 1
+            batch.offsets[record.topic, record.partition] = record.offset + 1
             if record.topic != MANIFESTS or record.value is None:
                 continue
             manifest = _manifest(record.value)
             if manifest is None:
-                taken.undecodable.append((*record[:3], "undecodable", "not a manifest"))
+                batch.undecodable.append((*record[:3], "undecodable", "not a manifest"))
             else:
-                taken.manifests.append(ManifestRow(manifest.key, record.offset, record.value))
-        return taken
+                batch.manifests.append(ManifestRow(manifest.key, record.offset, record.value))
+        return batch
 
-    def _take(self, records: list[Record], taken: _Taken) -> None:
-        decode = self._decoder.event
+    def _decode(self, records: list[Record], batch: _DecodedBatch) -> None:
         for record in records:
             try:
                 if record.topic == JOURNAL:
-                    taken.notes.append(note_row(record))
+                    batch.notes.append(note_row(record))
                 elif record.topic == ENDS:
-                    taken.notes.append(end_row(record))
+                    batch.notes.append(end_row(record))
                 elif record.topic != MANIFESTS:
-                    taken.events.append(decode(record))
+                    batch.events.append(self._decoder.event(record))
             except UndecodableRecord as error:
-                taken.undecodable.append((*record[:3], error.reason, str(error)))
+                batch.undecodable.append((*record[:3], error.reason, str(error)))
 
-    def _look(self) -> None:
-        """Look how far behind this is, at most once in a while and whenever there is news."""
+    def _measure_lag(self) -> None:
+        """Store where the partitions end, at most once in `LAG_CHECK_EVERY` unless records came since."""
         now = self._clock.now()
-        recent = self._looked_at is not None and timedelta(0) <= now - self._looked_at < LOOK_EVERY
+        recent = self._measured_at is not None and timedelta(0) <= now - self._measured_at < LAG_CHECK_EVERY
         if self._reader is None or (recent and self._caught_up):
             return
         ends = self._reader.ends()
         idle: dict[Position, tuple[int, int]] = {}
-        for each, at in ends.items():
-            gap = at - self._positions.get(each, 0)
-            known, looks = self._idle.get(each, (at, 0))
-            idle[each] = (at, looks + 1 if known == at else 1)
-            # Transactions leave marks at the end of a partition that no reader is given. Where polls bring nothing and
-            # the end stays, what is left is such marks. It is only told so: reading goes on at what was really read.
-            if gap > 0 and idle[each][1] >= (MARKS_LOOKS if gap <= MARKS_MAX else GAP_LOOKS):
-                ends[each] = self._positions.get(each, 0)
+        for position, end in ends.items():
+            gap = end - self._positions.get(position, 0)
+            known_end, checks = self._idle.get(position, (end, 0))
+            checks = checks + 1 if known_end == end else 1
+            idle[position] = (end, checks)
+            # Transactions leave markers at the end of a partition that no reader is given. Where polls bring nothing
+            # and the end stands still, the gap is such markers. Only the lag leaves them out: reading goes on from the
+            # last record.
+            if gap > 0 and checks >= (MARKER_CHECKS if gap <= MARKERS_MAX else GAP_CHECKS):
+                ends[position] = self._positions.get(position, 0)
         self._idle = idle
-        self._caught_up = all(self._positions.get(each, 0) >= at for each, at in ends.items())
-        self._looked_at = now
+        self._caught_up = all(self._positions.get(position, 0) >= end for position, end in ends.items())
+        self._measured_at = now
         self._store.put_ends(ends, (now - _EPOCH) // _MICROSECOND, caught_up=self._caught_up)
 
 

@@ -1,7 +1,8 @@
-"""Where the tracker keeps what it read.
+"""The tracker's database.
 
-One SQLite database lives here, with its transactions and the questions asked of it; what a saga's rows mean does not
-(`verdict`). `follower` writes, and it alone; any number of other processes read while it does (write-ahead log).
+SQLite's tables, transactions and statements live here; what a saga's rows mean does not (`verdict`). `follower` writes,
+and it alone; any number of other processes read while it does (write-ahead log). Events, views and offsets are in one
+database, so that they change in one transaction.
 """
 
 import sqlite3
@@ -13,7 +14,6 @@ from typing import Any, NamedTuple
 
 from choreo.errors import ChoreoError
 from choreo.saga import SagaState
-from choreo.tracker import tables
 from choreo.tracker.rows import EventRow, NoteRow
 from choreo.tracker.verdict import Summary
 from choreo.tracker.views import Flag
@@ -26,6 +26,100 @@ IDS_MAX = 500
 _BITS = {Flag.PARKED: 1, Flag.STUCK: 2, Flag.VIOLATION: 4, Flag.DIFFERS: 8}
 
 Rows = tuple[list[EventRow], list[NoteRow]]
+UndecodableRow = tuple[str, int, int, str, str]
+"""Topic, partition, offset, reason, error."""
+
+_LAYOUT = 2
+_CREATE = """
+CREATE TABLE IF NOT EXISTS events (
+    saga_id TEXT NOT NULL, event_id TEXT NOT NULL, type TEXT NOT NULL,
+    topic TEXT NOT NULL, part INTEGER NOT NULL, pos INTEGER NOT NULL,
+    source TEXT NOT NULL, causation_id TEXT NOT NULL, causes TEXT NOT NULL, compensates_id TEXT NOT NULL,
+    branch TEXT NOT NULL, hop INTEGER NOT NULL, at_us INTEGER NOT NULL, saga_type TEXT NOT NULL,
+    business_key TEXT NOT NULL, digest BLOB NOT NULL, differs INTEGER NOT NULL, reason TEXT NOT NULL,
+    payload TEXT, fingerprint TEXT NOT NULL, traceparent TEXT NOT NULL,
+    UNIQUE (saga_id, event_id));
+CREATE INDEX IF NOT EXISTS events_undecoded ON events (topic, part, pos) WHERE payload IS NULL;
+CREATE TABLE IF NOT EXISTS notes (
+    saga_id TEXT NOT NULL, note_id TEXT NOT NULL, kind TEXT NOT NULL,
+    topic TEXT NOT NULL, part INTEGER NOT NULL, pos INTEGER NOT NULL,
+    service TEXT NOT NULL, handler TEXT NOT NULL, branch TEXT NOT NULL, trigger_id TEXT NOT NULL, step TEXT NOT NULL,
+    reason TEXT NOT NULL, error TEXT NOT NULL, event_type TEXT NOT NULL, event_id TEXT NOT NULL,
+    saga_type TEXT NOT NULL, attempt INTEGER NOT NULL, at_us INTEGER NOT NULL, actor TEXT NOT NULL,
+    command_id TEXT NOT NULL,
+    UNIQUE (saga_id, note_id));
+CREATE TABLE IF NOT EXISTS views (
+    saga_id TEXT PRIMARY KEY, type TEXT NOT NULL, business_key TEXT NOT NULL, state TEXT NOT NULL,
+    flags INTEGER NOT NULL, started_us INTEGER NOT NULL, updated_us INTEGER NOT NULL, rested_us INTEGER,
+    stale INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS views_age ON views (started_us, saga_id);
+CREATE INDEX IF NOT EXISTS views_state ON views (type, state, started_us, saga_id);
+CREATE INDEX IF NOT EXISTS views_key ON views (business_key) WHERE business_key <> '';
+CREATE INDEX IF NOT EXISTS views_updated ON views (updated_us);
+CREATE INDEX IF NOT EXISTS views_flags ON views (flags) WHERE flags <> 0;
+CREATE INDEX IF NOT EXISTS views_stale ON views (saga_id) WHERE stale = 1;
+CREATE TABLE IF NOT EXISTS offsets (
+    topic TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL, ended INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (topic, part)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS manifests (name TEXT PRIMARY KEY, pos INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS undecodable (
+    topic TEXT NOT NULL, part INTEGER NOT NULL, pos INTEGER NOT NULL, reason TEXT NOT NULL, error TEXT NOT NULL,
+    PRIMARY KEY (topic, part, pos)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+_COLUMN_NAMES = {"partition": "part", "offset": "pos", "trigger": "trigger_id"}
+"""Fields of rows that are called otherwise in the tables."""
+
+
+def _columns(row: type[EventRow | NoteRow]) -> tuple[str, ...]:
+    return tuple(_COLUMN_NAMES.get(name, name) for name in row._fields)
+
+
+def _upsert(table: str, columns: tuple[str, ...], identity: tuple[str, ...]) -> str:
+    """Return an insert that folds duplicates as `rows.fold_events` does: the copy at the lowest place wins."""
+    lower = f"(excluded.topic, excluded.part, excluded.pos) <= ({table}.topic, {table}.part, {table}.pos)"
+    sets = [
+        f"{name} = CASE WHEN {lower} THEN excluded.{name} ELSE {table}.{name} END"
+        for name in columns
+        if name not in {*identity, "differs"}
+    ]
+    if "differs" in columns:
+        sets.append("differs = max(events.differs, excluded.differs, events.digest <> excluded.digest)")
+    marks = ", ".join("?" * len(columns))
+    # Only names from this module are put together; every value is bound.
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) "  # noqa: S608
+        f"ON CONFLICT ({', '.join(identity)}) DO UPDATE SET {', '.join(sets)}"
+    )
+
+
+_PUT_EVENT = _upsert("events", _columns(EventRow), ("saga_id", "event_id"))
+_PUT_NOTE = _upsert("notes", _columns(NoteRow), ("saga_id", "note_id"))
+_PUT_VIEW = (
+    "INSERT INTO views (saga_id, type, business_key, state, flags, started_us, updated_us, rested_us, stale) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT (saga_id) DO UPDATE SET type = excluded.type, "
+    "business_key = excluded.business_key, state = excluded.state, flags = excluded.flags, "
+    "started_us = excluded.started_us, updated_us = excluded.updated_us, rested_us = excluded.rested_us, stale = 0"
+)
+_PUT_OFFSET = (
+    "INSERT INTO offsets (topic, part, next) VALUES (?, ?, ?) "
+    "ON CONFLICT (topic, part) DO UPDATE SET next = excluded.next"
+)
+_PUT_END = (
+    "INSERT INTO offsets (topic, part, next, ended) VALUES (?, ?, 0, ?) "
+    "ON CONFLICT (topic, part) DO UPDATE SET ended = excluded.ended"
+)
+_PUT_MANIFEST = (
+    "INSERT INTO manifests (name, pos, body) VALUES (?, ?, ?) "
+    "ON CONFLICT (name) DO UPDATE SET pos = excluded.pos, body = excluded.body WHERE excluded.pos >= manifests.pos"
+)
+_PUT_UNDECODABLE = "INSERT OR REPLACE INTO undecodable (topic, part, pos, reason, error) VALUES (?, ?, ?, ?, ?)"
+_PUT_MARK = "INSERT INTO marks (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+EVENTS = f"SELECT {', '.join(_columns(EventRow))} FROM events"  # noqa: S608 - names of this module only
+"""Reads `EventRow`s."""
+_EVENTS_BARE = EVENTS.replace("payload", "NULL")
+_NOTES = f"SELECT {', '.join(_columns(NoteRow))} FROM notes"  # noqa: S608 - names of this module only
 
 
 class ManifestRow(NamedTuple):
@@ -58,15 +152,13 @@ class Store:
             self._sql.execute("PRAGMA cache_size = -65536")
             version = self._sql.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
-                self._sql.executescript(
-                    f"BEGIN IMMEDIATE;{tables.CREATE}PRAGMA user_version = {tables.VERSION};COMMIT;"
-                )
+                self._sql.executescript(f"BEGIN IMMEDIATE;{_CREATE}PRAGMA user_version = {_LAYOUT};COMMIT;")
         except sqlite3.Error as error:
             raise ChoreoError(f"the tracker's store {str(path)!r} cannot be opened: {error}") from error
-        if version not in {0, tables.VERSION}:
+        if version not in {0, _LAYOUT}:
             self._sql.close()
             raise ChoreoError(
-                f"the tracker's store {str(path)!r} has layout {version}, and this choreo reads {tables.VERSION}: "
+                f"the tracker's store {str(path)!r} has layout {version}, and this choreo reads {_LAYOUT}: "
                 "delete it and let the tracker build it again, or use the choreo that wrote it"
             )
 
@@ -110,36 +202,36 @@ class Store:
 
     def put_events(self, rows: Iterable[EventRow]) -> None:
         """Add events; copies of one id are folded."""
-        self._many(tables.PUT_EVENT, rows)
+        self._many(_PUT_EVENT, rows)
 
     def put_notes(self, rows: Iterable[NoteRow]) -> None:
         """Add notes; copies of one id are folded."""
-        self._many(tables.PUT_NOTE, rows)
+        self._many(_PUT_NOTE, rows)
 
     def put_views(self, rows: Iterable[Summary]) -> None:
         """Replace what is kept of these sagas for finding and counting them."""
         self._many(
-            tables.PUT_VIEW,
+            _PUT_VIEW,
             ((row[0], row[1], row[2], row[3].value, _bits(row[4]), row[5], row[6], row[7]) for row in rows),
         )
 
     def put_offsets(self, offsets: Mapping[Position, int]) -> None:
         """Remember where to read on."""
-        self._many(tables.PUT_OFFSET, [(topic, part, offset) for (topic, part), offset in offsets.items()])
+        self._many(_PUT_OFFSET, [(topic, part, offset) for (topic, part), offset in offsets.items()])
 
     def put_ends(self, ends: Mapping[Position, int], checked_us: int, *, caught_up: bool) -> None:
         """Remember where the partitions ended when the follower looked."""
         with self.writing():
-            self._many(tables.PUT_END, [(topic, part, offset) for (topic, part), offset in ends.items()])
+            self._many(_PUT_END, [(topic, part, offset) for (topic, part), offset in ends.items()])
             marks = [("checked_us", checked_us), *([("caught_up_us", checked_us)] if caught_up else [])]
-            self._many(tables.PUT_MARK, marks)
+            self._many(_PUT_MARK, marks)
 
-    def put_undecodable(self, rows: Iterable[tuple[str, int, int, str, str]]) -> None:
-        """Count records that cannot be read: topic, partition, offset, reason, error."""
-        self._many(tables.PUT_UNDECODABLE, rows)
+    def put_undecodable(self, rows: Iterable[UndecodableRow]) -> None:
+        """Remember records that cannot be read, to be counted."""
+        self._many(_PUT_UNDECODABLE, rows)
 
-    def drop_undecoded(self, rows: Iterable[tuple[str, int, int, str, str]]) -> list[str]:
-        """Remove events that were kept until their schema is known, and are none; return their sagas."""
+    def drop_undecoded(self, rows: Iterable[UndecodableRow]) -> list[str]:
+        """Remove events that waited for their schema and proved undecodable by it; return their sagas."""
         sagas: list[str] = []
         where = "WHERE payload IS NULL AND topic = ? AND part = ? AND pos = ?"
         for row in rows:
@@ -154,8 +246,8 @@ class Store:
     def put_manifests(self, rows: Iterable[ManifestRow]) -> None:
         """Add manifests; readers of the store see from `revision` that there are new ones."""
         with self.writing():
-            self._many(tables.PUT_MANIFEST, rows)
-            self._many(tables.PUT_MARK, [("revision", self.mark("revision") + 1)])
+            self._many(_PUT_MANIFEST, rows)
+            self._many(_PUT_MARK, [("revision", self.mark("revision") + 1)])
 
     def make_stale(self) -> None:
         """Have every saga judged again, because the graph changed."""
@@ -192,7 +284,7 @@ class Store:
                 self._many(f"DELETE FROM {table} WHERE saga_id = ?", ids)  # noqa: S608 - one of three names
         return len(ids)
 
-    # What is asked.
+    # What is read.
 
     def manifests(self) -> list[bytes]:
         """Return the manifests, the oldest first."""
@@ -222,7 +314,7 @@ class Store:
             bare: Without payloads, which nothing is judged by.
         """
         found: dict[str, Rows] = {each: ([], []) for each in saga_ids}
-        events = tables.EVENTS_BARE if bare else tables.EVENTS
+        events = _EVENTS_BARE if bare else EVENTS
         ids = list(found)
         with self.snapshot():
             for begin in range(0, len(ids), IDS_MAX):
@@ -230,7 +322,7 @@ class Store:
                 where = f" WHERE saga_id IN ({', '.join('?' * len(some))})"
                 for row in self._sql.execute(events + where, some):
                     found[row[0]][0].append(EventRow._make(row))
-                for row in self._sql.execute(tables.NOTES + where, some):
+                for row in self._sql.execute(_NOTES + where, some):
                     found[row[0]][1].append(NoteRow._make(row))
         return found
 
@@ -240,7 +332,7 @@ class Store:
         return [(kind, SagaState(state), number) for kind, state, number in rows]
 
     def ask(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Return the rows of a question. SQLite's values have no types that could be known here."""
+        """Return the rows that a statement reads; SQLite's values have no types that could be known here."""
         with self._lock:
             return self._sql.execute(statement, values).fetchall()
 

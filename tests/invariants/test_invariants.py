@@ -14,8 +14,7 @@ from choreo.manifest import Manifest
 from choreo.memory import Fence, Memory, MemoryFlag, Recorded, Status, Timer, TimerKind, Waiting
 from choreo.scope import opened
 from choreo.service import declarations
-from choreo.tracker import Flag as Mark
-from choreo.tracker import Reason, SagaStep, SagaView, StepStatus
+from choreo.tracker import Flag, Reason, SagaStep, SagaView, StepStatus
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 SAGA = saga_id_for("order", "17")
@@ -424,7 +423,7 @@ def test_a_failure_is_known_to_both():
 
 
 def test_what_the_graph_does_not_allow_is_told():
-    view = shown(SagaState.COMPLETED, violations=["Paid: nobody emits this"], flags=frozenset({Mark.DIFFERS}))
+    view = shown(SagaState.COMPLETED, violations=["Paid: nobody emits this"], flags=frozenset({Flag.DIFFERS}))
     assert told("I5", COMPLETED, view=view) == [
         "the tracker shows a violation: Paid: nobody emits this",
         "the tracker shows one event id with two bodies",

@@ -1,6 +1,7 @@
-"""I5: the tracker's answer equals the services' memories.
+"""I5: the tracker's answer agrees with the services' memories.
 
-Where the two must say the same, in words of both, lives here; how either comes to its answer does not. Pure.
+Which statuses of a step, ends and failures mean the same in both lives here; how either comes to its answer does not.
+Pure.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,8 +10,7 @@ from choreo.choreography import Choreography
 from choreo.invariants.evidence import Evidence, saga_of, undone
 from choreo.memory import Memory, MemoryFlag, Status
 from choreo.saga import SagaState
-from choreo.tracker.views import Flag as Mark
-from choreo.tracker.views import SagaStep, SagaView, StepStatus
+from choreo.tracker.views import Flag, SagaStep, SagaView, StepStatus
 
 
 def agreed(graph: Choreography, evidence: Evidence) -> Iterator[str]:
@@ -19,7 +19,7 @@ def agreed(graph: Choreography, evidence: Evidence) -> Iterator[str]:
     if view is None:
         return
     yield from (f"the tracker shows a violation: {each}" for each in view.violations)
-    if Mark.DIFFERS in view.flags:
+    if Flag.DIFFERS in view.flags:
         yield "the tracker shows one event id with two bodies"
     if memories is not None:
         saga = saga_of(graph, evidence.events)
@@ -42,27 +42,27 @@ def _ending(view: SagaView, owner: Memory | None) -> Iterator[str]:
 def _abort(view: SagaView, memories: Mapping[str, Memory]) -> Iterator[str]:
     aborted = sorted(service for service, each in memories.items() if each.flags & MemoryFlag.ABORTED)
     if bool(aborted) != bool(view.reasons):
-        told = f"{' and '.join(aborted)} remember one" if aborted else "no service remembers one"
-        yield f"the tracker tells of {len(view.reasons)} failures, and {told}"
+        memory = f"{' and '.join(aborted)} remember one" if aborted else "no service remembers one"
+        yield f"the tracker tells of {len(view.reasons)} failures, and {memory}"
 
 
 def _steps(view: SagaView, memories: Mapping[str, Memory]) -> Iterator[str]:
-    """Yield the steps that the tracker shows and a service remembers otherwise."""
+    """Yield the steps that the tracker shows and a service remembers differently."""
     dropped = {(each.service, each.handler, each.trigger) for each in view.notes if each.kind == "dropped"}
     for row in view.steps:
         fences = memories.get(row.service, Memory()).fences
         fence = fences.get((row.name, row.branch, row.trigger))
         status = None if fence is None else fence.status
         if status not in _remembered_as(row, dropped=(row.service, row.name, row.trigger) in dropped):
-            told = "nothing" if status is None else status.name.lower()
-            yield f"{row.service}.{row.name} is {row.status} to the tracker, and {row.service} remembers {told}"
+            remembered = "nothing" if status is None else status.name.lower()
+            yield f"{row.service}.{row.name} is {row.status} to the tracker, and {row.service} remembers {remembered}"
 
 
 def _unknown(graph: Choreography, evidence: Evidence, view: SagaView, memories: Mapping[str, Memory]) -> Iterator[str]:
-    """Yield the steps that a service remembers and nothing else tells of."""
+    """Yield the steps that a service remembers and no record shows."""
     shown = {(each.service, (each.name, each.branch, each.trigger)) for each in view.steps}
     undoers = {each.name for each in graph.nodes if each.handler.kind == "compensation"}
-    found = undone(graph, evidence)
+    undone_by = undone(graph, evidence)
     for service, memory in memories.items():
         for key, fence in memory.fences.items():
             step = f"{service}.{key[0]}"
@@ -70,7 +70,7 @@ def _unknown(graph: Choreography, evidence: Evidence, view: SagaView, memories: 
                 continue
             if step not in undoers:
                 yield f"{service} remembers a step {key[0]}, and the tracker does not know of it"
-            elif fence.status is Status.DONE and step not in found.get(key[2], ()):
+            elif fence.status is Status.DONE and step not in undone_by.get(key[2], ()):
                 yield f"{service} remembers that {key[0]} has run, and no record tells of it"
 
 
