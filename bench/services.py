@@ -60,22 +60,22 @@ class Stopwatch:
         self._done: asyncio.Future[tuple[float, float]] = asyncio.get_running_loop().create_future()
 
     def watch(self, worker: Worker) -> None:
-        process, settle = worker.engine.process, worker._settle  # noqa: SLF001 - the moment of the commit is there.
+        process, committed = worker.engine.process, worker._committed  # noqa: SLF001 - the moment of the commit is there.
 
         async def processing(records: Sequence[Record]) -> BatchResult:
             if records and not self._started:
                 self._started, self._worked = time.perf_counter(), time.process_time()
             return await process(records)
 
-        async def settling(pending: Any, *, also: BatchResult | None = None) -> bool:
-            committed = await settle(pending, also=also)
-            if committed:
+        async def committing(pending: Any, *, also: BatchResult | None = None) -> bool:
+            done = await committed(pending, also=also)
+            if done:
                 self._left -= sum(outgoing.topic in EVENT_TOPICS for outgoing in pending.work.outputs)
             if self._left <= 0 and not self._done.done():
                 self._done.set_result((time.perf_counter() - self._started, time.process_time() - self._worked))
-            return committed
+            return done
 
-        worker.engine.process, worker._settle = processing, settling  # type: ignore[method-assign]  # noqa: SLF001
+        worker.engine.process, worker._committed = processing, committing  # type: ignore[method-assign]  # noqa: SLF001
 
     async def elapsed(self) -> tuple[float, float]:
         return await self._done

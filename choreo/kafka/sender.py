@@ -14,10 +14,10 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from choreo.errors import BrokerUnavailable, BufferFull, TransportError
 from choreo.kafka.connection import Connection
 from choreo.kafka.failures import error_of, permanent
+from choreo.kafka.transaction import RECORD_BYTES_MAX
 from choreo.transport import Outgoing
 
 POLL_S = 0.1
-RECORD_BYTES_MAX = 50_000_000
 CLOSE_TIMEOUT_S = 60.0
 _log = logging.getLogger("choreo.kafka")
 Done = Callable[[Exception | None], None]

@@ -106,7 +106,8 @@ class Transaction:
             self._begin()
             _produce(self._producer, [*commit.changelog, *commit.outputs])
             self._send_offsets(commit.token, commit.offsets)
-            self._commit()
+            # After a time-out only the same call again is allowed; an abort would conflict with it.
+            _repeat(lambda: self._producer.commit_transaction(CALL_TIMEOUT_S), time.monotonic() + COMMIT_TIMEOUT_S)
             self._open = False
         except KafkaException as error:
             self._open = False
@@ -182,27 +183,8 @@ class Transaction:
             remaining = max(deadline - time.monotonic(), 0.1)
             producer.send_offsets_to_transaction(positions, token, remaining)
 
-        while True:
-            try:
-                # It may hang for ever when a coordinating broker goes away (librdkafka #5511, #5456).
-                self._helper.run(send, OFFSETS_TIMEOUT_S + 1)
-            except KafkaException as error:
-                if meaning(error) is not Meaning.AGAIN or time.monotonic() > deadline:
-                    raise
-            else:
-                return
-
-    def _commit(self) -> None:
-        deadline = time.monotonic() + COMMIT_TIMEOUT_S
-        while True:
-            try:
-                self._producer.commit_transaction(CALL_TIMEOUT_S)
-            except KafkaException as error:
-                # After a time-out only the same call again is allowed; an abort would conflict with it.
-                if meaning(error) is not Meaning.AGAIN or time.monotonic() > deadline:
-                    raise
-            else:
-                return
+        # It may hang for ever when a coordinating broker goes away (librdkafka #5511, #5456).
+        _repeat(lambda: self._helper.run(send, OFFSETS_TIMEOUT_S + 1), deadline)
 
     def _recover(self, error: KafkaException) -> None:
         """Abort where that is possible, and raise what the batch came to."""
@@ -316,6 +298,22 @@ class _Helper:
                 self._results.put(error)
             else:
                 self._results.put(None)
+
+
+def _repeat(call: Callable[[], object], deadline: float) -> None:
+    """Make a call until it succeeds, as long as the client asks for it again.
+
+    Raises:
+        KafkaException: If it fails for good, or is not done by the deadline.
+    """
+    while True:
+        try:
+            call()
+        except KafkaException as error:
+            if meaning(error) is not Meaning.AGAIN or time.monotonic() > deadline:
+                raise
+        else:
+            return
 
 
 def _produce(producer: Producer, records: Sequence[Outgoing], on_delivery: Told | None = None) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from choreo.errors import TransactionAborted
 from choreo.runtime.batch import BatchResult
@@ -20,15 +20,8 @@ from choreo.transport import Batch, Commit, Source
 
 POLL_S = 0.25
 DRAIN_S = 10.0
+_log = logging.getLogger("choreo")
 T = TypeVar("T")
-
-
-class OnThread(Protocol):
-    """Runs a call on the thread for transport calls that wait, and awaits its result."""
-
-    async def __call__(self, call: Callable[[], T]) -> T:
-        """Run it."""
-        ...
 
 
 class _Pending(NamedTuple):
@@ -37,9 +30,6 @@ class _Pending(NamedTuple):
     batch: Batch
     work: BatchResult
     commit: asyncio.Future[None]
-
-
-_log = logging.getLogger("choreo")
 
 
 class Worker:
@@ -73,7 +63,9 @@ class Worker:
         self._drain_s = drain_s
         self._assigned = asyncio.Event()
         self._stop = asyncio.Event()
-        self._watch = Watchdog(name, engine.rules.handlers.values(), engine.counts, batch_s_max=batch_s_max)
+        # For the transport's calls that wait: one thread, so one call at a time.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"kafka-{name}")
+        self._watchdog = Watchdog(name, engine.rules.handlers.values(), engine.counts, batch_s_max=batch_s_max)
 
     @property
     def ready(self) -> bool:
@@ -95,25 +87,22 @@ class Worker:
             Fenced: Another process took this one's place; nothing of the batch in flight was published.
             TransportError: The brokers are gone for good, or refuse us.
         """
-        loop = asyncio.get_running_loop()
-        executor = ThreadPoolExecutor(1, thread_name_prefix=f"kafka-{self.name}")
-        self._watch.start(loop)
-
-        async def on_thread(call: Callable[[], T]) -> T:
-            return await loop.run_in_executor(executor, call)
-
+        self._watchdog.start(asyncio.get_running_loop())
         try:
-            await self._loop(on_thread)
+            await self._loop()
         finally:
-            self._watch.done()
+            self._watchdog.done()
             try:
-                await on_thread(self._source.close)
+                await self._on_thread(self._source.close)
             finally:
-                self._watch.stop()
+                self._watchdog.stop()
                 self.engine.close()
-                executor.shutdown(wait=False)
+                self._thread.shutdown(wait=False)
 
-    async def _loop(self, on_thread: OnThread) -> None:
+    def _on_thread(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    async def _loop(self) -> None:
         """Take batch after batch; what has come by then is worked out while the last one is being committed.
 
         Whatever does not wait is done on this thread: objects made on one processor and used on another cost more than
@@ -123,36 +112,36 @@ class Worker:
         pending: _Pending | None = None
         while not self._stop.is_set():
             if batch is None:
-                self._watch.done()
-                batch = await on_thread(partial(self._source.poll, self._patience_s(), self._batch_max))
+                self._watchdog.done()
+                batch = await self._on_thread(partial(self._source.poll, self._patience_s(), self._batch_max))
             self._turn(batch)
             if not batch.records and not self._assigned.is_set():
                 batch = None
                 continue
-            self._watch.begin()
+            self._watchdog.begin()
             work = await self._process(batch)
-            if pending is not None and not await self._settle(pending, also=work):
-                # What this batch was worked out from never was; its records come again, behind those of the last one.
+            if pending is not None and not await self._committed(pending, also=work):
+                # The previous commit failed, so this batch used memories that were rolled back: both are read again.
                 batch = pending = None
                 continue
             pending = None
             following = self._source.fetch(self._batch_max)
             if work is not None and not work.empty:
-                pending = self._commit(on_thread, batch, work)
+                pending = self._commit(batch, work)
                 if following is None:
-                    await self._settle(pending)
+                    await self._committed(pending)
                     pending = None
             batch = following
         if pending is not None:
-            await self._settle(pending)
+            await self._committed(pending)
 
-    def _commit(self, on_thread: OnThread, batch: Batch, work: BatchResult) -> _Pending:
+    def _commit(self, batch: Batch, work: BatchResult) -> _Pending:
         """Begin to commit; what comes next is worked out as if that had succeeded."""
         self.engine.merge(work)
         rest = self._source.stage(Commit(batch.token, work.changelog, work.outputs, work.offsets))
-        return _Pending(batch, work, asyncio.ensure_future(on_thread(partial(self._source.commit, rest))))
+        return _Pending(batch, work, self._on_thread(partial(self._source.commit, rest)))
 
-    async def _settle(self, pending: "_Pending", *, also: BatchResult | None = None) -> bool:
+    async def _committed(self, pending: _Pending, *, also: BatchResult | None = None) -> bool:
         """Await a commit; where it did not happen, take its batch back, and what was worked out behind it `also`.
 
         Raises:
@@ -171,7 +160,7 @@ class Worker:
             raise
         return True
 
-    def _take_back(self, pending: "_Pending", also: BatchResult | None) -> None:
+    def _take_back(self, pending: _Pending, also: BatchResult | None) -> None:
         if also is not None:
             self.engine.drop(also)
         self.engine.undo(pending.work)
