@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from choreo.kafka import topics
 from tests.brokers import KafkaCluster, NoKafka, without_kafka
 from tests.brokers_docker import docker_kafka
 
@@ -25,6 +26,12 @@ def kafka() -> Iterator[str]:
         address = os.environ.get("CHOREO_TEST_BOOTSTRAP_SERVERS") or _started(stack)
         _warm(address)
         yield address
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up on brokers that are not there after two seconds instead of ten."""
+    monkeypatch.setattr(topics, "DESCRIBE_TIMEOUT_S", 2.0)
 
 
 @pytest.fixture

@@ -59,6 +59,7 @@ def test_from_topics_to_a_saga_at_rest(
         assert process.returncode == 0, log
 
 
+@pytest.mark.usefixtures("impatient")
 def test_brokers_that_are_not_there_are_told_with_what_to_type(trip: str, choreo: Choreo):
     result = choreo(
         "publish", trip, "TripRequested", '{"trip_id": "t", "nights": 1}', "--bootstrap-server", "127.0.0.1:1"

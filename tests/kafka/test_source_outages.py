@@ -152,6 +152,7 @@ def test_r39_partitions_that_do_not_fit_together_are_refused(kafka: str, prefix:
     transport.close()
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_wrong_port_is_told_with_the_clients_own_reason():
     transport = KafkaTransport({"bootstrap.servers": f"127.0.0.1:{free_port()}"})
     with pytest.raises(BrokerUnavailable, match=r"Connection refused.*--bootstrap-server"):

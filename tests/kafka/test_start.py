@@ -29,6 +29,7 @@ def service_of(prefix: str) -> Service:
     return service
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_port_where_nobody_listens_is_named_with_what_to_do(prefix: str):
     address = f"127.0.0.1:{free_port()}"
     began = time.monotonic()
@@ -42,6 +43,7 @@ async def test_a_port_where_nobody_listens_is_named_with_what_to_do(prefix: str)
     assert "--bootstrap-server" in text
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_publisher_says_so_too(prefix: str):
     address = f"127.0.0.1:{free_port()}"
     with (
@@ -51,6 +53,7 @@ def test_a_publisher_says_so_too(prefix: str):
         pass
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_host_that_nobody_knows_is_named(prefix: str):
     transport = KafkaTransport({"bootstrap.servers": "nowhere.invalid:9092"})
     with pytest.raises(BrokerUnavailable, match=r"nowhere\.invalid:9092.*[Cc]heck the host name"):
