@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from choreo.codec import HIDDEN
 from choreo.event import Event, short
 from choreo.replay.recorded_saga import RecordedSaga
-from choreo.replay.replayed_step import ReplayedStep, ReplayStatus, StepKey, StepOutput, Steps
+from choreo.replay.replayed_step import ReplayedStep, ReplayedSteps, ReplayStatus, StepKey, StepOutput
 from choreo.schema import avro_schema, sensitive_fields
 
 CLOCK_SLACK = timedelta(seconds=1)
@@ -115,8 +115,8 @@ class ServiceComparison:
 
     saga: RecordedSaga
     service: str
-    then: Steps
-    now: Steps
+    then: ReplayedSteps
+    now: ReplayedSteps
     handlers: Collection[str]
     compensations: Collection[str]
     types: Mapping[str, str]

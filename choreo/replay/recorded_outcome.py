@@ -14,7 +14,7 @@ from choreo.errors import HandlerFailed
 from choreo.event import Event
 from choreo.handler import Handler, Role
 from choreo.memory import Memory
-from choreo.replay.replayed_step import ReplayedStep, StepKey, StepOutput, Steps
+from choreo.replay.replayed_step import ReplayedStep, ReplayedSteps, StepKey, StepOutput
 from choreo.runtime.invoker import AttemptFailed
 from choreo.schema.forms import EPOCH
 from choreo.scope import fork
@@ -74,7 +74,7 @@ class RecordedOutcome:
         self,
         handler: Handler,
         *,
-        steps: Steps,
+        steps: ReplayedSteps,
         gone: Collection[str],
         now: Callable[[], datetime],
         unknown: dict[StepKey, str],

@@ -116,7 +116,7 @@ class ReplayedStep:
         return min(each.at_us for each in self.outputs.values())
 
 
-Steps = Mapping[StepKey, ReplayedStep]
+ReplayedSteps = Mapping[StepKey, ReplayedStep]
 
 
 def recorded_output(recorded: RecordedEvent, event: Event | None, problem: str = "") -> StepOutput:

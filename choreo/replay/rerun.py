@@ -23,7 +23,7 @@ from choreo.memory import Memory, TimerKey, TimerKind
 from choreo.replay.arrival_order import Arrival, ArrivalKind, ArrivalOrder
 from choreo.replay.recorded_outcome import RecordedOutcome
 from choreo.replay.recorded_saga import RecordedEvent, RecordedSaga, Recording, emitted_by
-from choreo.replay.replayed_step import StepKey, StepOutput, Steps, fresh_output, recorded_output
+from choreo.replay.replayed_step import ReplayedSteps, StepKey, StepOutput, fresh_output, recorded_output
 from choreo.runtime import Resources
 from choreo.runtime.batch import BatchResult, Item, SagaBatch
 from choreo.runtime.engine import THREADS_MAX
@@ -116,7 +116,7 @@ class CurrentCode:
         return recorded_output(recorded, event, problem)
 
     async def process(
-        self, saga: RecordedSaga, order: ArrivalOrder, inputs: Mapping[_Position, Envelope], then: Steps
+        self, saga: RecordedSaga, order: ArrivalOrder, inputs: Mapping[_Position, Envelope], then: ReplayedSteps
     ) -> RerunResult:
         """Return what it does when a saga's records come to it in an order.
 
@@ -136,7 +136,7 @@ class CurrentCode:
 class _SagaRun:
     """One saga in one service."""
 
-    def __init__(self, code: CurrentCode, saga: RecordedSaga, order: ArrivalOrder, then: Steps) -> None:
+    def __init__(self, code: CurrentCode, saga: RecordedSaga, order: ArrivalOrder, then: ReplayedSteps) -> None:
         self._code = code
         self._service = code.declaration.name
         self._saga_id = saga.saga_id
