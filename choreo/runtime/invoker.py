@@ -55,22 +55,16 @@ class Invoker:
     def __init__(
         self, rules: Rules, handler: Handler, resources: Resources, now: Callable[[], datetime], threads: Executor
     ) -> None:
-        self._rules = rules
+        self._service = rules.service
         self._handler = handler
         self._resources = resources
         self._now = now
         self._threads = threads
-        roles = [parameter.role for parameter in handler.parameters]
-        wanted = [parameter.types[0] for parameter in handler.parameters if parameter.role is Role.RESOURCE]
-        self._plain = (
-            all(role in _EVENTS for role in roles)
-            and not (handler.generator or handler.thread)
-            and handler.timeout_s is None
-            and not handler.guards
-        )
-        self._state_type = next(
-            (parameter.types[0] for parameter in handler.parameters if parameter.role is Role.STATE), None
-        )
+        roles = {each.role for each in handler.parameters}
+        special = handler.generator or handler.thread or handler.timeout_s is not None or handler.guards
+        self._plain = roles <= _EVENTS and not special
+        self._state_type = next((each.types[0] for each in handler.parameters if each.role is Role.STATE), None)
+        wanted = [each.types[0] for each in handler.parameters if each.role is Role.RESOURCE]
         self._per_step = any(resources.lives_a_step(kind) for kind in wanted)
         self._emits = rules.emits[handler.name]
         self._step = f"{rules.service}.{handler.name}"
@@ -98,23 +92,21 @@ class Invoker:
         except AttemptFailed:
             raise
         except Exception as error:
-            self._log_failure(run, error)
-            raise AttemptFailed(error) from error
+            raise self._failed(run, error) from error
         except SystemExit as error:
             # A handler does not end the process, and would try to again.
-            stopped = HandlerFailed(f"{self._step} raised SystemExit({error.code!r})", service=self._rules.service)
-            self._log_failure(run, stopped)
-            raise AttemptFailed(stopped, final=True) from error
+            text = f"{self._step} raised SystemExit({error.code!r})"
+            raise self._failed(run, HandlerFailed(text, service=self._service), final=True) from error
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise  # The batch itself is given up.
-            cancelled = HandlerFailed(f"{self._step} was cancelled from within", service=self._rules.service)
-            self._log_failure(run, cancelled)
-            raise AttemptFailed(cancelled) from error
+            text = f"{self._step} was cancelled from within"
+            raise self._failed(run, HandlerFailed(text, service=self._service)) from error
 
-    def _log_failure(self, run: Run, error: Exception) -> None:
+    def _failed(self, run: Run, error: Exception, *, final: bool = False) -> AttemptFailed:
         _log.warning("%s failed on attempt %d for saga %s: %r", self._step, run.attempt, run.ready.saga_id, error)
+        return AttemptFailed(error, final=final)
 
     async def _attempt(self, memory: Memory, run: Run) -> Emitted:
         async with AsyncExitStack() as stack:
@@ -172,7 +164,7 @@ class Invoker:
     def _context(self, run: Run) -> Context:
         ready = run.ready
         name, branch, trigger = run.key
-        step = f"{self._rules.service}.{name}"
+        step = f"{self._service}.{name}"
         path = tuple(dict.fromkeys(taken for each in run.causes for taken in each.path))
         return Context(
             saga_id=ready.saga_id,
@@ -232,7 +224,7 @@ class Invoker:
 
     def _unusable(self, what: str) -> AttemptFailed:
         """Return the refusal of what no further attempt would mend."""
-        return AttemptFailed(HandlerFailed(f"{self._step} returned {what}", service=self._rules.service), final=True)
+        return AttemptFailed(HandlerFailed(f"{self._step} returned {what}", service=self._service), final=True)
 
 
 def _event_of(argument: Argument) -> object:

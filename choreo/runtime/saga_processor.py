@@ -92,9 +92,7 @@ class _OneSaga(Struct):
     async def take(self, steps: Iterable[Decision], *, comes_again: bool) -> None:
         """Take steps one after another, each with its `otherwise` where its retries are spent.
 
-        Args:
-            steps: What the participant decided.
-            comes_again: The record that made them ready is read again after a crash.
+        `comes_again`: The record that made them ready is read again after a crash.
         """
         participant, clock = self.participant, self.of.clock
         for step in steps:

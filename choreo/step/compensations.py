@@ -45,7 +45,7 @@ class Compensations(Struct, frozen=True):
             key = (undo.handler.name, recorded.branch, recorded.event_id)
             if not saga.ran(rules.undoers[recorded.type], recorded.branch, recorded.event_id):
                 yield self._compensation(undo, cause, saga.recall(recorded))
-            elif rules.at_least_once and key in memory.fences:
+            else:
                 yield from self.again(key, cause)
         for key, fence in list(memory.fences.items()):
             name, branch, _ = key
@@ -65,9 +65,9 @@ class Compensations(Struct, frozen=True):
         saga, rules = self.saga, self.saga.rules
         key = (undo.handler.name, original.branch, original.event_id)
         cause = saga.first(undo.causes, original.branch)
-        if rules.at_least_once and key in saga.memory.fences:
+        if saga.ran(rules.undoers[original.type], original.branch, original.event_id):
             yield from self.again(key, original)
-        elif cause is not None and not saga.ran(rules.undoers[original.type], original.branch, original.event_id):
+        elif cause is not None:
             yield self._compensation(undo, saga.recall(cause), original)
 
     def allowed(self, run: Run) -> list[Decision]:
@@ -103,7 +103,7 @@ class Compensations(Struct, frozen=True):
         trigger = saga.step_key(step)
         key = (undo.handler.name, branch, trigger)
         if saga.ran([each.handler.name for each in rules.guards.get(name, ())], branch, trigger):
-            if rules.at_least_once and isinstance(cause, Envelope) and key in saga.memory.fences:
+            if isinstance(cause, Envelope):
                 yield from self.again(key, cause)
             return
         why = cause if isinstance(cause, Envelope) else saga.recall(cause)
@@ -118,7 +118,12 @@ class Compensations(Struct, frozen=True):
         )
 
     def again(self, key: FenceKey, event: Envelope) -> Iterator[Reemit]:
-        """Yield a step that has run before, and its null compensation, to be emitted again (rule 10)."""
+        """Yield a step that has run before, and its null compensation, to be emitted again (rule 10).
+
+        Only without transactions may their outputs be missing.
+        """
+        if not self.saga.rules.at_least_once or key not in self.saga.memory.fences:
+            return
         yield Reemit(key, event)
         name, branch, _ = key
         for undo in self.saga.rules.guards.get(name, ()):

@@ -38,7 +38,7 @@ class Run(Struct, frozen=True):
         key: The step: the handler that it is known by, its branch and its trigger (rule 2).
         ready: The event that made the step ready.
         events: What to pass for each event parameter, in signature order.
-        causes: The events that the step answers, for `ctx.causes`.
+        causes: The events that the step answers.
         check: CRC-32 of the trigger's body.
         compensates_id: What the step undoes, "" for a forward step.
         undoes_key: The idempotency key of the step undone.
@@ -61,12 +61,7 @@ class Run(Struct, frozen=True):
 
 
 class Park(Struct, frozen=True):
-    """Set a step aside for a person, without calling its handler.
-
-    Attributes:
-        run: The call that is not made.
-        reason: Why it cannot be made.
-    """
+    """Set a step aside for a person: its call cannot be made, for this reason."""
 
     run: Run
     reason: str
@@ -78,15 +73,7 @@ class Park(Struct, frozen=True):
 
 
 class Skip(Struct, frozen=True):
-    """Record that a step is not to run.
-
-    Attributes:
-        key: The step.
-        ready: The event that made it ready, or the one that cancels it.
-        causes: The events that the step answers.
-        check: CRC-32 of the trigger's body.
-        reason: Why.
-    """
+    """Record that a step is not to run, for this reason; `ready` may be the event that cancels it."""
 
     key: FenceKey
     ready: Envelope
@@ -97,12 +84,7 @@ class Skip(Struct, frozen=True):
 
 
 class Reemit(Struct, frozen=True):
-    """Publish again what is recorded of a step that has run before (rule 10).
-
-    Attributes:
-        key: The step.
-        ready: The event that came again; None where none did.
-    """
+    """Publish again what is recorded of a step that has run (rule 10); `ready` is the event that came again, if any."""
 
     key: FenceKey
     ready: Envelope | None = None

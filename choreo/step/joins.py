@@ -3,33 +3,21 @@
 The rules of SEMANTICS 6, 7 and 12 about what completes them live here; what is then done with the step does not. Pure.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
 from msgspec import Struct
 
 from choreo.choreography import Names
 from choreo.event import Envelope
 from choreo.memory import Recorded
-from choreo.scope import covers, fork
+from choreo.scope import Fork, covers, fork
 from choreo.step.compensations import Compensations
 from choreo.step.decisions import Argument, Decision, Run
 from choreo.step.rules import Join
 from choreo.step.saga_memory import SagaMemory
 
-
-class Gathering(NamedTuple):
-    """The branches of one fan-out, as a fan-in gathers them.
-
-    Attributes:
-        outer: The branch that the fan-out ran in, and the fan-in does.
-        key: The beginning of the fan-out step's idempotency key: the fan-in's trigger.
-        of: How many branches there are.
-    """
-
-    outer: str
-    key: str
-    of: int
+Found = Recorded | tuple[Recorded, ...] | None
+"""What has come for one parameter: an event, one from each branch of a fan-out, or not yet all."""
 
 
 class Joins(Struct, frozen=True):
@@ -40,68 +28,57 @@ class Joins(Struct, frozen=True):
     def completed(self, join: Join, event: Envelope) -> Iterator[Decision]:
         """Yield a join in every branch that this event completes it in, or a fan-in for every fan-out."""
         awaited = frozenset().union(*join.waits_for)
-        waiting = [each for each in self.saga.memory.events.values() if each.type in awaited]
-        if join.gathers is None:
-            yield from self._within(join, event, waiting)
-        else:
-            yield from self._over(join, join.gathers, event, waiting)
-
-    def _within(self, join: Join, event: Envelope, waiting: list[Recorded]) -> Iterator[Decision]:
-        for branch in dict.fromkeys([event.branch, *(each.branch for each in waiting)]):
-            if not covers(event.branch, branch):
-                continue
-            key = (join.handler.name, branch, "")
+        kept = [each for each in self.saga.memory.events.values() if each.type in awaited]
+        places = _branches(join, event, kept) if join.gathers is None else _fan_outs(join, join.gathers, event, kept)
+        compensations = Compensations(self.saga)
+        for branch, trigger, found in places:
+            key = (join.handler.name, branch, trigger)
             if key in self.saga.memory.fences:
-                if self.saga.rules.at_least_once:
-                    yield from Compensations(self.saga).again(key, event)
-                continue
-            chosen = [_first(waiting, types, branch) for types in join.waits_for]
-            found = [each for each in chosen if each is not None]
+                yield from compensations.again(key, event)
+            elif None not in found:
+                arguments = tuple(self._argument(each, event) for each in found)
+                gathered = [cause for each in arguments if not isinstance(each, Envelope) for cause in each or ()]
+                causes = (*gathered, *(each for each in arguments if isinstance(each, Envelope)))
+                yield from compensations.allowed(Run(join.handler, key, event, arguments, causes))
+
+    def _argument(self, found: Found, event: Envelope) -> Argument:
+        if not isinstance(found, Recorded):
+            return tuple(self._envelope(each, event) for each in found or ())
+        return self._envelope(found, event)
+
+    def _envelope(self, recorded: Recorded, event: Envelope) -> Envelope:
+        return event if recorded.event_id == event.event_id else self.saga.recall(recorded)
+
+
+def _branches(join: Join, event: Envelope, kept: list[Recorded]) -> Iterator[tuple[str, str, list[Found]]]:
+    """Yield every branch that an event may complete a join in, with what has come for it."""
+    for branch in dict.fromkeys([event.branch, *(each.branch for each in kept)]):
+        if covers(event.branch, branch):
+            found: list[Found] = [_first(kept, types, branch) for types in join.waits_for]
             # An inner branch is not joined by outer events alone.
-            if len(found) == len(chosen) and any(each.branch == branch for each in found):
-                causes = tuple(self._envelope(each, event) for each in found)
-                yield from Compensations(self.saga).allowed(Run(join.handler, key, event, causes, causes))
-
-    def _over(self, join: Join, gathers: int, event: Envelope, waiting: list[Recorded]) -> Iterator[Decision]:
-        gathered_types = join.waits_for[gathers]
-        brought: dict[Gathering, dict[int, Recorded]] = {}
-        for each in waiting:
-            place = fork(each.branch) if each.type in gathered_types else None
-            if place is not None:
-                # The first of each branch counts.
-                brought.setdefault(Gathering(place.outer, place.key, place.of), {}).setdefault(place.path, each)
-        for gathering, by_path in brought.items():
-            if not _concerns(event, gathering, gathered_types):
-                continue
-            key = (join.handler.name, gathering.outer, gathering.key)
-            if key in self.saga.memory.fences:
-                if self.saga.rules.at_least_once:
-                    yield from Compensations(self.saga).again(key, event)
-                continue
-            gathered = tuple(self._envelope(by_path[path], event) for path in sorted(by_path))
-            arguments: list[Argument] = [gathered]
-            causes = list(gathered)
-            for place_in_signature, types in enumerate(join.waits_for):
-                other = _first(waiting, types, gathering.outer) if place_in_signature != gathers else None
-                if other is not None:
-                    cause = self._envelope(other, event)
-                    arguments.insert(place_in_signature, cause)
-                    causes.append(cause)
-            if len(gathered) == gathering.of and len(arguments) == len(join.waits_for):
-                run = Run(join.handler, key, event, tuple(arguments), tuple(causes))
-                yield from Compensations(self.saga).allowed(run)
-
-    def _envelope(self, recorded: Recorded, near: Envelope) -> Envelope:
-        return near if recorded.event_id == near.event_id else self.saga.recall(recorded)
+            inside = any(isinstance(each, Recorded) and each.branch == branch for each in found)
+            yield branch, "", found if inside else [None]
 
 
-def _concerns(event: Envelope, gathering: Gathering, gathered_types: Names) -> bool:
-    """Return whether an event may complete a fan-in: it comes from one of its branches, or counts where it runs."""
-    if event.type not in gathered_types:
-        return covers(event.branch, gathering.outer)
-    place = fork(event.branch)
-    return place is not None and Gathering(place.outer, place.key, place.of) == gathering
+def _fan_outs(
+    join: Join, gathers: int, event: Envelope, kept: list[Recorded]
+) -> Iterator[tuple[str, str, list[Found]]]:
+    """Yield every fan-out whose fan-in an event may complete, with what has come for it."""
+    gathered_types = join.waits_for[gathers]
+    by_fan_out: dict[Fork, dict[int, Recorded]] = {}
+    for each in kept:
+        place = fork(each.branch) if each.type in gathered_types else None
+        if place is not None:
+            # The first of each branch counts.
+            by_fan_out.setdefault(place._replace(path=0), {}).setdefault(place.path, each)
+    own = fork(event.branch)
+    for fan_out, by_path in by_fan_out.items():
+        inside = own is not None and own._replace(path=0) == fan_out
+        if inside if event.type in gathered_types else covers(event.branch, fan_out.outer):
+            found: list[Found] = [_first(kept, types, fan_out.outer) for types in join.waits_for]
+            found[gathers] = tuple(by_path[path] for path in sorted(by_path)) if len(by_path) == fan_out.of else None
+            yield fan_out.outer, fan_out.key, found
 
 
-def _first(waiting: Iterable[Recorded], types: Names, branch: str) -> Recorded | None:
-    return next((each for each in waiting if each.type in types and covers(each.branch, branch)), None)
+def _first(kept: list[Recorded], types: Names, branch: str) -> Recorded | None:
+    return next((each for each in kept if each.type in types and covers(each.branch, branch)), None)

@@ -85,24 +85,11 @@ class Participant(Struct, frozen=True):
         return None
 
     def attempt_returned(self, run: Run, emitted: Emitted, now: datetime) -> Outcome:
-        """Return what a call that returned comes to: it is published or, where it may not be (rule 9), parked.
-
-        Args:
-            run: The call that was made.
-            emitted: What the handler returned, in order.
-            now: When it returned, aware.
-        """
+        """Return what a call that returned comes to: it is published or, where it may not be (rule 9), parked."""
         return Settlement(self.saga).returned(run, emitted, now)
 
     def attempt_failed(self, run: Run, error: Exception, now: datetime, *, final: bool = False) -> Outcome:
-        """Return what a call that failed comes to: a retry, the step's `otherwise` to call next, or a parked step.
-
-        Args:
-            run: The call that was made.
-            error: What it raised.
-            now: When, aware.
-            final: No further attempt would help.
-        """
+        """Return what a call that failed comes to (rules 26 and 27); `final` means that no retry would help."""
         return Retries(self.saga).failed(run, error, now, final=final)
 
     def not_run(self, step: Park | Skip | Reemit) -> Outcome:
@@ -162,7 +149,7 @@ class Participant(Struct, frozen=True):
                 steps += Compensations(self.saga).allowed(Run(handler, key, event, (event,), (event,), check))
             elif fence.check != check:
                 outcome.notes.append(_differs(handler.name, event))
-            elif rules.at_least_once:
+            else:
                 steps += Compensations(self.saga).again(key, event)
         for join in reaction.joins:
             steps += Joins(self.saga).completed(join, event)

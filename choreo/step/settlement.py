@@ -47,12 +47,11 @@ class Settlement(Struct, frozen=True):
                 delayed.append(SagaTimers(self.saga).set_later(run, envelope, each))
             else:
                 self._emit(run, envelope, outcome)
-        if delayed:
-            # Where nothing is published yet, a note is all that says that the step is done.
-            done = not outcome.events
-            outcome.notes += [
-                each._replace(kind="completed") if done and each.kind == "delayed" else each for each in delayed
-            ]
+        # Where nothing is published yet, a note is all that says that the step is done.
+        done = not outcome.events
+        outcome.notes += [
+            each._replace(kind="completed") if done and each.kind == "delayed" else each for each in delayed
+        ]
         if not emitted:
             outcome.notes.append(saga.note("completed", run))
         if not key[1] and not key[2] and key[0] in saga.rules.alone:

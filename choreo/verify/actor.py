@@ -38,8 +38,8 @@ class Attempt(NamedTuple):
         handler: The handler.
         key: The step's idempotency key.
         undoes_key: That of the step it undoes.
-        effect: It has a way to the outside model, and something undoes what it does there.
-        told: What it came to: event types, or that it raised.
+        effect: It uses something outside the model, and a compensation undoes what it does there.
+        told: What it returned, event types, or that it raised.
         failed: It raised.
         attempt: Which attempt it was.
         final: It raised for good: its retries are spent.
@@ -122,23 +122,23 @@ class Actor:
 
     def timers(self, memory: bytes) -> list[TimerKey]:
         """Return the timers that may be the next one due: of those set by one event, the first."""
-        found: dict[tuple[TimerKind, str, str], tuple[int, TimerKey]] = {}
+        first: dict[tuple[TimerKind, str, str], tuple[int, TimerKey]] = {}
         for key, timer in Memory.decode(memory).timers.items():
             kind, name, branch, trigger, _ = key
             group = (kind, branch, trigger if kind is not TimerKind.RETRY else f"{name} {trigger}")
-            found[group] = min(found.get(group, (timer.due_ms, key)), (timer.due_ms, key))
-        return [key for _, key in found.values()]
+            first[group] = min(first.get(group, (timer.due_ms, key)), (timer.due_ms, key))
+        return [key for _, key in first.values()]
 
     def _moves(self, memory: bytes, chain: Callable[[], tuple[SagaBatch, list[tuple[Record, Item]]]]) -> list[Move]:
-        found: dict[object, Move] = {}
+        moves: dict[object, Move] = {}
         choices: Choices | None = Choices()
         while choices is not None:
             self._choices, self._attempts, self._failures = choices, [], 0
             move = self._run(Memory.decode(memory), *chain())
             # An event may hold what cannot be hashed; the rest of its envelope tells it from others.
-            found[move._replace(events=tuple(each[1:] for each in move.events))] = move  # type: ignore[misc]
+            moves[move._replace(events=tuple(each[1:] for each in move.events))] = move  # type: ignore[misc]
             choices = choices.following()
-        return list(found.values())
+        return list(moves.values())
 
     def _run(self, memory: Memory, chain: SagaBatch, items: list[tuple[Record, Item]]) -> Move:
         work = BatchResult()
