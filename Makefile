@@ -104,7 +104,7 @@ schemas: $(VENV)/.dev
 
 generated: $(VENV)/.dev ## rewrite what is generated and checked in: avro/ and the JSON Schemas of the docs
 	@$(BIN)/choreo schema write $(TARGET)
-	@for model in choreo.manifest:Manifest choreo.settings:Settings choreo.command:Command; do \
+	@for model in choreo.manifest:Manifest choreo.settings:Settings choreo.records:Command; do \
 	    $(BIN)/python -c 'import importlib, json, sys; module, name = sys.argv[1].split(":"); \
 	        model = getattr(importlib.import_module(module), name); \
 	        print(json.dumps(model.model_json_schema(), indent=2, ensure_ascii=False))' $$model \

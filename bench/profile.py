@@ -23,7 +23,8 @@ from choreo.clock import SystemClock
 from choreo.codec import Codec, Schemas, encoder
 from choreo.launch import tune_garbage_collection
 from choreo.memory import Memory
-from choreo.runtime import Engine, Resources, notes
+from choreo.records import end
+from choreo.runtime import Engine, Resources
 from choreo.runtime.invoker import Invoker
 from choreo.service import declarations
 from choreo.step import Participant, Rules, Run, SagaMemory
@@ -193,7 +194,7 @@ class Ours:
                 memory.encode()
         with watch("end"):
             for outcome in outcomes:
-                notes.end(outcome.events[0], "bench", completed=True, now=now)
+                end(outcome.events[0], "bench", completed=True, now=now)
 
 
 class ByHand:

@@ -54,7 +54,6 @@ STILL_TO_RENAME: set[str] = {
     "chance",
     "chronicle",
     "members",
-    "notes",
     "publishing",
     "rehearsal",
     "remains",

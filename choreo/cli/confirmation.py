@@ -78,7 +78,7 @@ class Confirmation:
 
 
 def _text(_: click.Context, parameter: click.Parameter, value: str) -> str:
-    from choreo.command import TEXT_CHARS_MAX
+    from choreo.records import TEXT_CHARS_MAX
 
     # What the terminal typed may be no text at all, and comes as lone surrogates then.
     typed = value.strip().encode("utf-8", "replace").decode()

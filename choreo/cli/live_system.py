@@ -119,7 +119,7 @@ def running_manifests(brokers: Brokers) -> list["Manifest"]:
     from choreo.errors import SchemaError
     from choreo.manifest import Manifest
     from choreo.reading import read_to_end
-    from choreo.runtime.catalog import MANIFESTS
+    from choreo.records import MANIFESTS
 
     manifests: dict[bytes | None, Manifest] = {}
     with closing(connect(brokers.settings())) as transport, closing(transport.reader([MANIFESTS])) as reader:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from choreo.cli.confirmation import Confirmation
 from choreo.cli.output import progress
 from choreo.cli.tracker_store import each_saga
+from choreo.records import NOTE_KINDS
 
 if TYPE_CHECKING:
-    from choreo.command import Command
     from choreo.manifest import Manifest
+    from choreo.records import Command
     from choreo.tracker import NoteView, SagaStep, SagaView, Tracker
     from choreo.transport import Outgoing
 
@@ -23,7 +24,7 @@ SOURCE = "/choreo/cli"
 _PARKED = "parked"
 # Of these notes about a step the last one says whether it is parked.
 _STATUS_NOTES = frozenset({_PARKED, "retried", "resumed", "resolved", "skipped", "completed"})
-_REPAIRS = frozenset({"resumed", "resolved", "refused", "redriven"})
+_REPAIRS = frozenset(name for name, kind in NOTE_KINDS.items() if kind.by_person)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,8 +178,8 @@ def command_for(verb: str, step: ParkedStep, confirmation: Confirmation, **more:
         confirmation: Who asks, and why.
         more: `event_type` and `payload` of a resolve; untyped because pydantic checks them.
     """
-    from choreo.command import Command
     from choreo.event import uuid7
+    from choreo.records import Command
 
     return Command.model_validate(
         {
@@ -199,7 +200,7 @@ def command_for(verb: str, step: ParkedStep, confirmation: Confirmation, **more:
 
 def record(command: "Command") -> "Outgoing":
     """Return a command as a record of `choreo.commands`."""
-    from choreo.command import COMMANDS
+    from choreo.records import COMMANDS
     from choreo.transport import Outgoing
 
     headers = [

@@ -15,14 +15,13 @@ from contextlib import AsyncExitStack
 
 from choreo.clock import SystemClock
 from choreo.codec import Codec, Schemas
-from choreo.command import COMMANDS
 from choreo.errors import BrokerUnavailable
 from choreo.kafka import KafkaTransport
 from choreo.launch.health import serve_health
 from choreo.manifest import Manifest
+from choreo.records import COMMANDS, ENDS, MANIFESTS, memory_topic
 from choreo.runtime import Engine, Resources, Worker
-from choreo.runtime.catalog import MANIFESTS, Catalog
-from choreo.runtime.notes import ENDS
+from choreo.runtime.catalog import Catalog
 from choreo.runtime.topics import apply_topics, check_topics
 from choreo.service import Declaration, Service, declarations
 from choreo.settings import Settings, claim_slot
@@ -178,7 +177,7 @@ async def _worker(
         transport.source,
         group=declaration.name,
         topics=sorted({*declaration.topics_in, ENDS, COMMANDS}),
-        memory_topic=f"{declaration.name}.memory",
+        memory_topic=memory_topic(declaration.name),
         delivery=delivery,
         instance=instance,
     )

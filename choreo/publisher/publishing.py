@@ -18,7 +18,7 @@ from choreo.kafka import KafkaTransport
 from choreo.manifest import Manifest
 from choreo.publisher.acknowledgement import NOT_LOST, Acknowledgements
 from choreo.publisher.address import Rights, Where, identify, refused, rights_of
-from choreo.runtime.catalog import MANIFESTS
+from choreo.records import MANIFESTS
 from choreo.service import Declaration, Service, declarations
 from choreo.settings import Settings
 from choreo.transport import Outgoing, Sender, Transport

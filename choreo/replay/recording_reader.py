@@ -16,10 +16,9 @@ from choreo.errors import ChoreoError, SchemaError, UndecodableRecord
 from choreo.handler import Kind
 from choreo.manifest import Manifest
 from choreo.reading import read_to_end
+from choreo.records import ENDS, JOURNAL, MANIFESTS, read_end
 from choreo.replay.payload_encoder import PayloadEncoder
 from choreo.replay.recorded_saga import EVENTS_MAX, SAGAS_MAX, RecordedEvent, RecordedSaga, Recording
-from choreo.runtime.catalog import MANIFESTS
-from choreo.runtime.notes import ENDS, JOURNAL, read_end
 from choreo.saga import SagaState
 from choreo.schema.forms import EPOCH
 from choreo.step.settlement import PATH_STEPS_MAX

@@ -14,12 +14,12 @@ from typing import Any, cast
 
 from choreo.clock import ManualClock
 from choreo.codec import Codec, Schemas
-from choreo.command import Command
 from choreo.errors import UndecodableRecord
 from choreo.event import Envelope, Event
 from choreo.handler import Kind
 from choreo.manifest import HandlerManifest, Manifest
 from choreo.memory import Memory, TimerKey, TimerKind
+from choreo.records import JOURNAL, Command
 from choreo.replay.arrival_order import Arrival, ArrivalKind, ArrivalOrder
 from choreo.replay.recorded_outcome import RecordedOutcome
 from choreo.replay.recorded_saga import RecordedEvent, RecordedSaga, Recording, emitted_by
@@ -29,7 +29,6 @@ from choreo.runtime.batch import BatchResult, Item, SagaBatch
 from choreo.runtime.engine import THREADS_MAX
 from choreo.runtime.intake import Intake
 from choreo.runtime.invoker import Invoker
-from choreo.runtime.notes import JOURNAL
 from choreo.runtime.saga_processor import SagaProcessor
 from choreo.schema.forms import EPOCH
 from choreo.service import Declaration

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from choreo.command import Command
 from choreo.event import Envelope
+from choreo.records import Command
 from choreo.transport import Outgoing, Position, Record
 
 Item = Envelope | Command | None

@@ -13,9 +13,9 @@ from choreo.choreography import Choreography
 from choreo.codec import Schemas
 from choreo.errors import SchemaError
 from choreo.manifest import Manifest
+from choreo.records import MANIFESTS
 from choreo.transport import Reader, Transport
 
-MANIFESTS = "choreo.manifests"
 POLL_S = 0.2
 ROUNDS_MAX = 50
 RECORDS_MAX = 1000

@@ -15,6 +15,7 @@ from typing import Any
 from choreo.clock import Clock
 from choreo.errors import UndecodableRecord
 from choreo.memory import Memory, MemoryFlag, peek, with_end
+from choreo.records import memory_topic
 from choreo.runtime.batch import BatchResult, SagaBatch
 from choreo.runtime.intake import Intake, SagaKey
 from choreo.runtime.invoker import Invoker
@@ -59,7 +60,7 @@ class Engine:
         self._clock = clock
         self._concurrency_max = concurrency_max
         self._remember_ms = int(remember_for.total_seconds() * 1000)
-        self._memory_topic = f"{rules.service}.memory"
+        self._memory_topic = memory_topic(rules.service)
         self._partitions: dict[int, OwnedPartition] = {}
         self._behind: Collection[int] = ()
         self._threads = ThreadPoolExecutor(

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from choreo.clock import Clock
-from choreo.command import COMMANDS, Command
 from choreo.errors import UndecodableRecord
-from choreo.runtime import notes
+from choreo.records import COMMANDS, ENDS, Command, dead_letter, read_end
 from choreo.runtime.batch import BatchResult, Item, SagaBatch
 from choreo.runtime.partition import OwnedPartition
 from choreo.step import Rules
@@ -56,7 +55,7 @@ class Intake:
             offsets[topic, partition] = offset + 1
             saga = (partition, key)
             chain = chains.get(saga)
-            if topic == notes.ENDS and chain is None:
+            if topic == ENDS and chain is None:
                 try:
                     if self._heeds(record):
                         ends.setdefault(saga, record)
@@ -85,7 +84,7 @@ class Intake:
         for record in chain.records:
             topic = record[0]
             try:
-                if topic == notes.ENDS:
+                if topic == ENDS:
                     if self._heeds(record) or found:
                         found.append((record, None))
                 elif topic == COMMANDS:
@@ -107,7 +106,7 @@ class Intake:
 
     def dead_letter(self, record: Record, error: UndecodableRecord, outputs: list[Outgoing], work: BatchResult) -> None:
         """Set a record aside, with the reason."""
-        outputs.append(notes.dead_letter(record, self.rules.service, error, self.clock.now()))
+        outputs.append(dead_letter(record, self.rules.service, error, self.clock.now()))
         work.counts["dead-lettered"] += 1
         work.counts[f"dead-lettered:{error.reason}"] += 1
 
@@ -124,5 +123,5 @@ class Intake:
         Raises:
             UndecodableRecord: If it is none.
         """
-        saga_id, saga_type = notes.read_end(record)
+        saga_id, saga_type = read_end(record)
         return saga_id in self.partitions[record.partition].memories or self.concerns(saga_type)

@@ -17,14 +17,13 @@ from typing import Any
 from msgspec import Struct
 
 from choreo.clock import Clock
-from choreo.command import Command
 from choreo.errors import UndecodableRecord
 from choreo.memory import FenceKey, Memory, MemoryFlag, Status, TimerKind
-from choreo.runtime import notes
+from choreo.records import Command, Note, end, journal
 from choreo.runtime.batch import BatchResult, Item, SagaBatch
 from choreo.runtime.intake import Intake
 from choreo.runtime.invoker import AttemptFailed
-from choreo.step import Decision, Emitted, Note, Outcome, Participant, Reemit, Rules, Run, SagaMemory
+from choreo.step import Decision, Emitted, Outcome, Participant, Reemit, Rules, Run, SagaMemory
 from choreo.transport import Record
 
 Invoke = Callable[[Memory, Run], Coroutine[Any, Any, Emitted]]
@@ -183,12 +182,12 @@ class _OneSaga(Struct):
         ended = outcome.ended
         if ended is not None:
             completed = bool(self.memory.flags & MemoryFlag.COMPLETED)
-            outputs.append(notes.end(ended, rules.service, completed=completed, now=ended.occurred_at))
+            outputs.append(end(ended, rules.service, completed=completed, now=ended.occurred_at))
 
     def _journal(self, added: Iterable[Note]) -> None:
         service, saga_id, saga_type = self.of.rules.service, self.chain.saga_id, self.participant.saga.saga_type
         for note in added:
-            self.chain.outputs.append(notes.journal(note, service, saga_id, saga_type, self.of.clock.now()))
+            self.chain.outputs.append(journal(note, service, saga_id, saga_type, self.of.clock.now()))
             self.work.counts[note.kind] += 1
 
     def _owe(self, key: FenceKey) -> None:

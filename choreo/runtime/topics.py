@@ -6,10 +6,8 @@ transport's. `choreo topics` and `running` call this before any client joins a g
 
 from collections.abc import Iterable, Sequence
 
-from choreo.command import COMMANDS
 from choreo.errors import Problem, TopicProblem
-from choreo.runtime.catalog import MANIFESTS
-from choreo.runtime.notes import ENDS, JOURNAL
+from choreo.records import COMMANDS, ENDS, JOURNAL, MANIFESTS, dlq_topic, memory_topic
 from choreo.service import Declaration
 from choreo.settings import Settings
 from choreo.transport import TopicSpec, TopicState, Transport
@@ -30,9 +28,9 @@ def needed(declarations: Iterable[Declaration], settings: Settings) -> list[Topi
     for each in declarations:
         for topic in sorted({*each.topics_in, *each.topics_out}):
             add(topic, {"cleanup.policy": "delete", **_FOREVER})
-        add(f"{each.name}.memory", _COMPACT)
+        add(memory_topic(each.name), _COMPACT)
         letters = {"cleanup.policy": "delete", "max.message.bytes": str(DEAD_LETTER_BYTES_MAX), **_FOREVER}
-        add(f"{each.name}.dlq", letters)
+        add(dlq_topic(each.name), letters)
     add(JOURNAL, {"cleanup.policy": "delete", **_FOREVER})
     add(ENDS, {"cleanup.policy": "delete", **_FOREVER})
     add(COMMANDS, {"cleanup.policy": "delete", **_FOREVER})

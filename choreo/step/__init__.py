@@ -5,7 +5,7 @@ and gives, and `Rules` is a declaration, compiled once. Nothing here does I/O, w
 simulator and the model checker all drive this same code.
 """
 
-from choreo.step.decisions import Argument, Branch, Decision, Emitted, Note, Outcome, Reemit, Run
+from choreo.step.decisions import Argument, Branch, Decision, Emitted, Outcome, Reemit, Run
 from choreo.step.participant import Participant
 from choreo.step.rules import Rules
 from choreo.step.saga_memory import SagaMemory
@@ -15,7 +15,6 @@ __all__ = [
     "Branch",
     "Decision",
     "Emitted",
-    "Note",
     "Outcome",
     "Participant",
     "Reemit",

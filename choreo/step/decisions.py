@@ -12,6 +12,7 @@ from msgspec import Struct
 from choreo.event import Envelope, Event
 from choreo.handler import Handler
 from choreo.memory import FenceKey
+from choreo.records import Note
 from choreo.service import Later
 
 Argument = Envelope | tuple[Envelope, ...] | None
@@ -94,43 +95,6 @@ class Reemit(Struct, frozen=True):
 
 Decision: TypeAlias = Run | Park | Skip | Reemit
 """What is to be done about one step."""
-
-
-class Note(NamedTuple):
-    """Something to journal that is not a domain fact.
-
-    Attributes:
-        kind: `completed`, `delayed`, `skipped`, `retried`, `parked`, `resumed`, `resolved`, `refused`, `dropped`,
-            `duplicate-differs`, `dead-lettered` or `redriven`.
-        handler: The step's handler, "" where there is none.
-        branch: The step's branch.
-        trigger: The step's trigger.
-        step: The step's idempotency key.
-        causes: Event ids that made the step ready.
-        reason: Why, for people.
-        error: The exception, as text.
-        event_type: The event concerned.
-        event_id: Its id.
-        attempt: Failed attempts so far; 0 where that says nothing.
-        part: What tells it from another note about the same step: `otherwise`, or the event that is delayed.
-        actor: The person who asked for it, "" where nobody did.
-        command_id: The command that asked for it.
-    """
-
-    kind: str
-    handler: str = ""
-    branch: str = ""
-    trigger: str = ""
-    step: str = ""
-    causes: tuple[str, ...] = ()
-    reason: str = ""
-    error: str = ""
-    event_type: str = ""
-    event_id: str = ""
-    attempt: int = 0
-    part: str = ""
-    actor: str = ""
-    command_id: str = ""
 
 
 class Outcome(Struct):

@@ -29,13 +29,13 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from choreo.command import Command
 from choreo.errors import RetriesExhausted
 from choreo.event import Envelope
 from choreo.memory import MemoryFlag, Recorded, Status, TimerKey, TimerKind
+from choreo.records import Command, Note
 from choreo.scope import reaches
 from choreo.step.compensations import Compensations
-from choreo.step.decisions import Emitted, Note, Outcome, Park, Reemit, Run, Skip
+from choreo.step.decisions import Emitted, Outcome, Park, Reemit, Run, Skip
 from choreo.step.joins import Joins
 from choreo.step.repair import Repair
 from choreo.step.retries import Retries

@@ -11,11 +11,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 from pydantic import ValidationError
 
-from choreo.command import Command
 from choreo.errors import SchemaError
 from choreo.event import Event
 from choreo.memory import FenceKey
-from choreo.step.decisions import Branch, Emitted, Note, Outcome, Reemit, Run
+from choreo.records import Command, Note
+from choreo.step.decisions import Branch, Emitted, Outcome, Reemit, Run
 from choreo.step.retries import Retries
 from choreo.step.saga_memory import SagaMemory
 from choreo.step.settlement import Settlement

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from choreo.errors import HandlerFailed, RetriesExhausted, UndecodableRecord
 from choreo.event import Envelope
 from choreo.memory import Fence, FenceKey, Status, Timer, TimerKey, TimerKind, Waiting
-from choreo.step.decisions import Argument, Note, Outcome, Reemit, Run
+from choreo.records import Note
+from choreo.step.decisions import Argument, Outcome, Reemit, Run
 from choreo.step.saga_memory import SagaMemory, milliseconds
 
 

@@ -16,9 +16,10 @@ from choreo.choreography import Names
 from choreo.errors import UndecodableRecord
 from choreo.event import Envelope
 from choreo.memory import FenceKey, Memory, Recorded
+from choreo.records import Note
 from choreo.schema.forms import EPOCH
 from choreo.scope import reaches, step_key
-from choreo.step.decisions import Note, Reemit, Run, Skip
+from choreo.step.decisions import Reemit, Run, Skip
 from choreo.step.rules import Rules
 
 _MILLISECOND = timedelta(milliseconds=1)

@@ -13,9 +13,10 @@ from msgspec import Struct
 
 from choreo.event import Envelope, Event
 from choreo.memory import MemoryFlag, Timer, TimerKey, TimerKind
+from choreo.records import Note
 from choreo.scope import reaches
 from choreo.service import Later
-from choreo.step.decisions import Note, Park, Run
+from choreo.step.decisions import Park, Run
 from choreo.step.rules import names
 from choreo.step.saga_memory import SagaMemory, milliseconds, record
 

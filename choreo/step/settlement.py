@@ -12,9 +12,10 @@ from choreo.errors import HandlerFailed, Problem, SchemaError, UndeclaredEmissio
 from choreo.event import Envelope, Event, emitted_id
 from choreo.handler import Handler
 from choreo.memory import HOP_MAX, Fence, MemoryFlag, Recorded, Status, TimerKey
+from choreo.records import Note
 from choreo.scope import opened, source_of
 from choreo.service import Later
-from choreo.step.decisions import Branch, Emitted, Note, Outcome, Reemit, Run, Skip
+from choreo.step.decisions import Branch, Emitted, Outcome, Reemit, Run, Skip
 from choreo.step.retries import Retries
 from choreo.step.rules import names
 from choreo.step.saga_memory import SagaMemory, record

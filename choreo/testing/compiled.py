@@ -18,7 +18,8 @@ from choreo.codec import Codec, Schemas
 from choreo.errors import TopicProblem
 from choreo.manifest import Manifest
 from choreo.publisher import Publisher
-from choreo.runtime.catalog import MANIFESTS, Catalog
+from choreo.records import MANIFESTS
+from choreo.runtime.catalog import Catalog
 from choreo.runtime.topics import needed
 from choreo.service import Declaration, Service, declarations
 from choreo.settings import Settings

@@ -13,7 +13,7 @@ from choreo.event import Envelope
 from choreo.invariants import Breach, Evidence
 from choreo.invariants.evidence import ends, saga_of
 from choreo.memory import Memory
-from choreo.runtime.notes import ENDS, JOURNAL
+from choreo.records import ENDS, JOURNAL, memory_topic
 from choreo.saga import SagaState
 from choreo.testing.history import header
 from choreo.testing.simulated_service import Environment, SimulatedService
@@ -55,7 +55,7 @@ class FinalState:
         self._memories = {
             name: {
                 saga_id: data
-                for memories in environment.broker.restore(f"{name}.memory", partitions).values()
+                for memories in environment.broker.restore(memory_topic(name), partitions).values()
                 for saga_id, data in memories.items()
             }
             for name in services

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from choreo.errors import ChoreoError
 from choreo.event import Envelope, Event, saga_id_for, start_event_id
-from choreo.runtime.notes import JOURNAL
+from choreo.records import JOURNAL
 from choreo.service import Declaration, Service
 from choreo.testing.scenario import Scenario
 from choreo.transport import Record

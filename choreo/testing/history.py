@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from choreo.event import short
-from choreo.runtime.notes import ENDS, JOURNAL
+from choreo.records import ENDS, JOURNAL
 from choreo.transport import Outgoing, Record
 
 ENTRIES_MAX = 100_000

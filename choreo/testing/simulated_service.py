@@ -9,11 +9,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from choreo.clock import Clock
-from choreo.command import COMMANDS
 from choreo.errors import Fenced, RetriesExhausted, TransactionAborted
+from choreo.records import COMMANDS, ENDS, memory_topic
 from choreo.runtime import Engine, Resources
 from choreo.runtime.batch import BatchResult
-from choreo.runtime.notes import ENDS
 from choreo.service import Declaration
 from choreo.settings import Settings
 from choreo.step import Rules
@@ -171,7 +170,7 @@ class SimulatedService:
         return self._environment.broker.source(
             group=self.name,
             topics=self._topics,
-            memory_topic=f"{self.name}.memory",
+            memory_topic=memory_topic(self.name),
             delivery=self._environment.settings.delivery,
             instance=INSTANCE,
         )

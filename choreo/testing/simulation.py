@@ -12,7 +12,7 @@ from typing import Unpack
 
 from choreo.clock import ManualClock
 from choreo.invariants import Breach, judge
-from choreo.runtime.catalog import MANIFESTS
+from choreo.records import MANIFESTS
 from choreo.service import Service
 from choreo.settings import Settings
 from choreo.testing.fault_plan import FaultPlan, Rates, Seed

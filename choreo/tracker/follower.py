@@ -15,15 +15,13 @@ from choreo.choreography import Choreography
 from choreo.clock import Clock, SystemClock
 from choreo.errors import SchemaError, TransportError, UndecodableRecord
 from choreo.manifest import Manifest
+from choreo.records import ENDS, JOURNAL, MANIFESTS
 from choreo.tracker.row_decoder import RowDecoder, end_row, note_row
 from choreo.tracker.rows import EventRow, NoteRow
 from choreo.tracker.store import ManifestRow, Store, UndecodableRow
 from choreo.tracker.verdict import judge
 from choreo.transport import Position, Reader, Record, Transport
 
-MANIFESTS = "choreo.manifests"
-JOURNAL = "choreo.journal"
-ENDS = "choreo.ends"
 BATCH_RECORDS_MAX = 5000
 STALE_SAGAS_MAX = 2000
 POLL_S = 0.5

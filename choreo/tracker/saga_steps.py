@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from choreo.choreography import NOTHING, Choreography, Node
 from choreo.manifest import HandlerManifest
+from choreo.records import NOTE_KINDS
 from choreo.scope import KEY_CHARS, emitter, fan_in_trigger, fork, reaches, step_key
 from choreo.tracker.rows import EventRow, NoteRow, as_written, parents
 from choreo.tracker.tracked_step import SETTLING, StepKey, TrackedStep
@@ -21,7 +22,7 @@ from choreo.tracker.tracked_step import SETTLING, StepKey, TrackedStep
 Steps = dict[StepKey, TrackedStep]
 """The steps of one saga."""
 
-_HOLDING = frozenset({"parked", "retried"})
+_HOLDING = frozenset(name for name, kind in NOTE_KINDS.items() if kind.holds)
 _FirstEvents = dict[tuple[int, str], tuple[int, EventRow]]
 """By parameter and branch: the first event for it in this very branch, with its place among all."""
 _LAST_US = 253_370_764_800_000_000  # The year 9999; later than that nothing is due.

@@ -8,18 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from choreo.choreography import Node
+from choreo.records import NOTE_KINDS
 from choreo.tracker.rows import EventRow, NoteRow
 from choreo.tracker.views import StepStatus
 
 StepKey = tuple[str, str, str, str]
 """Service, handler, branch, trigger."""
 
-SETTLING = {
-    "completed": StepStatus.COMPLETED,
-    "resolved": StepStatus.COMPLETED,
-    "skipped": StepStatus.SKIPPED,
-    "dropped": StepStatus.SKIPPED,
-}
+SETTLING = {name: StepStatus(kind.settles) for name, kind in NOTE_KINDS.items() if kind.settles}
 """Notes that say how a step ended, with what it is then."""
 
 

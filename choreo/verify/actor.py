@@ -13,10 +13,10 @@ from choreo.clock import ManualClock
 from choreo.event import Envelope
 from choreo.handler import Handler, Kind
 from choreo.memory import Memory, TimerKey, TimerKind
+from choreo.records import ENDS, JOURNAL
 from choreo.runtime.batch import BatchResult, Item, SagaBatch
 from choreo.runtime.intake import Intake
 from choreo.runtime.invoker import AttemptFailed
-from choreo.runtime.notes import ENDS, JOURNAL
 from choreo.runtime.saga_processor import Invoke, SagaProcessor, now_ms
 from choreo.scope import step_key
 from choreo.service import Declaration

@@ -13,7 +13,7 @@ from choreo.invariants import Breach, Evidence, agreed, ended, single
 from choreo.invariants import judge as judge_whole
 from choreo.manifest import Manifest
 from choreo.memory import Memory, Status
-from choreo.runtime.notes import ENDS, JOURNAL
+from choreo.records import ENDS, JOURNAL
 from choreo.tracker.projection import project
 from choreo.tracker.row_decoder import note_row
 from choreo.tracker.rows import ENDED, EventRow, NoteRow

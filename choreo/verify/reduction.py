@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from choreo.event import Event
 from choreo.handler import Handler, Kind
 from choreo.memory import Memory, TimerKind
-from choreo.runtime.notes import ENDS
+from choreo.records import ENDS
 from choreo.verify.model_state import AGAIN, END, Action, ModelState
 from choreo.verify.saga_model import SagaModel, Ways
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from choreo.clock import ManualClock
 from choreo.event import Envelope, Event, emitted_id, saga_id_for, start_event_id
 from choreo.memory import Memory, TimerKey
-from choreo.runtime.notes import ENDS
+from choreo.records import ENDS
 from choreo.saga import Saga
 from choreo.service import Declaration
 from choreo.verify.actor import Actor, Move

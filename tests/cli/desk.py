@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any
 
 from choreo import Event, Failure, Retry, Saga, Service
-from choreo.command import COMMANDS, Command
+from choreo.records import COMMANDS, Command
 from choreo.testing import MemoryBroker, Scenario
 from choreo.tracker import Follower, Store
 from choreo.transport import Record

@@ -11,7 +11,7 @@ from choreo.cli import main
 from choreo.cli.dead_letters import DeadLetter, LetterPosition, dump, read
 from choreo.errors import UndecodableRecord
 from choreo.event import saga_id_for
-from choreo.runtime.notes import dead_letter
+from choreo.records import dead_letter
 from choreo.saga import SagaState
 from choreo.transport import Outgoing, Record, TopicSpec
 from tests.cli.desk import Desk

@@ -13,7 +13,7 @@ from click.testing import Result
 
 from choreo.cli.brokers import connect
 from choreo.kafka.embedded import EmbeddedTransport
-from choreo.runtime.catalog import MANIFESTS
+from choreo.records import MANIFESTS
 from choreo.tracker import Store
 from choreo.transport import Outgoing, TopicSpec
 from tests.cli.desk import Desk, Kept

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from choreo.command import COMMANDS, Command
+from choreo.records import COMMANDS, Command
 from choreo.saga import SagaState
 from tests.cli.desk import Desk
 

@@ -12,7 +12,7 @@ from click.testing import Result
 from choreo.cli.target import load
 from choreo.kafka.embedded import EmbeddedTransport
 from choreo.manifest import EventManifest, HandlerManifest, Manifest
-from choreo.runtime.catalog import MANIFESTS
+from choreo.records import MANIFESTS
 from choreo.schema.evolution import BreakKind
 from choreo.service import declarations
 from choreo.testing import MemoryBroker

@@ -20,15 +20,14 @@ from typing import Any, NamedTuple
 from choreo import Context, Event, Failure, Later, Retry, Saga, Service, State
 from choreo.clock import ManualClock
 from choreo.codec import Codec, Schemas
-from choreo.command import COMMANDS, Command
 from choreo.event import Envelope
 from choreo.event import Event as AnyEvent
 from choreo.manifest import Manifest
 from choreo.memory import Memory
-from choreo.runtime import Engine, Resources, notes
-from choreo.runtime.catalog import MANIFESTS
+from choreo.records import COMMANDS, ENDS, JOURNAL, MANIFESTS, Command, Note, end, journal
+from choreo.runtime import Engine, Resources
 from choreo.service import declarations
-from choreo.step import Note, Rules
+from choreo.step import Rules
 from choreo.testing import MemoryBroker
 from choreo.tracker import Follower, Store, Tracker
 from choreo.transport import Outgoing, Record, TopicSpec
@@ -143,9 +142,7 @@ class Fuzz:
         self.counts: Counter[str] = Counter()
         self.broker = MemoryBroker(self.clock)
         self.topics = sorted({each.__choreo_topic__ for each in self.declaration.event_types})
-        self.broker.create(
-            [TopicSpec(name, 1) for name in (*self.topics, notes.JOURNAL, notes.ENDS, COMMANDS, MANIFESTS)]
-        )
+        self.broker.create([TopicSpec(name, 1) for name in (*self.topics, JOURNAL, ENDS, COMMANDS, MANIFESTS)])
         manifest = Manifest.of(self.declaration)
         self.broker.write([Outgoing(MANIFESTS, manifest.key.encode(), manifest.to_bytes(), [])])
         self.store = Store(":memory:")
@@ -207,7 +204,7 @@ class Fuzz:
         """Let the tracker read the same records, and damaged journal notes and manifests beside them."""
         written = [Outgoing(*each.record[:1], *each.record[3:6], 0) for each in batch]
         for _ in range(20):
-            topic = self.chance.choice([notes.JOURNAL, MANIFESTS, notes.ENDS])
+            topic = self.chance.choice([JOURNAL, MANIFESTS, ENDS])
             written.append(Outgoing(topic, self.key(), self.damaged(self.note()), [], 0))
         self.broker.write(written)
         self.follower.catch_up()
@@ -305,8 +302,8 @@ class Fuzz:
     def end(self) -> Given:
         saga_id = self.chance.choice(self.sagas)
         envelope = Envelope(Done(), b"", "e", Done.__choreo_type__, saga_id, "fuzz")
-        outgoing = notes.end(envelope, "fuzzed", completed=True, now=self.clock.now())
-        record = self.placed(notes.ENDS, outgoing.key, outgoing.value, [])
+        outgoing = end(envelope, "fuzzed", completed=True, now=self.clock.now())
+        record = self.placed(ENDS, outgoing.key, outgoing.value, [])
         if self.chance.random() < 0.5:
             return Given(record, None)
         value = self.chance.choice([b"", b"{}", b"[]", b"null", b"\xff", b"[" * 50_000, b'{"saga_id": 1}'])
@@ -338,7 +335,7 @@ class Fuzz:
     def note(self) -> bytes:
         kind = self.chance.choice(["parked", "retried", "skipped", "resolved", "nonsense"])
         told = Note(kind, "charge", "", "e1", attempt=self.chance.randrange(3), actor="ana")
-        return notes.journal(told, "fuzzed", self.chance.choice(self.sagas), "fuzz", self.clock.now()).value or b""
+        return journal(told, "fuzzed", self.chance.choice(self.sagas), "fuzz", self.clock.now()).value or b""
 
     def damaged(self, data: bytes) -> bytes:
         chance = self.chance

@@ -9,8 +9,8 @@ import pytest
 from confluent_kafka import Producer
 
 from choreo import Context, Event, Failure, Later, Publisher, Retry, Saga, Service, Settings, running
-from choreo.command import COMMANDS, Command
 from choreo.event import emitted_id, uuid7
+from choreo.records import COMMANDS, Command
 from tests.kafka.desk import ENDS, JOURNAL, Log, settings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(90)]

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from choreo import Event, Later, Retry, Saga, Service
-from choreo.command import COMMANDS, Command
+from choreo.records import COMMANDS, Command
 from choreo.replay import Change, replay
 from choreo.testing import Scenario
 from choreo.transport import Outgoing

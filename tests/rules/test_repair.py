@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from choreo import Context, Event, Failure, Retry, Saga, SagaState, Service, Settings
-from choreo.command import COMMANDS, Command
+from choreo.records import COMMANDS, Command
 from choreo.testing import Scenario
 from choreo.testing.saga_handle import SagaHandle
 from choreo.tracker import Flag

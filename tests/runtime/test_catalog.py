@@ -11,7 +11,7 @@ from choreo.clock import ManualClock
 from choreo.errors import IncompatibleSchema
 from choreo.launch.running import _announce
 from choreo.manifest import Manifest
-from choreo.runtime.catalog import MANIFESTS
+from choreo.records import MANIFESTS
 from choreo.service import declarations
 from choreo.testing import MemoryBroker
 from choreo.transport import Outgoing, TopicSpec

@@ -8,7 +8,7 @@ import pytest
 
 from choreo import Event, Failure, Retry, Saga, Service
 from choreo.memory import Memory
-from choreo.runtime import notes
+from choreo.records import end
 from tests.runtime.engines import SAGA_ID, Bench, header, topics
 
 
@@ -183,7 +183,7 @@ def test_r08_the_end_counts_for_its_owner_from_its_commit():
 
 def end_of(bench: Bench, saga_id: str = SAGA_ID):
     envelope = bench.envelope(Done(), "end", saga_id, saga_type="order")
-    return bench.as_read(notes.end(envelope, "orders", completed=True, now=bench.clock.now()))
+    return bench.as_read(end(envelope, "orders", completed=True, now=bench.clock.now()))
 
 
 def test_r05_a_saga_is_forgotten_remember_for_after_its_end_was_read():

@@ -9,12 +9,11 @@ import pytest
 from choreo import Context, Event, Retry, Saga, Service, State
 from choreo.clock import SystemClock
 from choreo.codec import Codec, Schemas
-from choreo.command import COMMANDS
 from choreo.errors import Fenced
 from choreo.event import Envelope
 from choreo.memory import Memory
+from choreo.records import COMMANDS, ENDS
 from choreo.runtime import Engine, Resources, Worker
-from choreo.runtime.notes import ENDS
 from choreo.runtime.topics import needed
 from choreo.service import declarations
 from choreo.settings import Settings

@@ -9,8 +9,9 @@ from choreo.codec import Codec, Schemas
 from choreo.event import Envelope
 from choreo.handler import Role
 from choreo.memory import Memory
+from choreo.records import Note
 from choreo.service import declarations
-from choreo.step import Branch, Decision, Note, Outcome, Participant, Rules, Run, SagaMemory
+from choreo.step import Branch, Decision, Outcome, Participant, Rules, Run, SagaMemory
 from choreo.step.saga_memory import milliseconds
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

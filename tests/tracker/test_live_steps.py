@@ -13,9 +13,9 @@ import jsonschema
 import pytest
 
 from choreo import Event, Failure, Later, Retry, Saga, SagaState, Service, Settings
-from choreo.command import COMMANDS, Command
 from choreo.event import emitted_id
 from choreo.memory import Status, TimerKind
+from choreo.records import COMMANDS, Command
 from choreo.scope import fork, opened
 from choreo.testing import Scenario
 from choreo.testing.saga_handle import SagaHandle

@@ -9,6 +9,7 @@ from choreo.cli.output import console, json_option, print_json, print_table
 from choreo.cli.target import load, targets_argument
 from choreo.event import short
 from choreo.manifest import HandlerManifest, Manifest
+from choreo.records import dlq_topic, memory_topic
 from choreo.service import declarations
 
 
@@ -47,7 +48,9 @@ def _print(manifest: Manifest) -> None:
         )
     topics = sorted({event.topic for event in manifest.events.values()})
     click.echo()
-    out.print(f"event topics: {', '.join(topics)}; its own: {manifest.service}.memory, {manifest.service}.dlq")
+    out.print(
+        f"event topics: {', '.join(topics)}; its own: {memory_topic(manifest.service)}, {dlq_topic(manifest.service)}"
+    )
 
 
 def _takes(handler: HandlerManifest) -> str:

@@ -21,6 +21,7 @@ from choreo.cli.confirmation import SAMPLE_MAX, Confirmation, Preview, confirmat
 from choreo.cli.dead_letters import DeadLetter, LetterPosition, dump, original, read, text
 from choreo.cli.output import counted, json_option, note, print_json, print_table, progress, span
 from choreo.cli.paced_sender import rate_option, require, send
+from choreo.records import dlq_topic
 
 if TYPE_CHECKING:
     from choreo.settings import Settings
@@ -52,7 +53,7 @@ def dlq() -> None:
 
 
 def _topic(transport: "Transport", service: str) -> str:
-    name = f"{service}.dlq"
+    name = dlq_topic(service)
     if name not in transport.describe([name]):
         raise CommandFailed([f"There is no topic {name}, so there are no dead letters of a service {service}."])
     return name
@@ -237,7 +238,7 @@ class Chosen:
 
 
 def _check(chosen: Chosen, positions: Sequence[LetterPosition], topic: str, transport: "Transport") -> None:
-    from choreo.runtime.notes import JOURNAL
+    from choreo.records import JOURNAL
 
     if missing := [] if chosen.lost else [each for each in positions if each not in chosen.positions]:
         raise CommandFailed([f"{topic} holds no record at {each}." for each in missing])
@@ -259,7 +260,7 @@ def _redrive(
     unsent: dict[int, DeadLetter] = {}
 
     def chains() -> Iterator[Sequence["Outgoing"]]:
-        for number, record in zip(count(), read(transport, f"{service}.dlq", positions), strict=False):
+        for number, record in zip(count(), read(transport, dlq_topic(service), positions), strict=False):
             letter = DeadLetter.of(record)
             unsent[number] = letter
             yield [original(record, letter.topic), *_journal_note(letter, service, confirmation)]
@@ -275,8 +276,7 @@ def _redrive(
 def _journal_note(letter: DeadLetter, service: str, confirmation: Confirmation) -> list["Outgoing"]:
     """Return the journal's note of who sent it back and why, where it belongs to a saga."""
     from choreo.event import uuid7
-    from choreo.runtime.notes import journal
-    from choreo.step import Note
+    from choreo.records import Note, journal
 
     if not letter.saga_id:
         return []

@@ -17,7 +17,7 @@ from choreo.cli.saga_display import payload
 from choreo.errors import SchemaError, UndecodableRecord
 from choreo.manifest import Manifest
 from choreo.reading import read_to_end
-from choreo.tracker.follower import MANIFESTS
+from choreo.records import MANIFESTS
 from choreo.tracker.projection import shown
 from choreo.tracker.row_decoder import RowDecoder
 from choreo.tracker.views import EventView, plain

@@ -30,7 +30,7 @@ from choreo.cli.parked_steps import (
 from choreo.cli.tracker_store import announced, existing_saga, open_tracker, store_option, type_option
 
 if TYPE_CHECKING:
-    from choreo.command import Command
+    from choreo.records import Command
     from choreo.tracker import NoteView, SagaView, Tracker
 
 _NOTHING = "No step waits for a person."
@@ -313,7 +313,7 @@ def _send(
     if not confirmation.given(preview, as_json=as_json):
         return
 
-    from choreo.command import COMMANDS
+    from choreo.records import COMMANDS
 
     def on_sent(number: int) -> None:
         if as_json:

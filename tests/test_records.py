@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from choreo import records
 from choreo.errors import UndecodableRecord
 from choreo.event import Envelope, Event
-from choreo.runtime import notes
 from choreo.transport import Record
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -22,11 +22,11 @@ class Finished(Event, topic="notes"):
 
 def end_of(saga_type: str, event_id: str, service: str = "shop") -> bytes:
     envelope = Envelope(Finished(), b"", event_id, Finished.__choreo_type__, SAGA, saga_type)
-    return notes.end(envelope, service, completed=True, now=NOW).value or b""
+    return records.end(envelope, service, completed=True, now=NOW).value or b""
 
 
 def read(value: bytes, key: bytes = SAGA.encode()) -> tuple[str, str]:
-    return notes.read_end(Record(notes.ENDS, 0, 0, key, value, [], 0))
+    return records.read_end(Record(records.ENDS, 0, 0, key, value, [], 0))
 
 
 @given(st.text(), st.text(), st.text())
