@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from operator import itemgetter
 
 from choreo.clock import ManualClock
@@ -25,7 +25,6 @@ RECORDS_MAX = 100_000
 """Records that one `settle` may deliver: a choreography that needs more does not come to rest."""
 TIMERS_MAX = 100_000
 """Timers that one `settle` may jump to."""
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class InFlight:
@@ -186,10 +185,9 @@ class Delivery:
     def fire(self, name: str) -> bool:
         """Move time on to the next timer of one service, and have it fire alone; return whether there is one."""
         service = self.services[name]
-        due_ms = service.engine.next_ms
-        if due_ms is None:
+        if service.next_due is None:
             return False
-        self._move(max(EPOCH + timedelta(milliseconds=due_ms), self._clock.now()))
+        self._move(service.next_due)
         self.parked += self._loop.run(service.serve(0))
         return True
 
@@ -228,19 +226,17 @@ class Delivery:
         return [self.services[name]] if name else list(self.services.values())
 
     def _move(self, now: datetime) -> None:
-        self._clock.advance(now - self._clock.now())
+        self._clock.advance(max(now - self._clock.now(), timedelta(0)))
         self.in_flight.arrive(now)
 
     def _soonest(self) -> tuple[SimulatedService | None, datetime | None]:
         """Return whose timer is due first, and when; no service where it is a late topic that comes first."""
-        services = self._services("")
-        waits = [(due_ms, place) for place, each in enumerate(services) if (due_ms := each.engine.next_ms)]
         late = self.in_flight.next_due
-        if not waits:
+        timers = [(due, service) for service in self.services.values() if (due := service.next_due) is not None]
+        if not timers:
             return None, late
-        due_ms, place = min(waits)
-        due = max(EPOCH + timedelta(milliseconds=due_ms), self._clock.now())
-        return (None, late) if late is not None and late < due else (services[place], due)
+        due, service = min(timers, key=itemgetter(0))
+        return (None, late) if late is not None and late < due else (service, due)
 
     def _next(self, services: Sequence[SimulatedService], topic: str) -> tuple[SimulatedService, int] | None:
         """Return who reads next, and how many records; None where no service has anything to read.

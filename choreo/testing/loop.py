@@ -25,7 +25,9 @@ class PrivateLoop:
     """
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        # A factory of its own, so that no thread's current loop is replaced.
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._loop = self._runner.get_loop()
         self._thread: ThreadPoolExecutor | None = None
         self._turn = threading.RLock()
 
@@ -52,22 +54,10 @@ class PrivateLoop:
 
     def close(self) -> None:
         """End what is still running and close the loop; closing twice is fine."""
-        if self._loop.is_closed():
-            return
-        try:
-            self.run(self._end())
-        finally:
-            self.call(self._loop.close)
+        if not self._loop.is_closed():
+            self.call(self._runner.close)
             if self._thread is not None:
                 self._thread.shutdown()
-
-    async def _end(self) -> None:
-        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        await self._loop.shutdown_asyncgens()
-        await self._loop.shutdown_default_executor()
 
 
 def _in_a_loop() -> bool:

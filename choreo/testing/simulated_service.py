@@ -7,6 +7,7 @@ Opening, serving one batch with whatever strikes it, dying and closing live here
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from choreo.clock import Clock
 from choreo.errors import Fenced, RetriesExhausted, TransactionAborted
@@ -24,6 +25,7 @@ from choreo.testing.memory_transport import CommitTrouble, MemoryBroker, MemoryS
 from choreo.transport import Batch, Commit
 
 INSTANCE = "scenario"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,12 @@ class SimulatedService:
         self._environment = environment
         self._topics = sorted({*declaration.topics_in, ENDS, COMMANDS})
         self.source = self._join()
+
+    @property
+    def next_due(self) -> datetime | None:
+        """When its next timer is due, which may be over already; None where it has none."""
+        due_ms = self.engine.next_ms
+        return None if due_ms is None else EPOCH + timedelta(milliseconds=due_ms)
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Open the service's resources, to be closed with `stack`, and restore its memory."""
