@@ -4,17 +4,16 @@ Following the topics and printing live here; decoding and masking are the tracke
 what is announced on `choreo.manifests` says how to read.
 """
 
-import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import click
 
 from choreo.cli.brokers import Brokers, broker_options, connect
 from choreo.cli.output import json_option, moment, note, print_json
 from choreo.cli.saga_display import payload
-from choreo.errors import SchemaError, UndecodableRecord
+from choreo.errors import SchemaError
 from choreo.manifest import Manifest
 from choreo.reading import read_to_end
 from choreo.records import MANIFESTS
@@ -24,8 +23,6 @@ from choreo.tracker.views import EventView, plain
 from choreo.transport import Position, Reader, Record, Transport
 
 POLL_S = 0.5
-SILENCE_S_MAX = 30.0
-"""How long a broker may answer nothing before what it has is taken as read."""
 RECORDS_MAX = 500
 
 
@@ -79,7 +76,7 @@ def _print(event: EventView, *, as_json: bool) -> None:
 
 @dataclass(slots=True)
 class Tail:
-    """Follows event topics, those that are announced on the way included.
+    """Follows event topics, those that are announced meanwhile included.
 
     Attributes:
         transport: The brokers.
@@ -94,83 +91,56 @@ class Tail:
     only: frozenset[str]
     from_beginning: bool
     leave: bool
+    _announced: set[str] = field(init=False, default_factory=set)
+    _positions: dict[Position, int] = field(init=False, default_factory=dict)
 
     def events(self) -> Iterator[EventView]:
-        """Yield events, each partition's in order."""
-        announced, positions = self._manifests()
-        topics = self._existing(announced)
-        positions |= self._start(topics)
-        while True:
-            reader = self.transport.reader([MANIFESTS, *sorted(topics)], positions)
-            with closing(reader):
-                ends = reader.ends()
-                wider = topics
-                heard = time.monotonic()
-                while wider == topics:
-                    records = reader.poll(POLL_S, RECORDS_MAX)
-                    heard = time.monotonic() if records else heard
-                    for record in records:
-                        positions[record.topic, record.partition] = record.offset + 1
-                        if record.topic == MANIFESTS:
-                            announced |= self._learn(record)
-                        elif (event := self._decoded(record)) is not None:
-                            yield event
-                    wider = self._existing(announced) if not self.only and announced > topics else topics
-                    if (
-                        self.leave
-                        and wider == topics
-                        and (_past(positions, ends) or (not records and _over(reader, positions, heard)))
-                    ):
-                        return
-            # Topics that are announced meanwhile have no position yet, and are read from their beginning.
-            topics = wider
+        """Yield events, each partition's in order.
 
-    def _manifests(self) -> tuple[set[str], dict[Position, int]]:
-        """Read all manifests there are; return the topics they name and where to go on."""
-        announced: set[str] = set()
-        positions: dict[Position, int] = {}
+        Raises:
+            BrokerUnavailable: If the brokers fall silent before the end that is to be reached.
+        """
         with closing(self.transport.reader([MANIFESTS])) as reader:
             for record in read_to_end(reader):
-                positions[record.topic, record.partition] = record.offset + 1
-                announced |= self._learn(record)
-        return announced, positions
+                self._event(record)
+        topics = self._existing()
+        if topics and not self.from_beginning:
+            with closing(self.transport.reader(sorted(topics))) as reader:
+                self._positions |= reader.ends()
+        while True:
+            with closing(self.transport.reader([MANIFESTS, *sorted(topics)], self._positions)) as reader:
+                for record in self._records(reader, topics):
+                    if (event := self._event(record)) is not None:
+                        yield event
+            # Topics that are announced meanwhile have no position yet, and are read from their beginning.
+            known, topics = topics, self._existing()
+            if self.leave and topics == known:
+                return
 
-    def _learn(self, record: Record) -> set[str]:
-        if record.value is None:
-            return set()
+    def _records(self, reader: Reader, topics: set[str]) -> Iterator[Record]:
+        """Yield records to the end if that is where to stop, else until there are further topics to read."""
+        if self.leave:
+            yield from read_to_end(reader, starts=self._positions)
+            return
+        while self.only or not self._announced > topics or self._existing() == topics:
+            yield from reader.poll(POLL_S, RECORDS_MAX)
+
+    def _event(self, record: Record) -> EventView | None:
+        """Return an event; None for a manifest, from which schemas and topics are learned, and for what is neither."""
+        self._positions[record.topic, record.partition] = record.offset + 1
         try:
-            manifest = Manifest.from_bytes(record.value)
+            if record.topic != MANIFESTS:
+                return shown(self.decoder.event(record))
+            if record.value is not None:
+                manifest = Manifest.from_bytes(record.value)
+                self.decoder.learn(manifest)
+                self._announced |= {event.topic for event in manifest.events.values()}
         except SchemaError as error:
-            note(f"a manifest cannot be read: {error}")
-            return set()
-        self.decoder.learn(manifest)
-        return {event.topic for event in manifest.events.values()}
+            is_manifest = record.topic == MANIFESTS
+            which = "a manifest" if is_manifest else f"{record.topic}/{record.partition}@{record.offset}"
+            note(f"{which} cannot be read: {error}")
+        return None
 
-    def _existing(self, announced: set[str]) -> set[str]:
-        wanted = self.only or frozenset(announced)
-        return set(self.transport.describe(sorted(wanted))) if wanted else set()
-
-    def _start(self, topics: set[str]) -> dict[Position, int]:
-        if self.from_beginning or not topics:
-            return {}
-        with closing(self.transport.reader(sorted(topics))) as reader:
-            return reader.ends()
-
-    def _decoded(self, record: Record) -> EventView | None:
-        try:
-            return shown(self.decoder.event(record))
-        except UndecodableRecord as error:
-            note(f"{record.topic}/{record.partition}@{record.offset} cannot be read: {error}")
-            return None
-
-
-def _over(reader: Reader, positions: dict[Position, int], heard: float) -> bool:
-    """Return whether all has been read: a transaction's marker takes an offset that no record has.
-
-    Silence alone does not say so: the first answer of a busy broker takes its time.
-    """
-    return _past(positions, reader.ends()) or time.monotonic() - heard > SILENCE_S_MAX
-
-
-def _past(positions: dict[Position, int], ends: dict[Position, int]) -> bool:
-    return all(positions.get(position, 0) >= end for position, end in ends.items())
+    def _existing(self) -> set[str]:
+        topics = self.only or frozenset(self._announced)
+        return set(self.transport.describe(sorted(topics))) if topics else set()
