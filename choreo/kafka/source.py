@@ -77,8 +77,8 @@ class KafkaSource:
             Transaction(connection, f"{group}-{instance}") if exactly_once else PlainProducer(connection)
         )
         # After a commit of which nobody knows what became, the next poll renews and rewinds before it reads.
-        self._torn = False
-        self._doubts = 0
+        self._outcome_unknown = False
+        self._fencings = 0
         self._refusals = 0
         session_ms = int(connection.setting("session.timeout.ms", SESSION_MS))
         heartbeat_ms = int(connection.setting("heartbeat.interval.ms", session_ms // HEARTBEATS_A_SESSION))
@@ -131,32 +131,32 @@ class KafkaSource:
             TopicProblem: If partitions of different topics do not fit together.
             TransportError: If the brokers refuse us; retrying does not help.
         """
-        self._check()
-        if self._torn and not self._mend():
-            self._look()
+        self._raise_failure()
+        if self._outcome_unknown and not self._start_anew():
+            self._rejoin_if_lost()
             return self._batch([])
-        found = self._assignment
+        owned = self._assignment
         deadline = time.monotonic() + timeout_s
         while True:
-            if found.waiting:
-                found.place()
-            left_s = 0 if found.changed else max(deadline - time.monotonic(), 0)
+            if owned.waiting:
+                owned.place()
+            left_s = 0 if owned.changed else max(deadline - time.monotonic(), 0)
             # Step 3: consume(n, t) would wait all of t unless n records come. A poll within which the group assigns
             # something waits on all the same, so that none is long before it has.
-            message = self._consumer.poll(left_s if found.settled else min(left_s, UNSETTLED_S))
+            message = self._consumer.poll(left_s if owned.settled else min(left_s, UNSETTLED_S))
             records = self._read(records_max, message)
-            self._check()
+            self._raise_failure()
             # Ends of partitions are told behind nearly every record; there is nothing to do about most of them.
-            if records or found.changed or time.monotonic() >= deadline:
+            if records or owned.changed or time.monotonic() >= deadline:
                 break
         if not records:
-            self._look()
+            self._rejoin_if_lost()
         return self._batch(records)
 
     def fetch(self, records_max: int) -> Batch | None:
         """Return what has come already; see `Source.fetch`."""
-        found = self._assignment
-        if self._torn or found.failure is not None or found.waiting or found.changed:
+        owned = self._assignment
+        if self._outcome_unknown or owned.failure is not None or owned.waiting or owned.changed:
             return None
         records = self._read(records_max)
         return self._batch(records) if records else None
@@ -174,7 +174,7 @@ class KafkaSource:
         expected = self._assignment.offsets
         for each in messages:
             if each.error() is not None:
-                self._tell(each)
+                self._take_error(each)
                 continue
             record = as_record(each)
             # Neither fetched before a seek, nor of a partition that has gone.
@@ -186,7 +186,7 @@ class KafkaSource:
             return []
         return records
 
-    def _tell(self, message: Any) -> None:  # The client's messages are untyped.
+    def _take_error(self, message: Any) -> None:  # The client's messages are untyped.
         error, topic = message.error(), message.topic() or ""
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code.
             self._assignment.reach_end((topic, message.partition()))
@@ -205,14 +205,14 @@ class KafkaSource:
         token = Ownership(self._assignment.turn, self._consumer.consumer_group_metadata())
         return Batch(records, *self._assignment.take(), token, self._assignment.behind)
 
-    def _check(self) -> None:
+    def _raise_failure(self) -> None:
         if self._assignment.failure is not None:
             raise self._assignment.failure
 
     def stage(self, commit: Commit) -> Commit:
         """Give the client what it takes of a batch's outcome; see `Source.stage`."""
         # Without transactions all of memory is acknowledged before any output is written.
-        if not isinstance(self._producer, Transaction) or not self._vouches(commit.token):
+        if not isinstance(self._producer, Transaction) or not self._still_holds(commit.token):
             return commit
         records = [*commit.changelog, *commit.outputs]
         return Commit(commit.token, (), records[self._producer.stage(records) :], commit.offsets)
@@ -228,9 +228,9 @@ class KafkaSource:
         ownership = commit.token
         if not isinstance(ownership, Ownership):
             raise TypeError("a commit carries its batch's token")
-        if not self._vouches(ownership):
+        if not self._still_holds(ownership):
             self._producer.abort()
-            self._back(restoring=self._torn)
+            self._go_back(restoring=self._outcome_unknown)
             raise TransactionAborted(f"{self._group}: partitions changed hands since the poll")
         try:
             if isinstance(self._producer, Transaction):
@@ -241,39 +241,39 @@ class KafkaSource:
                 self._write_plainly(self._producer, commit)
         except NotWritten as failure:
             self._retreat(failure)
-        self._doubts = self._refusals = 0
+        self._fencings = self._refusals = 0
         self._assignment.move(commit.offsets)
 
-    def _vouches(self, token: object) -> bool:
+    def _still_holds(self, token: object) -> bool:
         """Return whether what a poll knew of its place in the group still holds, as far as we know."""
-        return isinstance(token, Ownership) and token.turn == self._assignment.turn and not self._torn
+        return isinstance(token, Ownership) and token.turn == self._assignment.turn and not self._outcome_unknown
 
     def _retreat(self, failure: NotWritten) -> None:
         """Step 5: go back to what is committed, so that what was not is read again; then raise."""
         if failure.fenced:
             # Step 7: it may be no more than a coordinator's time-out. Who still owns partitions may go on, once.
-            self._doubts += 1
-            if self._doubts > 1 or not self._still_owner():
+            self._fencings += 1
+            if self._fencings > 1 or not self._still_owner():
                 raise self._fenced(str(failure)) from failure
-        self._back(restoring=failure.unknown)
+        self._go_back(restoring=failure.unknown)
         self._refusals = self._refusals + 1 if failure.refused is not None else 0
         if failure.refused is not None and self._refusals >= REFUSALS_MAX:
             # It would come again for ever: whoever runs the service has to mend something.
             raise failure.refused from failure
         raise failure
 
-    def _back(self, *, restoring: bool) -> None:
+    def _go_back(self, *, restoring: bool) -> None:
         """Go back now, or at the next poll where the producer is beyond use or the brokers do not answer."""
         if restoring:
-            self._torn = True
+            self._outcome_unknown = True
             return
         try:
             self._assignment.rewind(restoring=False)
         except BrokerUnavailable as error:
             _log.warning("%s: %s", self._group, error)
-            self._torn = True
+            self._outcome_unknown = True
 
-    def _mend(self) -> bool:
+    def _start_anew(self) -> bool:
         """Start anew after a commit whose outcome nobody knows; return whether the brokers let us."""
         try:
             # The new producer ends what the old one left open, so that what is read next is decided.
@@ -282,10 +282,10 @@ class KafkaSource:
         except BrokerUnavailable as error:
             _log.warning("%s: %s", self._group, error)
             return False
-        self._torn = False
+        self._outcome_unknown = False
         return True
 
-    def _look(self) -> None:
+    def _rejoin_if_lost(self) -> None:
         """Join anew where our client has lost all brokers: its group will throw it out, and it will never know."""
         if self._liveness.lost(self._consumer):
             old, owned = self._consumer, self._assignment
@@ -299,7 +299,7 @@ class KafkaSource:
         while time.monotonic() < deadline and self._assignment.failure is None:
             message = self._consumer.poll(self._heartbeat_s / 4)
             if message is not None and message.error() is not None:
-                self._tell(message)
+                self._take_error(message)
         if self._assignment.failure is None and self._assignment.waiting:
             self._assignment.place()
         return self._assignment.failure is None and bool(self._assignment.offsets)
@@ -314,10 +314,10 @@ class KafkaSource:
     def close(self) -> None:
         """Leave: with a static identity the partitions wait for it until the session times out."""
         # An assignment that meets a closing consumer can block for ever, Python's lock held: await it first.
-        found = self._assignment
-        found.closing = True
+        owned = self._assignment
+        owned.closing = True
         deadline = time.monotonic() + SETTLE_TIMEOUT_S
-        while not found.settled and found.failure is None and time.monotonic() < deadline:
+        while not owned.settled and owned.failure is None and time.monotonic() < deadline:
             self._consumer.poll(PAUSE_S)
         leave(self._consumer)
         self._producer.close()

@@ -14,6 +14,10 @@ VERSION = 2
 HEAD = struct.Struct(">BBQQ")
 """Version, flags, when the saga's end was read, when its first timer is due."""
 _FENCE_TAIL = struct.Struct(">BI")
+_RECORDED_TEXTS = (
+    "event_id", "type", "branch", "source", "causation_id", "causes", "compensates_id", "path", "saga_type",
+    "business_key", "step", "trigger", "traceparent", "tracestate",
+)  # fmt: skip
 _RECORDED_TAIL = struct.Struct(">BHqI")
 _TIMER_TAIL = struct.Struct(">BQI")
 _WAITING_TAIL = struct.Struct(">I?")
@@ -94,33 +98,13 @@ class _Cursor:
         return key, Fence(Status(status), check)
 
     def recorded(self) -> Recorded:
-        event_id, kind, branch, source, causation_id = (self.text() for _ in range(5))
-        causes, compensates_id, path = self.text(), self.text(), self.text()
-        saga_type, business_key, step, trigger, traceparent, tracestate = (self.text() for _ in range(6))
+        fields: dict[str, Any] = {name: self.text() for name in _RECORDED_TEXTS}
+        for name in ("causes", "path"):
+            fields[name] = tuple(fields[name].split(",")) if fields[name] else ()
         body = self.blob()
         marks, hop, occurred_us, check = self.numbers(_RECORDED_TAIL)
-        return Recorded(
-            event_id=event_id,
-            type=kind,
-            branch=branch,
-            hop=hop,
-            occurred_us=occurred_us,
-            source=source,
-            causation_id=causation_id,
-            causes=tuple(causes.split(",")) if causes else (),
-            compensates_id=compensates_id,
-            path=tuple(path.split(",")) if path else (),
-            body=body,
-            check=check,
-            mine=bool(marks & _MINE),
-            read=bool(marks & _READ),
-            saga_type=saga_type,
-            business_key=business_key,
-            step=step,
-            trigger=trigger,
-            traceparent=traceparent,
-            tracestate=tracestate,
-        )
+        mine, read = bool(marks & _MINE), bool(marks & _READ)
+        return Recorded(**fields, body=body, hop=hop, occurred_us=occurred_us, check=check, mine=mine, read=read)
 
     def timer(self) -> tuple[TimerKey, Timer]:
         key = self.key()
