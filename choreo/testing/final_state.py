@@ -19,7 +19,7 @@ from choreo.testing.history import header
 from choreo.testing.simulated_service import Environment, SimulatedService
 from choreo.tracker import SagaView, Store, Tracker
 from choreo.tracker.rows import ENDED, EventRow, NoteRow
-from choreo.tracker.verdict import judge
+from choreo.tracker.verdict import Verdict
 from choreo.transport import Record
 
 
@@ -129,4 +129,4 @@ class FinalState:
                 read[record_id] = rows[record_id]
                 over = over or record_id in last
             if over:
-                yield judge(self._compiled.graph, saga_id, read.values(), read_notes.values()).summary.state
+                yield Verdict(self._compiled.graph, saga_id, read.values(), read_notes.values()).summary.state

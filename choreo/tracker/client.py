@@ -6,9 +6,9 @@ nothing is written and no broker is asked. Applications and the command line cal
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -19,7 +19,7 @@ from choreo.event import saga_id_for
 from choreo.manifest import Manifest
 from choreo.saga import SagaState
 from choreo.tracker.projection import project, shown
-from choreo.tracker.rows import EventRow, moment
+from choreo.tracker.rows import EventRow, microseconds, moment
 from choreo.tracker.store import EVENTS, Store, bit
 from choreo.tracker.views import AT_REST, EventView, Flag, Lag, Page, SagaView
 
@@ -102,15 +102,13 @@ class Tracker:
         Raises:
             TimeoutError: If it is not at rest in time; it says what it waits for.
         """
-        deadline, nap_s = time.monotonic() + timeout_s, NAP_S_MIN
+        naps = _naps(timeout_s)
         while True:
             if self._resting(saga_id) and (saga := self.saga(saga_id)) is not None and saga.at_rest:
                 return saga
-            left = deadline - time.monotonic()
-            if left <= 0:
+            if (nap_s := next(naps, None)) is None:
                 raise self._timeout(saga_id, timeout_s)
-            self._nap(min(nap_s, left))
-            nap_s = min(nap_s * 1.5, NAP_S_MAX)
+            self._nap(nap_s)
 
     def sagas(
         self,
@@ -152,7 +150,7 @@ class Tracker:
                 )
             wheres.append(("flags <> 0 AND flags & ? <> 0", [mask]))
         if older_than is not None:
-            wheres.append(("started_us < ?", [_micros(self._clock.now() - older_than)]))
+            wheres.append(("started_us < ?", [microseconds(self._clock.now() - older_than)]))
         if after is not None:
             wheres.append(("(started_us, saga_id) < (?, ?)", [*_cursor(after)]))
         where = " AND ".join(text for text, _ in wheres) or "1"
@@ -188,10 +186,12 @@ class Tracker:
 
     def counts(self) -> dict[str, dict[SagaState, int]]:
         """Return how many sagas of each type are in each state; every state of a type that there is has a number."""
-        found: dict[str, dict[SagaState, int]] = {}
-        for kind, state, number in self._store.counts():
-            found.setdefault(kind, dict.fromkeys(SagaState, 0))[state] = number
-        return found
+        counts: dict[str, dict[SagaState, int]] = {}
+        for name, state, number in self._store.ask(
+            "SELECT type, state, count(*) FROM views GROUP BY 1, 2 ORDER BY 1, 2"
+        ):
+            counts.setdefault(name, dict.fromkeys(SagaState, 0))[SagaState(state)] = number
+        return counts
 
     def flag_counts(self) -> dict[Flag, int]:
         """Return how many sagas carry each flag that is stored."""
@@ -205,7 +205,7 @@ class Tracker:
             checked, caught_up = self._store.mark("checked_us"), self._store.mark("caught_up_us")
             ((undecodable,),) = self._store.ask("SELECT count(*) FROM undecodable")
             ((undecoded,),) = self._store.ask("SELECT count(*) FROM events WHERE payload IS NULL")
-        now = _micros(self._clock.now())
+        now = microseconds(self._clock.now())
         return Lag(
             records=sum(gap for (gap,) in behind),
             seconds=max(0, now - caught_up) / 1e6 if caught_up else None,
@@ -229,7 +229,7 @@ class Tracker:
     def _views(self, saga_ids: Iterable[str]) -> list[SagaView]:
         graph = self._graph()
         rows = self._store.records(list(saga_ids))
-        now_us = _micros(self._clock.now())
+        now_us = microseconds(self._clock.now())
         return [project(graph, saga_id, *each, now_us) for saga_id, each in rows.items() if any(each)]
 
     def _graph(self) -> Choreography:
@@ -292,17 +292,15 @@ class AsyncTracker:
         Raises:
             TimeoutError: If it is not at rest in time; it says what it waits for.
         """
-        deadline, nap_s = time.monotonic() + timeout_s, NAP_S_MIN
+        naps = _naps(timeout_s)
         while True:
-            # With no time given, `Tracker.wait` looks once, and its error says what is awaited.
-            left = deadline - time.monotonic()
             try:
+                # With no time given, `Tracker.wait` looks once, and its error says what is awaited.
                 return await asyncio.to_thread(self.tracker.wait, saga_id, 0.0)
             except TimeoutError as error:
-                if left <= 0:
+                if (nap_s := next(naps, None)) is None:
                     raise TimeoutError(str(error).replace("after 0 s", f"after {timeout_s:g} s")) from None
-            await asyncio.sleep(min(nap_s, left))
-            nap_s = min(nap_s * 1.5, NAP_S_MAX)
+            await asyncio.sleep(nap_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -311,8 +309,12 @@ class AsyncTracker:
         await self.close()
 
 
-def _micros(at: datetime) -> int:
-    return round(at.timestamp() * 1e6)
+def _naps(timeout_s: float) -> Iterator[float]:
+    """Yield how many seconds to let pass before each further look, until the time is up."""
+    deadline, nap_s = time.monotonic() + timeout_s, NAP_S_MIN
+    while (left_s := deadline - time.monotonic()) > 0:
+        yield min(nap_s, left_s)
+        nap_s = min(nap_s * 1.5, NAP_S_MAX)
 
 
 def _cursor(after: str) -> tuple[int, str]:

@@ -18,12 +18,12 @@ WAITS_MAX = 20
 
 
 class _Awaited(NamedTuple):
-    """One thing that a saga waits for, in one branch; what differs by branch alone becomes one line."""
+    """One thing that a saga waits for, in one branch; those that differ by branch alone become one line."""
 
     what: str
-    more: str
     since_us: int
     branch: str
+    more: str = ""
 
 
 def waiting_for(graph: Choreography, verdict: Verdict) -> list[str]:
@@ -32,10 +32,10 @@ def waiting_for(graph: Choreography, verdict: Verdict) -> list[str]:
     lines = [(0, f"{each}, which the tracker has not read") for each in verdict.missing]
     lines += _merged([*_open(verdict), *(() if aborted else _pending(graph, verdict))])
     kind = verdict.kind
-    parked = [(step.held.at_us, step) for step in verdict.steps.values() if step.parked and step.held is not None]
     people = _merged(
-        _Awaited(f"a person to retry or resolve {step.name}", ", parked", since_us, step.branch)
-        for since_us, step in parked
+        _Awaited(f"a person to retry or resolve {step.name}", step.held.at_us, step.branch, ", parked")
+        for step in verdict.steps.values()
+        if step.parked and step.held is not None
     )
     if not lines and not people and kind is not None:
         ends = kind.fails if aborted else kind.completes
@@ -63,7 +63,7 @@ def _open(verdict: Verdict) -> Iterator[_Awaited]:
         if step.moves:
             node = step.node
             wanted = _any(node.emits) or "an end"
-            yield _Awaited(f"{wanted} from {node.service} ({node.handler.name})", "", step.since_us, step.branch)
+            yield _Awaited(f"{wanted} from {node.service} ({node.handler.name})", step.since_us, step.branch)
 
 
 def _pending(graph: Choreography, verdict: Verdict) -> Iterator[_Awaited]:
@@ -79,10 +79,10 @@ def _pending(graph: Choreography, verdict: Verdict) -> Iterator[_Awaited]:
             if place == step.node.gathers:
                 arrived, of = step.gathered
                 if arrived < of:
-                    more = f", missing from {of - arrived} of {of} branches"
-                    yield _Awaited(what, more, step.since_us, step.branch)
+                    missing = f", missing from {of - arrived} of {of} branches"
+                    yield _Awaited(what, step.since_us, step.branch, missing)
             elif not types & come and not types & coming:
-                yield _Awaited(what, "", step.since_us, step.branch)
+                yield _Awaited(what, step.since_us, step.branch)
 
 
 def _timed(verdict: Verdict) -> Iterator[tuple[int, str]]:

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from choreo.choreography import Choreography
 from choreo.clock import Clock, SystemClock
@@ -17,9 +17,9 @@ from choreo.errors import SchemaError, TransportError, UndecodableRecord
 from choreo.manifest import Manifest
 from choreo.records import ENDS, JOURNAL, MANIFESTS
 from choreo.tracker.row_decoder import RowDecoder, end_row, note_row
-from choreo.tracker.rows import EventRow, NoteRow
+from choreo.tracker.rows import EventRow, NoteRow, microseconds
 from choreo.tracker.store import ManifestRow, Store, UndecodableRow
-from choreo.tracker.verdict import judge
+from choreo.tracker.verdict import Verdict
 from choreo.transport import Position, Reader, Record, Transport
 
 BATCH_RECORDS_MAX = 5000
@@ -32,8 +32,6 @@ MARKERS_MAX = 2
 MARKER_CHECKS = 2
 GAP_CHECKS = 10
 """How often the end must have stood still until a longer gap is taken so."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _log = logging.getLogger("choreo")
 
 
@@ -218,7 +216,7 @@ class Follower:
         records = self._store.records(list(saga_ids), bare=True)
         self._store.drop_views(saga_id for saga_id, rows in records.items() if not any(rows))
         self._store.put_views(
-            judge(self._graph, saga_id, *rows).summary for saga_id, rows in records.items() if any(rows)
+            Verdict(self._graph, saga_id, *rows).summary for saga_id, rows in records.items() if any(rows)
         )
 
     def _decode_manifests(self, records: list[Record]) -> _DecodedBatch:
@@ -268,7 +266,7 @@ class Follower:
         self._idle = idle
         self._caught_up = all(self._positions.get(position, 0) >= end for position, end in ends.items())
         self._measured_at = now
-        self._store.put_ends(ends, (now - _EPOCH) // _MICROSECOND, caught_up=self._caught_up)
+        self._store.put_ends(ends, microseconds(now), caught_up=self._caught_up)
 
 
 def _manifest(body: bytes) -> Manifest | None:

@@ -7,13 +7,15 @@ calls it for each saga asked for.
 
 import json
 from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
 
 from choreo.choreography import Choreography
 from choreo.tracker.explanation import waiting_for
 from choreo.tracker.rows import EventRow, NoteRow, moment
 from choreo.tracker.saga_steps import Steps
 from choreo.tracker.tracked_step import TrackedStep
-from choreo.tracker.verdict import judge
+from choreo.tracker.verdict import Verdict
 from choreo.tracker.views import AT_REST, EventView, Flag, NoteView, Reason, SagaStep, SagaView
 
 
@@ -29,7 +31,7 @@ def project(
         notes: Its notes, likewise.
         now_us: The time by which a deadline is overdue, in microseconds since 1970; without it, none is.
     """
-    verdict = judge(graph, saga_id, events, notes)
+    verdict = Verdict(graph, saga_id, events, notes)
     summary = verdict.summary
     resting = summary.state in AT_REST
     overdue = now_us is not None and not resting and any(each.past(now_us) for each in verdict.deadlines)
@@ -42,7 +44,7 @@ def project(
         waiting_for=[] if resting else waiting_for(graph, verdict),
         steps=_rows(graph, verdict.steps),
         events=[shown(each) for each in verdict.events],
-        notes=[_noted(each) for each in verdict.notes],
+        notes=[NoteView(**_common(NoteView, each), at=moment(each.at_us)) for each in verdict.notes],
         reasons=[
             Reason(each.type, each.reason, moment(each.at_us)) for each in verdict.events if each.type in graph.failures
         ],
@@ -55,43 +57,16 @@ def project(
 def shown(row: EventRow) -> EventView:
     """Return an event as it is shown."""
     return EventView(
-        saga_id=row.saga_id,
-        event_id=row.event_id,
-        type=row.type,
-        topic=row.topic,
-        partition=row.partition,
-        offset=row.offset,
-        source=row.source,
-        causation_id=row.causation_id,
+        **_common(EventView, row),
         causes=tuple(row.causes.split(",")) if row.causes else (),
-        compensates_id=row.compensates_id,
-        branch=row.branch,
-        hop=row.hop,
         at=moment(row.at_us),
         payload=json.loads(row.payload) if row.payload is not None else None,
-        fingerprint=row.fingerprint,
-        traceparent=row.traceparent,
-        saga_type=row.saga_type,
-        business_key=row.business_key,
     )
 
 
-def _noted(row: NoteRow) -> NoteView:
-    return NoteView(
-        kind=row.kind,
-        service=row.service,
-        handler=row.handler,
-        branch=row.branch,
-        trigger=row.trigger,
-        reason=row.reason,
-        error=row.error,
-        event_type=row.event_type,
-        event_id=row.event_id,
-        attempt=row.attempt,
-        actor=row.actor,
-        command_id=row.command_id,
-        at=moment(row.at_us),
-    )
+def _common(view: type[EventView | NoteView], row: EventRow | NoteRow) -> dict[str, Any]:
+    """Return the fields that a view takes from a row as they are."""
+    return {each.name: getattr(row, each.name) for each in fields(view) if each.name not in {"at", "causes", "payload"}}
 
 
 def _rows(graph: Choreography, steps: Steps) -> list[SagaStep]:

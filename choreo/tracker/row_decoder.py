@@ -7,7 +7,8 @@ and sensitive fields are masked before anything else sees them. No service code 
 
 import json
 import logging
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Iterable
+from datetime import date, datetime, time
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -16,14 +17,14 @@ from choreo.codec import MAGIC, plain_decoder
 from choreo.codec.decoder import HEAD_BYTES, Decoder
 from choreo.errors import UndecodableRecord
 from choreo.manifest import Manifest
-from choreo.tracker.rows import ENDED, EventRow, NoteRow
+from choreo.tracker.rows import ENDED, EventRow, NoteRow, microseconds
 from choreo.transport import Record
 
 TEXT_CHARS_MAX = 4000
 SCHEMAS_MAX = 4096
 """Most schemas whose decoders are kept for the next `RowDecoder`: each takes milliseconds to make."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+_END_TEXTS = ("service", "event_type", "event_id", "saga_type")
+_NOTE_TEXTS = (*_END_TEXTS, "handler", "branch", "trigger", "step", "reason", "error", "actor", "command_id")
 _log = logging.getLogger("choreo")
 
 
@@ -108,27 +109,13 @@ def note_row(record: Record) -> NoteRow:
     """
     body = _body(record)
     attempt = body.get("attempt")
-    return NoteRow(
-        saga_id=_field(body, "saga_id") or _text(record.key),
+    return _note_row(
+        record,
+        body,
+        _NOTE_TEXTS,
         note_id=_identity(record),
         kind=_field(body, "note"),
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        service=_field(body, "service"),
-        handler=_field(body, "handler"),
-        branch=_field(body, "branch"),
-        trigger=_field(body, "trigger"),
-        step=_field(body, "step"),
-        reason=_field(body, "reason"),
-        error=_field(body, "error"),
-        event_type=_field(body, "event_type"),
-        event_id=_field(body, "event_id"),
-        saga_type=_field(body, "saga_type"),
         attempt=attempt if isinstance(attempt, int) and 0 <= attempt < 2**31 else 0,
-        at_us=_micros(_field(body, "at"), record),
-        actor=_field(body, "actor"),
-        command_id=_field(body, "command_id"),
     )
 
 
@@ -139,19 +126,19 @@ def end_row(record: Record) -> NoteRow:
         UndecodableRecord: If it is none; retrying does not help.
     """
     body = _body(record)
+    identity = f"{ENDED}:{_identity(record)}"
+    return _note_row(record, body, _END_TEXTS, note_id=identity, kind=ENDED, reason=_field(body, "outcome"))
+
+
+def _note_row(record: Record, body: dict[str, Any], texts: Iterable[str], **others: Any) -> NoteRow:
+    others |= {name: _field(body, name) for name in texts}
     return NoteRow(
         saga_id=_field(body, "saga_id") or _text(record.key),
-        note_id=f"{ENDED}:{_identity(record)}",
-        kind=ENDED,
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
-        service=_field(body, "service"),
-        reason=_field(body, "outcome"),
-        event_type=_field(body, "event_type"),
-        event_id=_field(body, "event_id"),
-        saga_type=_field(body, "saga_type"),
         at_us=_micros(_field(body, "at"), record),
+        **others,
     )
 
 
@@ -191,10 +178,9 @@ def _identity(record: Record) -> str:
 
 def _micros(text: str, record: Record) -> int:
     try:
-        moment = datetime.fromisoformat(text)
+        return microseconds(datetime.fromisoformat(text))
     except ValueError:
         return record.timestamp_ms * 1000
-    return ((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
 
 
 def _json(body: dict[str, Any]) -> str:

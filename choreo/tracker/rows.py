@@ -1,7 +1,7 @@
-"""Records as the tracker judges them.
+"""Rows: what the tracker keeps of records.
 
-The two rows that the tracker keeps of a saga live here, an event and a note, with the folding of duplicates and the
-order in which events are told. How bytes become rows does not (`decoding`). `verdict` and `store` agree on them.
+The two kinds of row live here, of an event and of a note, with the folding of duplicates and the order in which events
+are shown. How bytes become rows does not (`row_decoder`). `store` keeps them, and `verdict` judges by them.
 """
 
 from collections.abc import Iterable
@@ -91,6 +91,11 @@ def moment(at_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=at_us)
 
 
+def microseconds(at: datetime) -> int:
+    """Return the number that a row keeps of a time, microseconds since 1970 in UTC; a time without a zone is in UTC."""
+    return ((at if at.tzinfo is not None else at.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+
+
 def place(row: EventRow | NoteRow) -> tuple[str, int, int]:
     """Return where a record stands; of several with one id, the lowest place counts."""
     return row.topic, row.partition, row.offset
@@ -125,15 +130,15 @@ def fold_notes(rows: Iterable[NoteRow]) -> list[NoteRow]:
 def as_written(notes: Iterable[NoteRow]) -> list[NoteRow]:
     """Return notes in the order in which they were written, whatever the machines' clocks said.
 
-    Those of one saga share a partition, whose order is the truth: what a person asked for stands behind what it was
-    asked about. Partitions are told by time, for a saga is in two of them where the topic has grown in between.
+    Those of one saga share a partition, and its order counts: what a person asked for comes after what it is about.
+    Where the topic has grown in between, a saga is in two partitions, which are ordered by time.
     """
     rows = list(notes)
-    begun: dict[tuple[str, int], int] = {}
+    begun_us: dict[tuple[str, int], int] = {}
     for row in rows:
         partition = (row.topic, row.partition)
-        begun[partition] = min(row.at_us, begun.get(partition, row.at_us))
-    return sorted(rows, key=lambda row: (begun[row.topic, row.partition], place(row)))
+        begun_us[partition] = min(row.at_us, begun_us.get(partition, row.at_us))
+    return sorted(rows, key=lambda row: (begun_us[row.topic, row.partition], place(row)))
 
 
 def parents(row: EventRow) -> tuple[str, ...]:
@@ -146,26 +151,24 @@ def parents(row: EventRow) -> tuple[str, ...]:
 def in_order(folded: dict[str, EventRow]) -> list[EventRow]:
     """Return the events, causes before their effects and otherwise by time, whatever the machines' clocks said."""
     by_time = sorted(folded.values(), key=lambda row: (row.at_us, row.hop, place(row)))
-    told: dict[str, EventRow] = {}
-    waiting: dict[str, list[EventRow]] = {}
+    ordered: dict[str, EventRow] = {}
+    effects: dict[str, list[EventRow]] = {}
     missing: dict[str, int] = {}
     for row in by_time:
-        # An id that names itself or something unknown holds nothing up.
-        absent = {each for each in parents(row) if each in folded and each not in told and each != row.event_id}
-        if absent:
-            missing[row.event_id] = len(absent)
-            for each in absent:
-                waiting.setdefault(each, []).append(row)
+        # An event does not wait for itself, nor for one that is not known.
+        later = {each for each in parents(row) if each in folded and each not in ordered and each != row.event_id}
+        if later:
+            missing[row.event_id] = len(later)
+            for each in later:
+                effects.setdefault(each, []).append(row)
             continue
-        freed = [row]
-        # Grows while it is gone through: what waited for one of them follows it.
-        for free in freed:
-            told[free.event_id] = free
-            for later in waiting.pop(free.event_id, ()):
-                missing[later.event_id] -= 1
-                if not missing[later.event_id]:
-                    freed.append(later)
-    if len(told) < len(folded):
-        # Events that name each other as causes: impossible, and shown all the same.
-        told |= {row.event_id: row for row in by_time if row.event_id not in told}
-    return list(told.values())
+        ready = [row]
+        # The list grows on the way: an effect follows the last of its causes.
+        for cause in ready:
+            ordered[cause.event_id] = cause
+            for effect in effects.pop(cause.event_id, ()):
+                missing[effect.event_id] -= 1
+                if not missing[effect.event_id]:
+                    ready.append(effect)
+    # Events that name each other as causes are impossible, and shown all the same.
+    return [*ordered.values(), *(row for row in by_time if row.event_id not in ordered)]

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from choreo.errors import ChoreoError
-from choreo.saga import SagaState
 from choreo.tracker.rows import EventRow, NoteRow
 from choreo.tracker.verdict import Summary
 from choreo.tracker.views import Flag
@@ -325,11 +324,6 @@ class Store:
                 for row in self._sql.execute(_NOTES + where, some):
                     found[row[0]][1].append(NoteRow._make(row))
         return found
-
-    def counts(self) -> list[tuple[str, SagaState, int]]:
-        """Return how many sagas of each type are in each state."""
-        rows = self.ask("SELECT type, state, count(*) FROM views GROUP BY type, state ORDER BY type, state")
-        return [(kind, SagaState(state), number) for kind, state, number in rows]
 
     def ask(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return the rows that a statement reads; SQLite's values have no types that could be known here."""

@@ -6,14 +6,13 @@ summary of every saga whose records changed; `projection` shows the whole of it 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from choreo.choreography import NOTHING, Choreography, SagaType
 from choreo.saga import SagaState
 from choreo.scope import emitter, fork
 from choreo.tracker.rows import ENDED, EventRow, NoteRow, fold_events, fold_notes, in_order, parents, place
-from choreo.tracker.saga_steps import SetDeadline, Steps, set_deadlines, steps_of
+from choreo.tracker.saga_steps import set_deadlines, steps_of
 from choreo.tracker.tracked_step import TrackedStep
 from choreo.tracker.views import AT_REST, Flag
 
@@ -31,185 +30,157 @@ class Summary(NamedTuple):
     rested_us: int | None
 
 
-@dataclass(slots=True)
 class Verdict:
-    """All that was worked out about a saga.
-
-    Attributes:
-        events: Each once, causes before effects.
-        deadlines: Those that are set, whatever the time is.
-        missing: What records name and what has not come, in words.
-        ended: The saga is over. It may not be at rest yet: compensations may still have to run.
-    """
-
-    summary: Summary
-    events: list[EventRow]
-    notes: list[NoteRow]
-    steps: Steps
-    deadlines: list[SetDeadline]
-    missing: list[str]
-    violations: list[str]
-    kind: SagaType | None
-    ended: bool
-
-
-def judge(graph: Choreography, saga_id: str, events: Iterable[EventRow], notes: Iterable[NoteRow]) -> Verdict:
-    """Return what a set of records says about their saga.
+    """What a set of records says about their saga.
 
     Args:
         graph: The choreography.
         saga_id: The saga that all records belong to.
         events: Its events, in any order, with any duplicates.
         notes: Its notes, likewise.
+
+    Attributes:
+        events: Each once, causes before effects.
+        notes: Each once, by time.
+        kind: The saga's type; None where no record and no manifest says it.
+        steps: All that are known of.
+        missing: What records name and what has not come, in words.
+        violations: What the graph does not allow, in words.
+        ended: The saga is over. It may not be at rest yet: compensations may still have to run.
+        deadlines: Those that are set, whatever the time is.
+        summary: What is kept for finding and counting it.
     """
-    folded = fold_events(events)
-    ordered = in_order(folded)
-    journal = fold_notes(notes)
-    steps = steps_of(graph, saga_id, ordered, journal)
-    kind = _kind(graph, ordered, journal)
-    missing = [*_missing(graph, folded, ordered, journal), *_unopened(steps)]
-    state = _state(graph, kind, ordered, journal, steps, unsettled=bool(missing))
-    violations = _violations(graph, kind, folded, ordered)
-    ended = _ended(kind, ordered, journal)
-    deadlines = [] if ended else set_deadlines(graph, ordered, steps)
-    # A deadline that fires may move what nothing else does. A delayed event does not count: that it was called off is
-    # noted nowhere, so it may never come.
-    flags = _flags(ordered, journal, steps, moving=state in AT_REST or bool(missing) or bool(deadlines))
-    if violations:
-        flags |= {Flag.VIOLATION}
-    times = [each.at_us for each in ordered] + [each.at_us for each in journal]
-    starts = [each.at_us for each in ordered if kind is not None and each.type == kind.starts]
-    updated = max(times, default=0)
-    summary = Summary(
-        saga_id=saga_id,
-        saga_type=kind.name if kind is not None else next((each.saga_type for each in ordered if each.saga_type), ""),
-        business_key=next((each.business_key for each in ordered if each.business_key), ""),
-        state=state,
-        flags=flags,
-        started_us=min(starts or times, default=0),
-        updated_us=updated,
-        rested_us=updated if state in AT_REST else None,
-    )
-    return Verdict(summary, ordered, journal, steps, deadlines, missing, violations, kind, ended)
 
+    def __init__(self, graph: Choreography, saga_id: str, events: Iterable[EventRow], notes: Iterable[NoteRow]) -> None:
+        self._graph = graph
+        self._by_id = fold_events(events)
+        self.events = in_order(self._by_id)
+        self.notes = fold_notes(notes)
+        self.kind = self._kind()
+        self._completes, self._fails = (self.kind.completes, self.kind.fails) if self.kind else (NOTHING, NOTHING)
+        self.steps = steps_of(graph, saga_id, self.events, self.notes)
+        self.missing = [*self._missing_events(), *self._missing_branches()]
+        self.violations = self._violations()
+        ended_by = [each for each in self.notes if each.kind == ENDED]
+        self.ended = bool(ended_by) or any(each.type in self._completes | self._fails for each in self.events)
+        self.deadlines = [] if self.ended else set_deadlines(graph, self.events, self.steps)
+        self.summary = self._summary(saga_id)
 
-def _kind(graph: Choreography, events: list[EventRow], notes: list[NoteRow]) -> SagaType | None:
-    """Return the saga's type: its start says it, or else any of its records."""
-    for event in events:
-        if not event.causation_id and (started := graph.started_by(event.type)) is not None:
-            return started
-    names = [each.saga_type for each in events] + [each.saga_type for each in notes]
-    return next((graph.sagas[name] for name in names if name in graph.sagas), None)
+    def _kind(self) -> SagaType | None:
+        """Return the saga's type: its start says it, or else any of its records."""
+        for event in self.events:
+            if not event.causation_id and (started := self._graph.started_by(event.type)) is not None:
+                return started
+        sagas = self._graph.sagas
+        names = [each.saga_type for each in self.events] + [each.saga_type for each in self.notes]
+        return next((sagas[name] for name in names if name in sagas), None)
 
+    def _missing_events(self) -> list[str]:
+        """Return the events that are named and must still come: between topics, records are in no order."""
+        missing = {
+            each: f"the cause of {event.type}"
+            for event in self.events
+            if self._graph.node(*emitter(event.source)) is not None
+            for each in parents(event)
+            if each not in self._by_id
+        }
+        for note in self.notes:
+            if note.kind == ENDED and note.event_id and note.event_id not in self._by_id:
+                missing[note.event_id] = note.event_type or "the event that ended the saga"
+        return [f"event {event_id}, {why}" for event_id, why in sorted(missing.items())]
 
-def _missing(
-    graph: Choreography, folded: dict[str, EventRow], events: list[EventRow], notes: list[NoteRow]
-) -> list[str]:
-    """Return what has been named and must still come: the order of records is known within a topic, not between two."""
-    missing = {
-        each: f"the cause of {event.type}"
-        for event in events
-        if graph.node(*emitter(event.source)) is not None
-        for each in parents(event)
-        if each not in folded
-    }
-    for note in notes:
-        if note.kind == ENDED and note.event_id and note.event_id not in folded:
-            missing[note.event_id] = note.event_type or "the event that ended the saga"
-    return [f"event {event_id}, {why}" for event_id, why in sorted(missing.items())]
+    def _missing_branches(self) -> list[str]:
+        """Return the branches that must still come: a fan-out opens all at once, and its events say how many."""
+        missing = []
+        for step in self.steps.values():
+            branches = {each.branch for each in step.results} - {step.branch}
+            forks = [opened for branch in branches if (opened := fork(branch)) is not None]
+            of = max((opened.of for opened in forks), default=0)
+            if left := of - len({opened.path for opened in forks}):
+                missing.append(f"{left} of the {of} branches that {step.name} opened")
+        return sorted(missing)
 
-
-def _unopened(steps: Steps) -> list[str]:
-    """Return the branches that must still come: a fan-out opens all at once, and each of its events says how many."""
-    missing = []
-    for step in steps.values():
-        opened = [at for each in step.results if each.branch != step.branch and (at := fork(each.branch)) is not None]
-        of = max((at.of for at in opened), default=0)
-        if left := of - len({at.path for at in opened}):
-            missing.append(f"{left} of the {of} branches that {step.name} opened")
-    return sorted(missing)
-
-
-def _ended(kind: SagaType | None, events: list[EventRow], notes: list[NoteRow]) -> bool:
-    ends = kind.completes | kind.fails if kind is not None else NOTHING
-    return any(each.kind == ENDED for each in notes) or any(each.type in ends for each in events)
-
-
-def _obligations(steps: Steps) -> list[TrackedStep]:
-    """Return the open steps that keep an aborted saga from resting: compensations, and what may have to be undone."""
-    return [step for step in steps.values() if step.open and (step.node.kind == "compensation" or step.node.leads)]
-
-
-def _state(
-    graph: Choreography,
-    kind: SagaType | None,
-    events: list[EventRow],
-    notes: list[NoteRow],
-    steps: Steps,
-    *,
-    unsettled: bool,
-) -> SagaState:
-    completing = [each for each in events if kind is not None and each.type in kind.completes]
-    failing = [each for each in events if kind is not None and each.type in kind.fails]
-    if failing or any(each.type in graph.failures for each in events):
-        if unsettled or _obligations(steps):
-            return SagaState.COMPENSATING
-        if completing and not (failing and _earliest(failing) < _earliest(completing)):
-            return SagaState.COMPLETED
-        declared = kind is None or bool(kind.fails)
-        return SagaState.COMPENSATING if declared and not failing else SagaState.FAILED
-    if completing and not unsettled:
-        return SagaState.COMPLETED
-    only = events[0] if len(events) == 1 and not notes else None
-    started = only is not None and graph.started_by(only.type) is not None and not only.causation_id
-    return SagaState.STARTED if started else SagaState.PENDING
-
-
-def _earliest(terminals: list[EventRow]) -> tuple[int, tuple[str, int, int]]:
-    return min((each.at_us, place(each)) for each in terminals)
-
-
-def _flags(events: list[EventRow], notes: list[NoteRow], steps: Steps, *, moving: bool) -> frozenset[Flag]:
-    flags = set()
-    if any(step.parked for step in steps.values()):
-        flags.add(Flag.PARKED)
-        if not moving and not any(step.moves for step in steps.values()):
-            flags.add(Flag.STUCK)
-    if any(each.differs for each in events) or any(each.kind == "duplicate-differs" for each in notes):
-        flags.add(Flag.DIFFERS)
-    return frozenset(flags)
-
-
-def _violations(
-    graph: Choreography, kind: SagaType | None, folded: dict[str, EventRow], events: list[EventRow]
-) -> list[str]:
-    violations = [text for event in events if (text := _violation(graph, folded, event))]
-    terminals = [each.type for each in events if kind is not None and each.type in kind.completes | kind.fails]
-    if len(terminals) > 1:
-        violations.append(f"{len(terminals)} events end this saga, and one at most may: {', '.join(terminals)}")
-    return violations
-
-
-def _violation(graph: Choreography, folded: dict[str, EventRow], event: EventRow) -> str:
-    """Return what the graph does not allow about one event, or ""."""
-    if event.type not in graph.events:
-        return f"{event.type} ({event.event_id}): no manifest declares this type"
-    key = emitter(event.source)
-    node = graph.node(*key)
-    if node is None:
-        if event.type in graph.outside and not event.causation_id:
-            return ""
-        who = event.source or "nobody named"
-        return (
-            f"{event.type} ({event.event_id}): {who} is no handler of any manifest, and it does not come from outside"
+    def _summary(self, saga_id: str) -> Summary:
+        events, kind, state = self.events, self.kind, self._state()
+        times = [each.at_us for each in events] + [each.at_us for each in self.notes]
+        starts = [each.at_us for each in events if kind is not None and each.type == kind.starts]
+        named = kind.name if kind is not None else next((each.saga_type for each in events if each.saga_type), "")
+        updated = max(times, default=0)
+        return Summary(
+            saga_id=saga_id,
+            saga_type=named,
+            business_key=next((each.business_key for each in events if each.business_key), ""),
+            state=state,
+            flags=self._flags(state),
+            started_us=min(starts or times, default=0),
+            updated_us=updated,
+            rested_us=updated if state in AT_REST else None,
         )
-    stands_for = graph.node(node.service, node.handler.guards) if node.handler.guards else None
-    allowed = node.emits | stands_for.emits if stands_for is not None else node.emits
-    if event.type not in allowed:
-        return f"{event.type} ({event.event_id}): {node.name} does not declare that it emits this"
-    cause = folded.get(event.causation_id)
-    step = graph.step_of(*key)
-    causes = step.waited_for if step is not None and step.kind != "compensation" else None
-    if causes is not None and cause is not None and cause.type not in causes:
-        return f"{event.type} ({event.event_id}): {node.name} does not wait for {cause.type}, its cause"
-    return ""
+
+    def _state(self) -> SagaState:
+        completing = [each for each in self.events if each.type in self._completes]
+        failing = [each for each in self.events if each.type in self._fails]
+        if failing or any(each.type in self._graph.failures for each in self.events):
+            if self.missing or any(_must_close(step) for step in self.steps.values()):
+                return SagaState.COMPENSATING
+            if completing and not (failing and _earliest(failing) < _earliest(completing)):
+                return SagaState.COMPLETED
+            declared = self.kind is None or bool(self._fails)
+            return SagaState.COMPENSATING if declared and not failing else SagaState.FAILED
+        if completing and not self.missing:
+            return SagaState.COMPLETED
+        only = self.events[0] if len(self.events) == 1 and not self.notes else None
+        started = only is not None and self._graph.started_by(only.type) is not None and not only.causation_id
+        return SagaState.STARTED if started else SagaState.PENDING
+
+    def _flags(self, state: SagaState) -> frozenset[Flag]:
+        flags = set()
+        steps = self.steps.values()
+        # A deadline that fires may move what nothing else does. A delayed event does not count: that it was called off
+        # is noted nowhere, so it may never come.
+        moving = state in AT_REST or bool(self.missing) or bool(self.deadlines) or any(step.moves for step in steps)
+        if any(step.parked for step in steps):
+            flags |= {Flag.PARKED} if moving else {Flag.PARKED, Flag.STUCK}
+        if any(each.differs for each in self.events) or any(each.kind == "duplicate-differs" for each in self.notes):
+            flags.add(Flag.DIFFERS)
+        if self.violations:
+            flags.add(Flag.VIOLATION)
+        return frozenset(flags)
+
+    def _violations(self) -> list[str]:
+        violations = [
+            f"{event.type} ({event.event_id}): {text}" for event in self.events if (text := self._violation(event))
+        ]
+        ends = [each.type for each in self.events if each.type in self._completes | self._fails]
+        if len(ends) > 1:
+            violations.append(f"{len(ends)} events end this saga, and one at most may: {', '.join(ends)}")
+        return violations
+
+    def _violation(self, event: EventRow) -> str:
+        """Return what the graph does not allow about one event, or ""."""
+        graph = self._graph
+        if event.type not in graph.events:
+            return "no manifest declares this type"
+        node = graph.node(*emitter(event.source))
+        if node is None:
+            if event.type in graph.outside and not event.causation_id:
+                return ""
+            who = event.source or "nobody named"
+            return f"{who} is no handler of any manifest, and it does not come from outside"
+        # What an `otherwise` emits stands in for the results of the handler that it guards.
+        step = graph.step_of(*node.key)
+        if event.type not in (node.emits | step.emits if step is not None else node.emits):
+            return f"{node.name} does not declare that it emits this"
+        cause = self._by_id.get(event.causation_id)
+        if step is None or step.kind == "compensation" or cause is None or cause.type in step.waited_for:
+            return ""
+        return f"{node.name} does not wait for {cause.type}, its cause"
+
+
+def _must_close(step: TrackedStep) -> bool:
+    """Return whether a step keeps an aborted saga from resting: a compensation, or one that may have to be undone."""
+    return step.open and (step.node.kind == "compensation" or step.node.leads)
+
+
+def _earliest(ends: list[EventRow]) -> tuple[int, tuple[str, int, int]]:
+    return min((each.at_us, place(each)) for each in ends)

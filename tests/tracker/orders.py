@@ -14,7 +14,7 @@ from choreo.schema.avro import fingerprint
 from choreo.tracker.projection import project
 from choreo.tracker.row_decoder import RowDecoder, end_row, note_row
 from choreo.tracker.rows import EventRow, NoteRow
-from choreo.tracker.verdict import judge
+from choreo.tracker.verdict import Verdict
 from choreo.tracker.views import Flag, SagaView
 from choreo.transport import Position, Reader, Record, TopicState
 
@@ -258,7 +258,7 @@ class Flow:
         graph = self.graph if graph is None else graph
         events, notes = rows(self.records if records is None else records, self.manifests)
         view = project(graph, self.saga_id, events, notes, now_us)
-        summary = judge(graph, self.saga_id, events, notes).summary
+        summary = Verdict(graph, self.saga_id, events, notes).summary
         assert (summary.state, summary.flags) == (view.state, view.flags - {Flag.OVERDUE})
         return view
 

@@ -20,7 +20,7 @@ from choreo.scope import fork, opened
 from choreo.testing import Scenario
 from choreo.testing.saga_handle import SagaHandle
 from choreo.tracker.tracked_step import TrackedStep
-from choreo.tracker.verdict import judge
+from choreo.tracker.verdict import Verdict
 from choreo.tracker.views import Flag, SagaStep, StepStatus
 from choreo.transport import Outgoing
 
@@ -231,7 +231,7 @@ def part_branch(saga: SagaHandle, path: int, of: int = 3) -> str:
 def assert_agrees(s: Scenario, saga: SagaHandle, *, settled: bool = False) -> None:
     """Assert that the tracker shows what the services remember (I5); where all is delivered, nothing is left open."""
     events, notes = s.tracker._store.records([saga.saga_id])[saga.saga_id]
-    verdict = judge(s.tracker._graph(), saga.saga_id, events, notes)
+    verdict = Verdict(s.tracker._graph(), saga.saga_id, events, notes)
     steps = dict(verdict.steps)
     deadlines = set()
     for member in s.delivery.services.values():
