@@ -5,7 +5,7 @@ Only the codec calls it.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from choreo.errors import UndecodableRecord
@@ -19,48 +19,42 @@ CONTENT_TYPE = b"application/avro"
 CONSTANT_MAX = 4096
 """Sets of headers that are kept because event after event has them."""
 
-
-Around = tuple[str, str, str, str, datetime, str, tuple[str, ...], str, str, int, tuple[str, ...], str, str]
-"""What the key and the headers of one record say: the fields of an `Envelope` from `saga_id` on, in its order."""
-
-
-def identity(found: Mapping[str, bytes | None]) -> str:
-    """Return a record's event id.
-
-    Raises:
-        UndecodableRecord: If it has none, or one that is too long; retrying does not help.
-    """
-    value = found.get("ce_id")
-    if not value:
-        raise UndecodableRecord("missing-id", "the header ce_id is missing or empty")
-    if len(value) > ID_BYTES_MAX:
-        raise UndecodableRecord("missing-id", f"the header ce_id has {len(value)} bytes; {ID_BYTES_MAX} are allowed")
-    return value.decode()
+Context = tuple[str, str, str, str, str, str, datetime, str, tuple[str, ...], str, str, int, tuple[str, ...], str, str]
+"""What the key and the headers of one record say: the fields of an `Envelope` from `event_id` on, in its order."""
 
 
-def around(record: Record, found: Mapping[str, bytes | None]) -> Around:
+def read(record: Record, found: Mapping[str, bytes | None], type_name: str) -> Context:
     """Return what a record's key and headers say.
 
     Args:
         record: The record.
         found: Its headers, by name.
+        type_name: What the header ce_type says.
 
     Raises:
-        UndecodableRecord: If they contradict each other; retrying does not help.
+        UndecodableRecord: If its id or its key is missing, the id is too long, or headers contradict each other;
+            retrying does not help.
         UnicodeDecodeError: If one of them is no text.
     """
+    get = found.get
+    event_id = get("ce_id")
+    if not event_id:
+        raise UndecodableRecord("missing-id", "the header ce_id is missing or empty")
+    if len(event_id) > ID_BYTES_MAX:
+        raise UndecodableRecord("missing-id", f"the header ce_id has {len(event_id)} bytes; {ID_BYTES_MAX} are allowed")
     key = record.key
     if not key:
         raise UndecodableRecord("missing-id", "the record has no key; the key of an event is its saga_id")
-    said = found.get("ce_sagaid")
+    said = get("ce_sagaid")
     if said and said != key:
         raise UndecodableRecord("key-mismatch", f"ce_sagaid is {said!r} and the key {key!r}; they must be the same")
-    get = found.get
     saga_type, source, hop, path = _common(get("ce_sagatype"), get("ce_source"), get("ce_hop"), get("ce_path"))
     subject, caused, causes = get("ce_subject"), get("ce_causationid"), get("ce_causes")
     compensates, branch = get("ce_compensatesid"), get("ce_branch")
     trace_parent, trace_state = get("traceparent"), get("tracestate")
     return (
+        event_id.decode(),
+        type_name,
         key.decode(),
         saga_type,
         subject.decode() if subject else "",
@@ -103,67 +97,43 @@ def _occurred_at(said: bytes | None, timestamp_ms: int) -> datetime:
     return EPOCH + max(timestamp_ms, 0) * 1000 * MICROSECOND
 
 
-class HeaderWriter:
-    """Writes the headers of events, from any thread."""
-
-    def __init__(self) -> None:
-        self._constant = lru_cache(CONSTANT_MAX)(_constant)
-        # The last second and its text, together: another thread may put others in their place at any time.
-        self._second = ((0, 0), b"1970-01-01T00:00:00")
-
-    def headers(self, envelope: Envelope) -> Headers:
-        """Return an envelope's headers; those that would say nothing are left out."""
-        (
-            *_,
-            event_id,
-            kind,
-            saga_id,
-            saga_type,
-            business_key,
-            source,
-            occurred_at,
-            causation_id,
-            causes,
-            compensates_id,
-            branch,
-            hop,
-            path,
-            traceparent,
-            tracestate,
-        ) = envelope
-        headers = [
-            *self._constant(kind, source, saga_type, hop, path),
-            ("ce_id", event_id.encode()),
-            ("ce_time", self._time(occurred_at)),
-            ("ce_sagaid", saga_id.encode()),
-        ]
-        # One test a header: most events have two of these, and a loop over a table costs more than they do.
-        if business_key:
-            headers.append(("ce_subject", business_key.encode()))
-        if causation_id:
-            headers.append(("ce_causationid", causation_id.encode()))
-        if causes:
-            headers.append(("ce_causes", ",".join(causes).encode()))
-        if compensates_id:
-            headers.append(("ce_compensatesid", compensates_id.encode()))
-        if branch:
-            headers.append(("ce_branch", branch.encode()))
-        if traceparent:
-            headers.append(("traceparent", traceparent.encode()))
-        if tracestate:
-            headers.append(("tracestate", tracestate.encode()))
-        return headers
-
-    def _time(self, moment: datetime) -> bytes:
-        """Return a moment in ISO 8601, in UTC: the text of its second is made once, for one batch has a few of them."""
-        since = moment - EPOCH
-        second, text = self._second
-        if second != (now := (since.days, since.seconds)):
-            text = moment.astimezone(UTC).isoformat(timespec="seconds").removesuffix("+00:00").encode()
-            self._second = (now, text)
-        return b"%b.%06dZ" % (text, since.microseconds) if since.microseconds else text + b"Z"
+def write(envelope: Envelope, key: bytes) -> Headers:
+    """Return the headers of a record with this key; those that would say nothing are left out."""
+    _, _, event_id, kind, _, saga_type, business_key, source, occurred_at = envelope[:9]
+    causation_id, causes, compensates_id, branch, hop, path, traceparent, tracestate = envelope[9:]
+    since = occurred_at - EPOCH
+    second, micros = _second(since.days, since.seconds), since.microseconds
+    headers = [
+        *_constant(kind, source, saga_type, hop, path),
+        ("ce_id", event_id.encode()),
+        ("ce_time", b"%b.%06dZ" % (second, micros) if micros else second + b"Z"),
+        ("ce_sagaid", key),
+    ]
+    # One test a header: most events have two of these, and a loop over a table costs more than they do.
+    if business_key:
+        headers.append(("ce_subject", business_key.encode()))
+    if causation_id:
+        headers.append(("ce_causationid", causation_id.encode()))
+    if causes:
+        headers.append(("ce_causes", ",".join(causes).encode()))
+    if compensates_id:
+        headers.append(("ce_compensatesid", compensates_id.encode()))
+    if branch:
+        headers.append(("ce_branch", branch.encode()))
+    if traceparent:
+        headers.append(("traceparent", traceparent.encode()))
+    if tracestate:
+        headers.append(("tracestate", tracestate.encode()))
+    return headers
 
 
+@lru_cache(CONSTANT_MAX)
+def _second(days: int, seconds: int) -> bytes:
+    """Return a second in ISO 8601: a batch has few of them, and `isoformat` takes as long as all other headers."""
+    return (EPOCH + timedelta(days, seconds)).isoformat(timespec="seconds").removesuffix("+00:00").encode()
+
+
+@lru_cache(CONSTANT_MAX)
 def _constant(kind: str, source: str, saga_type: str, hop: int, path: tuple[str, ...]) -> Headers:
     """Return the headers that all events have which come of the same steps."""
     headers = [("ce_specversion", b"1.0"), ("content-type", CONTENT_TYPE), ("ce_type", kind.encode())]

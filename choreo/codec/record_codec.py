@@ -8,14 +8,14 @@ publisher.
 from collections.abc import Iterable
 from typing import cast
 
+from choreo.codec import headers
 from choreo.codec.decoder import HEAD_BYTES, Decoder, decoder
 from choreo.codec.encoder import MAGIC, Encoder, encoder
-from choreo.codec.headers import HeaderWriter, around, identity
 from choreo.codec.schemas import Schemas
 from choreo.errors import SchemaError, UndecodableRecord
 from choreo.event import Envelope, Event
 from choreo.schema import avro_schema
-from choreo.transport import Headers, Outgoing, Record
+from choreo.transport import Outgoing, Record
 from choreo.tuples import maker
 
 EVENT_BYTES_MAX = 1_000_000
@@ -64,7 +64,6 @@ class Codec:
             self._learn(each)
         wanted = self._known.values() if consumes is None else [self._learn(each) for each in consumes]
         self._consumed = {known.name.encode(): known for known in wanted}
-        self._headers = HeaderWriter()
 
     def read(self, record: Record) -> Envelope | None:
         """Return a record as an envelope.
@@ -88,12 +87,11 @@ class Codec:
         if len(value) > self._bytes_max:
             raise UndecodableRecord("oversized", f"{known.name}: {len(value)} bytes; {self._bytes_max} are allowed")
         try:
-            event_id = identity(found)
-            context = around(record, found)
+            context = headers.read(record, found, known.name)
         except UnicodeDecodeError as error:
             raise UndecodableRecord("undecodable", f"{known.name}: the key or a header is no text: {error}") from error
         decode = known.decoders.get(value[:HEAD_BYTES]) or self._decoder(known, value)
-        return _envelope((decode(value), value, event_id, known.name, *context))
+        return _envelope((decode(value), value, *context))
 
     def encode(self, event: Event) -> bytes:
         """Return an event's body, framed.
@@ -118,14 +116,10 @@ class Codec:
             raise UndecodableRecord("unknown-type", f"{type_name} is not known here")
         return cast("Event", (known.decoders.get(body[:HEAD_BYTES]) or self._decoder(known, body))(body))
 
-    def headers(self, envelope: Envelope) -> Headers:
-        """Return an envelope's headers."""
-        return self._headers.headers(envelope)
-
     def outgoing(self, envelope: Envelope) -> Outgoing:
         """Return an envelope as a record of its event's topic, keyed by its saga."""
-        topic = envelope.event.__choreo_topic__
-        return _outgoing((topic, envelope.saga_id.encode(), envelope.body, self._headers.headers(envelope), -1))
+        key = envelope.saga_id.encode()
+        return _outgoing((envelope.event.__choreo_topic__, key, envelope.body, headers.write(envelope, key), -1))
 
     def _learn(self, model: type[Event]) -> _Known:
         if not model.__choreo_type__:
