@@ -4,6 +4,6 @@ New versions of services are compared here with those that run and with the saga
 and trackers for these is the caller's. `choreo check --against` calls what is named here. Nothing here does I/O.
 """
 
-from choreo.deploy.stranding import CODES, stranding
+from choreo.deploy.stranded_sagas import CODES, stranding
 
 __all__ = ["CODES", "stranding"]

@@ -6,8 +6,8 @@ DOT's statements, attributes and quoting live here; what there is to show does n
 from collections.abc import Mapping
 
 from choreo.choreography import Choreography, Node
+from choreo.diagram.captions import event_caption, step_caption, visible
 from choreo.diagram.picture import Arrow, ArrowKind, EventKind, Picture, kind_of
-from choreo.diagram.wording import event_caption, step_caption, visible
 from choreo.handler import Kind
 
 _RED, _AMBER, _GREEN, _BLUE, _VIOLET, _GREY = "#cf2f37", "#946000", "#16794a", "#2a5bd0", "#7a48c9", "#5b687c"

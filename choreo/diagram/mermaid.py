@@ -6,8 +6,8 @@ Mermaid's nodes, arrows and escapes live here; what there is to show does not (`
 from collections.abc import Iterator
 
 from choreo.choreography import Choreography, Node
+from choreo.diagram.captions import event_caption, step_caption, visible
 from choreo.diagram.picture import Arrow, EventKind, Picture, kind_of
-from choreo.diagram.wording import event_caption, step_caption, visible
 from choreo.handler import Kind
 
 _ARROWS = {"fact": "-->", "failure": "-.->", "undoing": "-.->", "stops": "-.-x"}

@@ -1,8 +1,8 @@
 """What a picture of a choreography shows, whichever form it takes.
 
-The kinds of events, steps and arrows, and the order they are told in, live here; boxes, lines and characters do not.
-Every form of the diagram reads one of these. Two choreographies of the same handlers give the same picture, in whatever
-order their services were named.
+The kinds of events, steps and arrows, the column of each step and the order of all of them live here; boxes, lines and
+characters do not. Two choreographies of the same handlers give the same picture, in whatever order their services were
+named.
 """
 
 from collections import Counter
@@ -12,7 +12,6 @@ from enum import StrEnum
 from functools import cached_property
 
 from choreo.choreography import Choreography, Node
-from choreo.diagram.column import columns
 from choreo.event import short
 from choreo.handler import Kind
 
@@ -76,7 +75,7 @@ class Arrow:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Origin:
     """Events that no handler emits: where they come from.
 
     Args:
@@ -116,19 +115,19 @@ class Picture:
         nearest = dict.fromkeys(self.choreography.services, len(self.steps) + 1)
         for step in self.steps:
             nearest[step.service] = min(nearest[step.service], self.columns[step.name])
-        for source in self.sources:
+        for source in self.origins:
             nearest[source.service] = -1 if source.starts else nearest.get(source.service, 0)
         return tuple(sorted((each for each in nearest if each), key=lambda name: (nearest[name], name)))
 
     @cached_property
     def events(self) -> tuple[str, ...]:
         """Return the full names of all events, in the order in which a saga reaches them."""
-        reached = [name for source in self.sources for name in source.events]
+        reached = [name for source in self.origins for name in source.events]
         reached += [name for step in self.steps for name in step.handler.emits]
         return tuple(dict.fromkeys([*reached, *sorted(self._named())]))
 
     @cached_property
-    def sources(self) -> tuple[Source, ...]:
+    def origins(self) -> tuple[Origin, ...]:
         """Return where the events come from that no handler emits: starts, people's decisions, what is not known."""
         found: dict[tuple[str, str, bool], list[str]] = {}
         for owned in self.choreography.sagas.values():
@@ -139,7 +138,7 @@ class Picture:
             if self._from_elsewhere(name):
                 found.setdefault(("", "", False), []).append(name)
         return tuple(
-            Source(service, tuple(sorted(set(names))), by, starts)
+            Origin(service, tuple(sorted(set(names))), by, starts)
             for (service, by, starts), names in sorted(found.items(), key=lambda each: (not each[0][2], each[0]))
         )
 
@@ -193,7 +192,7 @@ class Picture:
     def home(self, event: str) -> str:
         """Return the one service that an event comes from; "" where that is nobody, or several."""
         found = {step.service for step in self.choreography.producers(event)}
-        found |= {source.service for source in self.sources if event in source.events}
+        found |= {source.service for source in self.origins if event in source.events}
         return found.pop() if len(found) == 1 else ""
 
     def takers(self, event: str) -> tuple[Node, ...]:
@@ -278,3 +277,84 @@ def delayed(step: Node) -> frozenset[str]:
 def _emitted(step: Node, how: str) -> frozenset[str]:
     emissions = (each for outcome in step.handler.outcomes for each in outcome)
     return frozenset(name for each in emissions if getattr(each, how) for name in each.types)
+
+
+def columns(choreography: Choreography) -> Mapping[str, int]:
+    """Return the column of each step, by `service.handler`, from 0.
+
+    The longest way from a start decides, so a join stands right of all its events. Where events go round in a circle,
+    the step that they come back to stays left.
+    """
+    beside = {step.name: _host(step, choreography) for step in choreography.nodes}
+    # What stands in for a compensation stands where that does, so two steps lead to a host, and never more.
+    hosts = {name: beside.get(host, name) for name, host in beside.items()}
+    leads = _leads(choreography, hosts)
+    for circling in _closing_links(leads):
+        leads[circling[0]].discard(circling[1])
+    found = dict.fromkeys(leads, 0)
+    for name in _in_order(leads):
+        for following in leads[name]:
+            found[following] = max(found[following], found[name] + 1)
+    return {step.name: found[hosts[step.name]] for step in choreography.nodes}
+
+
+def _host(step: Node, choreography: Choreography) -> str:
+    """Return the step beside which a step stands: the one that it undoes or stands in for, else itself."""
+    if step.handler.kind == "compensation":
+        undone = (each for name in step.handler.original for each in choreography.producers(name))
+        beside = sorted(each.name for each in undone if each.handler.kind not in {"compensation", "otherwise"})
+    else:
+        beside = [f"{step.service}.{step.handler.guards}"] if step.handler.guards else []
+    return beside[0] if beside else step.name
+
+
+def _leads(choreography: Choreography, hosts: Mapping[str, str]) -> dict[str, set[str]]:
+    """Return which steps stand right of which; only steps that stand beside no other are named."""
+    leads: dict[str, set[str]] = {name: set() for name in hosts.values()}
+    for step in choreography.nodes:
+        if hosts[step.name] != step.name:
+            continue
+        for name in step.takes - frozenset(step.handler.original):
+            for producer in choreography.producers(name):
+                if hosts[producer.name] != step.name:
+                    leads[hosts[producer.name]].add(step.name)
+    return leads
+
+
+def _closing_links(leads: Mapping[str, set[str]]) -> list[tuple[str, str]]:
+    """Return the links that close a circle, walking from what nothing leads to."""
+    entered = frozenset().union(*leads.values())
+    closing: list[tuple[str, str]] = []
+    done: set[str] = set()
+    for first in sorted(leads, key=lambda name: (name in entered, name)):
+        if first in done:
+            continue
+        path, open_names = [(first, iter(sorted(leads[first])))], {first}
+        while path:
+            name, rest = path[-1]
+            following = next(rest, None)
+            if following is None:
+                path.pop()
+                open_names.discard(name)
+                done.add(name)
+            elif following in open_names:
+                closing.append((name, following))
+            elif following not in done:
+                path.append((following, iter(sorted(leads[following]))))
+                open_names.add(following)
+    return closing
+
+
+def _in_order(leads: Mapping[str, set[str]]) -> list[str]:
+    """Return the names so that each comes after all that lead to it."""
+    waits = dict.fromkeys(leads, 0)
+    for targets in leads.values():
+        for each in targets:
+            waits[each] += 1
+    ready = sorted(name for name, count in waits.items() if count == 0)
+    for name in ready:
+        for following in sorted(leads[name]):
+            waits[following] -= 1
+            if waits[following] == 0:
+                ready.append(following)
+    return ready

@@ -8,8 +8,8 @@ branches, `Later[A]`.
 from collections.abc import Callable, Iterator, Sequence
 
 from choreo.choreography import Choreography, Node, SagaType
+from choreo.diagram.captions import duration, visible
 from choreo.diagram.picture import EventKind, Picture, delayed, kind_of, opened
-from choreo.diagram.wording import duration, visible
 from choreo.handler import Kind
 from choreo.manifest import HandlerManifest
 
@@ -74,7 +74,7 @@ class _Telling:
             yield f"  fails with {self._union(saga.fails)}"
 
     def _service(self, service: str) -> Iterator[str]:
-        for source in self._picture.sources:
+        for source in self._picture.origins:
             if source.service == service:
                 yield from (f"  {self._emitted(event, by=source.by)}" for event in source.events)
         hosts = {step.name: self._picture.host(step) for step in self._picture.steps if step.service == service}

@@ -1,24 +1,24 @@
 """Lines side by side, and where one leaves another's way."""
 
-from choreo.diagram.drawing.corners import bends, branch
-from choreo.diagram.drawing.track import Span, tracks
+from choreo.drawing.strokes import bends, branch
+from choreo.drawing.tracks import Span, track_numbers
 
 
 def test_lines_that_never_meet_share_a_track():
-    assert tracks([Span(0, 1), Span(2, 3)]) == [0, 0]
-    assert tracks([Span(0, 1), Span(0.5, 2.5), Span(2, 3)]) == [0, 1, 2]
+    assert track_numbers([Span(0, 1), Span(2, 3)]) == [0, 0]
+    assert track_numbers([Span(0, 1), Span(0.5, 2.5), Span(2, 3)]) == [0, 1, 2]
 
 
 def test_lines_that_nearly_meet_do_not():
-    assert tracks([Span(0, 1), Span(1.01, 2)]) == [0, 1]
+    assert track_numbers([Span(0, 1), Span(1.01, 2)]) == [0, 1]
 
 
 def test_lines_lie_so_that_they_cross_least():
     # Two stairs from before the first track to behind the last one; the lower one must turn down first.
     upper = Span(0, 3, before=(0,), after=(3,))
     lower = Span(2, 5, before=(2,), after=(5,))
-    assert tracks([upper, lower]) == [1, 0]
-    assert tracks([lower, upper]) == [0, 1]
+    assert track_numbers([upper, lower]) == [1, 0]
+    assert track_numbers([lower, upper]) == [0, 1]
 
 
 def test_a_corner_on_a_straight_line_is_none():

@@ -6,9 +6,10 @@ from itertools import pairwise
 import pytest
 
 from choreo.choreography import Choreography
-from choreo.diagram import Picture, dot, mermaid, svg, text
-from choreo.diagram.picture import Arrow, ArrowKind, EventKind, Source
-from choreo.diagram.wording import duration
+from choreo.diagram import Picture, dot, mermaid, text
+from choreo.diagram.captions import duration
+from choreo.diagram.picture import Arrow, ArrowKind, EventKind, Origin
+from choreo.drawing import svg
 from choreo.manifest import Manifest
 from tests.diagram.scenes import everything, example, invented, scenes, tangled
 
@@ -123,12 +124,12 @@ def test_arrows_look_like_what_they_carry():
 
 
 def test_what_no_handler_emits_is_told_with_where_it_comes_from():
-    assert Picture(example("approval")).sources == (
-        Source("approvals", ("approvals.ApprovalRequested",), starts=True),
-        Source("approvals", ("decisions.DirectorApproved", "decisions.DirectorRejected"), "a director"),
-        Source("approvals", ("decisions.ManagerApproved", "decisions.ManagerRejected"), "a manager"),
+    assert Picture(example("approval")).origins == (
+        Origin("approvals", ("approvals.ApprovalRequested",), starts=True),
+        Origin("approvals", ("decisions.DirectorApproved", "decisions.DirectorRejected"), "a director"),
+        Origin("approvals", ("decisions.ManagerApproved", "decisions.ManagerRejected"), "a manager"),
     )
-    assert ODD.sources[1:] == (Source("", ("elsewhere.Foreign",)),)
+    assert ODD.origins[1:] == (Origin("", ("elsewhere.Foreign",)),)
 
 
 def test_an_event_is_at_home_where_it_alone_comes_from():

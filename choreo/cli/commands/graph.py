@@ -1,6 +1,6 @@
 """`choreo graph`: services as a picture, or as a contract for other tools.
 
-Arguments and choosing the form live here; drawing does not (`diagram`, `asyncapi`). It needs no
+Arguments and choosing the form live here; drawing does not (`diagram`, `drawing`, `asyncapi`). It needs no
 broker.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from choreo import diagram
+from choreo import diagram, drawing
 from choreo.asyncapi import asyncapi
 from choreo.choreography import Choreography
 from choreo.cli.output import console, json_option, print_json
@@ -56,7 +56,7 @@ def _drawn(manifests: Sequence[Manifest], form: str) -> str:
     choreography = Choreography(manifests)
     if form == "text":
         return diagram.text(choreography, coloured=console().color_system is not None)
-    drawers = {"mermaid": diagram.mermaid, "dot": diagram.dot, "svg": diagram.svg}
+    drawers = {"mermaid": diagram.mermaid, "dot": diagram.dot, "svg": drawing.svg}
     return drawers[form](choreography)
 
 

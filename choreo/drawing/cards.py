@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from choreo.choreography import Node
-from choreo.diagram.picture import Picture, Source, delayed, kind_of, opened
-from choreo.diagram.wording import duration, visible
+from choreo.diagram.captions import duration, visible
+from choreo.diagram.picture import Origin, Picture, delayed, kind_of, opened
 from choreo.handler import Kind
 
 TITLE_PX = 13
@@ -144,11 +144,11 @@ def text_width(text: str, size_px: float) -> float:
 
 def cards(picture: Picture) -> list[Card]:
     """Return a card for each source and each step, in the order of the picture."""
-    made = [_source(picture, source) for source in picture.sources]
+    made = [_source(picture, source) for source in picture.origins]
     return made + [_step(picture, step) for step in picture.steps]
 
 
-def _source(picture: Picture, source: Source) -> Card:
+def _source(picture: Picture, source: Origin) -> Card:
     taken = [picture.columns[step.name] for name in source.events for step in picture.takers(name)]
     title = source.by if source.service else "from none of these services"
     if source.starts:
@@ -165,7 +165,7 @@ def _source(picture: Picture, source: Source) -> Card:
     )
 
 
-def _started(picture: Picture, source: Source) -> Iterator[str]:
+def _started(picture: Picture, source: Origin) -> Iterator[str]:
     return (name for name, owned in picture.choreography.sagas.items() if owned.starts in source.events)
 
 

@@ -1,20 +1,75 @@
-"""Which track each line takes among those that run beside it.
+"""Which track each line takes among those that run beside it, so that they cross least.
 
-Tracks of channels and gaps live here, counted from the left and from the top; where those are on the page does not
-(`page`).
+Tracks are counted from the left in a channel and from the top in a gap; where they are on the page is worked out in
+`layout`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from choreo.diagram.drawing.card import Side
-from choreo.diagram.drawing.grid import Grid
-from choreo.diagram.drawing.routing import Route, falls
-from choreo.diagram.drawing.track import Span, tracks
+from choreo.drawing.cards import Side
+from choreo.drawing.grid import Grid
+from choreo.drawing.nets import Route, falls
+
+MARGIN = 0.04
+"""How far apart lines on one track are, along it, in rows."""
+ROUNDS_MAX = 200
+"""Passes of neighbours changing places; the order is good long before."""
+
+
+class Span(NamedTuple):
+    """One line along a channel.
+
+    Attributes:
+        low: Where it begins, along the channel.
+        high: Where it ends.
+        before: Where it branches off towards the first track.
+        after: Where it branches off towards the last track.
+    """
+
+    low: float
+    high: float
+    before: tuple[float, ...] = ()
+    after: tuple[float, ...] = ()
+
+
+def track_numbers(spans: Sequence[Span]) -> list[int]:
+    """Return a track for each line, from 0; lines that meet along the channel never share one."""
+    order = _ordered(spans)
+    found = [0] * len(spans)
+    for place, number in enumerate(order):
+        met = [found[other] for other in order[:place] if _meet(spans[number], spans[other])]
+        found[number] = max(met, default=-1) + 1
+    return found
+
+
+def _ordered(spans: Sequence[Span]) -> list[int]:
+    order = sorted(range(len(spans)), key=lambda number: (spans[number].low, spans[number].high, number))
+    for _ in range(ROUNDS_MAX):
+        changed = False
+        for place in range(len(order) - 1):
+            first, second = order[place], order[place + 1]
+            if _crossings(spans[second], spans[first]) < _crossings(spans[first], spans[second]):
+                order[place], order[place + 1] = second, first
+                changed = True
+        if not changed:
+            break
+    return order
+
+
+def _crossings(first: Span, second: Span) -> int:
+    """Return how often two lines cross where the first lies before the second."""
+    over = sum(second.low <= place <= second.high for place in first.after)
+    return over + sum(first.low <= place <= first.high for place in second.before)
+
+
+def _meet(one: Span, other: Span) -> bool:
+    return one.low <= other.high + MARGIN and other.low <= one.high + MARGIN
 
 
 @dataclass(frozen=True, slots=True)
-class Weave:
+class Tracks:
     """The tracks of all lines.
 
     Args:
@@ -30,7 +85,7 @@ class Weave:
     channels: Sequence[int]
 
 
-def weave(routes: Sequence[Route], grid: Grid) -> Weave:
+def assign_tracks(routes: Sequence[Route], grid: Grid) -> Tracks:
     """Return the tracks of all lines."""
     across = [0] * len(routes)
     gaps = [0] * (grid.rows + 1)
@@ -39,16 +94,16 @@ def weave(routes: Sequence[Route], grid: Grid) -> Weave:
         if route.gap is not None:
             running.setdefault(route.gap, []).append(number)
     for gap, numbers in running.items():
-        found = tracks([_across(routes[number], gap) for number in numbers])
+        found = track_numbers([_across(routes[number], gap) for number in numbers])
         gaps[gap] = max(found) + 1
         for number, track in zip(numbers, found, strict=True):
             across[number] = track
     heights = [_height(route, across[number], gaps) for number, route in enumerate(routes)]
-    down, channels = _weave_down(routes, heights, grid.columns + 1)
-    return Weave(across, down, gaps, channels)
+    down, channels = _assign_down(routes, heights, grid.columns + 1)
+    return Tracks(across, down, gaps, channels)
 
 
-def _weave_down(
+def _assign_down(
     routes: Sequence[Route], heights: Sequence[float | None], channels: int
 ) -> tuple[list[dict[int, int]], list[int]]:
     spans: list[dict[int, Span]] = [{} for _ in range(channels)]
@@ -59,7 +114,7 @@ def _weave_down(
     down: list[dict[int, int]] = [{} for _ in routes]
     counts = []
     for channel, here in enumerate(spans):
-        found = tracks(list(here.values()))
+        found = track_numbers(list(here.values()))
         counts.append(max(found, default=-1) + 1)
         for number, track in zip(here, found, strict=True):
             down[number][channel] = track

@@ -1,21 +1,20 @@
-"""A choreography as one SVG document, drawn by choreo itself.
+"""A choreography as one SVG document, drawn by choreo itself, with a legend of what occurs in it.
 
-Its markup lives here; where things are and how they look does not (`layout`, `style`). It needs no other program,
-loads nothing, and follows its reader's choice of light or dark.
+Markup lives here; where things are and how they look does not (`layout`, `stylesheet`). The document needs no other
+program, loads nothing, and follows its reader's choice of light or dark.
 """
 
 from collections.abc import Iterator
 from html import escape
+from typing import NamedTuple
 
 from choreo.choreography import Choreography
-from choreo.diagram.drawing.card import ICON, PAD, Card, Side
-from choreo.diagram.drawing.ink import BASELINE, arrow, number, sign, stroke
-from choreo.diagram.drawing.layout import Box, Line, Link, drawing
-from choreo.diagram.drawing.legend import legend
-from choreo.diagram.drawing.page import LANE_TITLE, MARGIN, Lane
-from choreo.diagram.drawing.style import sheet
-from choreo.diagram.picture import Picture
-from choreo.diagram.wording import visible
+from choreo.diagram.captions import visible
+from choreo.diagram.picture import EventKind, Picture
+from choreo.drawing.cards import ICON, NOTE_PX, PAD, Card, Side, text_width
+from choreo.drawing.layout import LANE_TITLE, MARGIN, Box, Drawing, Lane, Line, Link, drawing
+from choreo.drawing.strokes import BASELINE, arrow, number, sign, stroke
+from choreo.drawing.stylesheet import sheet
 from choreo.handler import Kind
 
 _UNDER = ("fact", "undoing", "failure")
@@ -26,7 +25,7 @@ def svg(choreography: Choreography) -> str:
     """Return an SVG document: a lane for each service, steps from left to right, what undoes them below."""
     picture = Picture(choreography)
     drawn = drawing(picture)
-    meanings, below = legend(drawn, picture)
+    entries, below = legend(drawn, picture)
     width, height = number(drawn.width), number(drawn.height + below)
     size = f'width="{width}" height="{height}"'
     parts = [
@@ -38,7 +37,7 @@ def svg(choreography: Choreography) -> str:
         *(_line(line, picture) for line in sorted(drawn.lines, key=lambda line: _UNDER.index(line.net.look))),
         *(_link(link) for link in drawn.links),
         *("".join(_card(box, picture)) for box in drawn.boxes),
-        *meanings,
+        *entries,
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -104,3 +103,67 @@ def _rows(box: Box, picture: Picture) -> Iterator[str]:
         yield f'<text class="{kind}" x="{PAD + ICON}" y="{number(y + BASELINE)}">{escape(row.label)}</text>'
         if row.opens or row.later:
             yield sign("fan-out" if row.opens else "clock", box.width - PAD - 2, y)
+
+
+SAMPLE = 26
+SIGN = 12
+BETWEEN = 22
+LINE_HEIGHT = 22
+_OTHERWISE_SAMPLE = '<rect class="instead" y="-5" width="12" height="10" rx="2"/>'
+
+
+class LegendEntry(NamedTuple):
+    """One thing explained.
+
+    Attributes:
+        sample: Its markup, from x = 0 on.
+        width: How wide that is, in pixels.
+        text: What it means.
+    """
+
+    sample: str
+    width: int
+    text: str
+
+
+def legend(drawn: Drawing, picture: Picture) -> tuple[list[str], float]:
+    """Return the markup of the legend, in as many lines as it needs, and how high that is in pixels."""
+    parts: list[str] = []
+    x, y = 2.0 * MARGIN, drawn.height + MARGIN / 2
+    for sample, width, text in _entries(drawn, picture):
+        needed = width + 8 + text_width(text, NOTE_PX)
+        if x + needed > drawn.width - MARGIN and parts:
+            x, y = 2.0 * MARGIN, y + LINE_HEIGHT
+        parts.append(
+            f'<g transform="translate({number(x)},{number(y)})">{sample}'
+            f'<text class="legend" x="{width + 8}" y="{BASELINE}">{escape(text)}</text></g>'
+        )
+        x += needed + BETWEEN
+    return parts, y - drawn.height + LINE_HEIGHT
+
+
+def _entries(drawn: Drawing, picture: Picture) -> Iterator[LegendEntry]:
+    looks = {line.net.look for line in drawn.lines}
+    cards = [box.card for box in drawn.boxes]
+    rows = [row for card in cards for row in card.rows]
+    kinds = {card.kind for card in cards}
+    events = {picture.kind(row.event) for row in rows}
+    timed = Kind.DEADLINE in kinds or any(row.later for row in rows)
+    everything = (
+        ("fact" in looks, _sample("fact"), SAMPLE, "sets going"),
+        ("failure" in looks, _sample("failure"), SAMPLE, "failure"),
+        ("undoing" in looks, _sample("undoing"), SAMPLE, "undone"),
+        (EventKind.COMPLETES in events, sign("completes", 6, 0), SIGN, "completes the saga"),
+        (EventKind.FAILS in events, sign("fails", 6, 0), SIGN, "fails the saga"),
+        (any(len(card.ports) > 1 for card in cards), '<path class="join" d="M6,-5V5"/>', SIGN, "joins: waits for all"),
+        (any(row.opens for row in rows), sign("fan-out", 6, 0), SIGN, "opens branches"),
+        (any(card.gathers is not None for card in cards), sign("fan-in", 6, 0), SIGN, "one from each branch"),
+        (timed, sign("clock", 6, 0), SIGN, "after a time"),
+        (Kind.COMPENSATION in kinds, sign("undoing", 6, 0), SIGN, "undoes the step above"),
+        (Kind.OTHERWISE in kinds, _OTHERWISE_SAMPLE, SIGN, "when retries are spent"),
+    )
+    return (LegendEntry(sample, width, text) for occurs, sample, width, text in everything if occurs)
+
+
+def _sample(look: str) -> str:
+    return f'<g class="{look}">{arrow(((0, 0), (SAMPLE, 0)))}</g>'

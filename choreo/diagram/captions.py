@@ -26,7 +26,7 @@ def duration(seconds: float | None) -> str:
 def event_caption(picture: Picture, event: str) -> list[str]:
     """Return the lines that an event's box has: its name, who decides on it, and what it is to a saga."""
     told = [picture.label(event)]
-    told += [f"by {source.by}" for source in picture.sources if source.by and event in source.events]
+    told += [f"by {source.by}" for source in picture.origins if source.by and event in source.events]
     for name, owned in picture.choreography.sagas.items():
         saga = owned.manifest
         ends = (("starts", [saga.starts]), ("completes", saga.completes), ("fails", saga.fails))

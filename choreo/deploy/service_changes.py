@@ -1,7 +1,7 @@
 """What new versions of services do otherwise than those that run, as far as live sagas may need it.
 
 Manifests are compared here, handler by handler; each change comes with the question that finds the sagas which it
-strands (`underway`). Counting those does not live here (`stranding`). Pure.
+strands (`saga_needs`). Counting those does not live here (`stranded_sagas`). Pure.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import partial
 
-from choreo.deploy.underway import has_deadline, has_originals, has_steps, has_undoings, has_undoings_for, is_of
+from choreo.deploy.saga_needs import has_deadline, has_originals, has_steps, has_undoings, has_undoings_for, is_of
 from choreo.event import short
 from choreo.manifest import HandlerManifest, Manifest, SagaManifest
 from choreo.tracker import SagaView
@@ -20,7 +20,7 @@ _UNTIL = "until these sagas have ended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class ServiceChange:
     """One thing that a deploy changes.
 
     Attributes:
@@ -40,7 +40,7 @@ class Change:
     place: str = ""
 
 
-def changes(running: Iterable[Manifest], new: Iterable[Manifest]) -> list[Change]:
+def changes(running: Iterable[Manifest], new: Iterable[Manifest]) -> list[ServiceChange]:
     """Return what a deploy changes for sagas that are under way.
 
     Args:
@@ -49,7 +49,7 @@ def changes(running: Iterable[Manifest], new: Iterable[Manifest]) -> list[Change
     """
     runs = {each.service: each for each in running}
     deployed = list(new)
-    found: list[Change] = []
+    found: list[ServiceChange] = []
     for each in deployed:
         if each.service in runs:
             old = runs[each.service]
@@ -58,7 +58,7 @@ def changes(running: Iterable[Manifest], new: Iterable[Manifest]) -> list[Change
     return found
 
 
-def _handler(old: Manifest, new: Manifest, handler: HandlerManifest) -> Iterator[Change]:
+def _handler(old: Manifest, new: Manifest, handler: HandlerManifest) -> Iterator[ServiceChange]:
     kept = next((each for each in new.handlers if (each.name, each.kind) == (handler.name, handler.kind)), None)
     step = (old.service, handler.name)
     match handler.kind:
@@ -74,15 +74,17 @@ def _handler(old: Manifest, new: Manifest, handler: HandlerManifest) -> Iterator
             yield _gone("CH124", "deadlines set", old, new, handler, strands)
 
 
-def _gone(code: str, left: str, old: Manifest, new: Manifest, handler: HandlerManifest, strands: Question) -> Change:
+def _gone(
+    code: str, left: str, old: Manifest, new: Manifest, handler: HandlerManifest, strands: Question
+) -> ServiceChange:
     renamed = _successor(old, new, handler)
     step = f"{old.service}.{handler.name}"
     if renamed is None:
         fix = f'Keep {handler.name} {_UNTIL}; or, if another does its work, give that one name="{handler.name}".'
-        return Change(code=code, what=f"{step} is gone", left=left, strands=strands, fix=fix, place=new.place)
+        return ServiceChange(code=code, what=f"{step} is gone", left=left, strands=strands, fix=fix, place=new.place)
     what = f"{step} is gone, and looks like {renamed.name} now"
     fix = f'Give {renamed.name} name="{handler.name}": a step is known by its name.'
-    return Change(code=code, what=what, left=left, strands=strands, fix=fix, place=renamed.place)
+    return ServiceChange(code=code, what=what, left=left, strands=strands, fix=fix, place=renamed.place)
 
 
 def _successor(old: Manifest, new: Manifest, handler: HandlerManifest) -> HandlerManifest | None:
@@ -103,7 +105,7 @@ def _shape(handler: HandlerManifest) -> tuple[object, ...]:
 
 def _compensation(
     old: Manifest, new: Manifest, handler: HandlerManifest, kept: HandlerManifest | None
-) -> Iterator[Change]:
+) -> Iterator[ServiceChange]:
     step = (old.service, handler.name)
     lost = frozenset(handler.original).difference(*(each.original for each in new.handlers))
     if lost:
@@ -115,7 +117,7 @@ def _compensation(
         yield _dropped(old, kept, dropped, "undoings to finish for it", strands)
 
 
-def _taken(old: Manifest, handler: HandlerManifest, kept: HandlerManifest) -> Iterator[Change]:
+def _taken(old: Manifest, handler: HandlerManifest, kept: HandlerManifest) -> Iterator[ServiceChange]:
     """Yield what a forward step waits for no more, and what it waits for beside."""
     before, after = (frozenset[str]().union(*each.waits_for) for each in (handler, kept))
     step = (old.service, handler.name)
@@ -128,7 +130,7 @@ def _taken(old: Manifest, handler: HandlerManifest, kept: HandlerManifest) -> It
     more = [types for types in kept.waits_for if before.isdisjoint(types) and not remembered.issuperset(types)]
     if more:
         beside = frozenset[str]().union(*more)
-        yield Change(
+        yield ServiceChange(
             code="CH126",
             what=f"{old.service}.{handler.name} waits for {_or(beside)}, too",
             left="steps that began without it",
@@ -138,8 +140,8 @@ def _taken(old: Manifest, handler: HandlerManifest, kept: HandlerManifest) -> It
         )
 
 
-def _dropped(old: Manifest, kept: HandlerManifest, dropped: Names, left: str, strands: Question) -> Change:
-    return Change(
+def _dropped(old: Manifest, kept: HandlerManifest, dropped: Names, left: str, strands: Question) -> ServiceChange:
+    return ServiceChange(
         code="CH123",
         what=f"{old.service}.{kept.name} takes {_or(dropped)} no more",
         left=left,
@@ -159,7 +161,7 @@ def _remembered(manifest: Manifest) -> Names:
     return frozenset(found)
 
 
-def _saga(old: Manifest, new: Manifest, saga: SagaManifest, deployed: Sequence[Manifest]) -> Change | None:
+def _saga(old: Manifest, new: Manifest, saga: SagaManifest, deployed: Sequence[Manifest]) -> ServiceChange | None:
     owners = {each.name: (manifest, each) for manifest in deployed for each in manifest.sagas}
     owner, kept = owners.get(saga.name, (None, saga))
     ends = {*saga.completes} - {*kept.completes} | {*saga.fails} - {*kept.fails}
@@ -175,7 +177,7 @@ def _saga(old: Manifest, new: Manifest, saga: SagaManifest, deployed: Sequence[M
         return None
     fix = f"Leave saga {saga.name} as it is {_UNTIL}, and give new ones a type of their own."
     strands = partial(is_of, saga_type=saga.name)
-    return Change(code="CH125", what=what, left="its end to come", strands=strands, fix=fix, place=new.place)
+    return ServiceChange(code="CH125", what=what, left="its end to come", strands=strands, fix=fix, place=new.place)
 
 
 def _or(names: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """What a live saga still needs of the code that runs, asked before other code takes its place.
 
 The questions to one saga live here, answered from the tracker's view of it; which of them a deploy raises does not
-(`changes`). Where a view cannot tell, the answer is yes: a guard that warns once too often loses nothing. Pure.
+(`service_changes`). Where a view cannot tell, the answer is yes: a guard that warns once too often loses nothing. Pure.
 """
 
 from collections.abc import Collection, Iterator

@@ -1,21 +1,118 @@
-"""Where every card and every corner of a line is on the page.
+"""Where every card, and every corner of a line, is on the page, in pixels.
 
-Cards and ways become coordinates here; markup and colours do not (`document`, `style`). Pure, and the same for the same
-picture.
+How wide channels and how high gaps must be for their tracks lives here, too; markup and colours do not (`document`,
+`stylesheet`). Pure, and the same for the same picture.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from choreo.diagram.drawing.card import Card, Side, cards
-from choreo.diagram.drawing.corners import Corners, Point, bends, branch
-from choreo.diagram.drawing.grid import Grid, grid
-from choreo.diagram.drawing.net import Net, Pin, nets
-from choreo.diagram.drawing.page import Lane, Page
-from choreo.diagram.drawing.routing import Route, routes
-from choreo.diagram.drawing.weaving import Weave, weave
 from choreo.diagram.picture import Picture
+from choreo.drawing.cards import Card, Side, cards, text_width
+from choreo.drawing.grid import Grid, grid
+from choreo.drawing.nets import Net, Pin, Route, nets, routes
+from choreo.drawing.strokes import Corners, Point, bends, branch
+from choreo.drawing.tracks import Tracks, assign_tracks
 from choreo.handler import Kind
+
+TRACK = 9
+CHANNEL_MIN = 34
+CHANNEL_PAD = 13
+GAP_MIN = 26
+GAP_PAD = 10
+LANE_TITLE = 30
+LANE_TITLE_PX = 13
+GUTTER = 10
+MARGIN = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A service's lane, from top to bottom; it is as wide as the page."""
+
+    service: str
+    top: float
+    bottom: float
+
+
+@dataclass(slots=True)
+class Measures:
+    """The page.
+
+    Args:
+        grid: What stands where.
+        tracks: How many tracks there are.
+
+    Attributes:
+        channels: The middle of each channel.
+        columns: Left edge and width of each column.
+        gaps: The top of the first track in each gap.
+        rows: The top of each row.
+        lanes: From top to bottom.
+        width: In pixels.
+        height: In pixels.
+    """
+
+    grid: Grid
+    tracks: Tracks
+    channels: list[float] = field(default_factory=list)
+    columns: list[tuple[float, float]] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=list)
+    rows: list[float] = field(default_factory=list)
+    lanes: list[Lane] = field(default_factory=list)
+    width: float = 0
+    height: float = 0
+
+    def __post_init__(self) -> None:
+        self._lay_across()
+        self._lay_down()
+
+    def down(self, channel: int, track: int) -> float:
+        """Return where a track of a channel is, from the left."""
+        return self.channels[channel] + TRACK * (track - (self.tracks.channels[channel] - 1) / 2)
+
+    def across(self, gap: int, track: int) -> float:
+        """Return where a track of a gap is, from the top."""
+        return self.gaps[gap] + TRACK * (track + 0.5)
+
+    def _lay_across(self) -> None:
+        x = float(MARGIN)
+        for column in range(self.grid.columns + 1):
+            count = self.tracks.channels[column]
+            outer = column in {0, self.grid.columns} and not count
+            channel = CHANNEL_PAD if outer else max(CHANNEL_MIN, 2 * CHANNEL_PAD + TRACK * count)
+            self.channels.append(x + channel / 2)
+            x += channel
+            if column < self.grid.columns:
+                width = max(card.width for card, _ in self.grid.places.values() if card.column == column)
+                self.columns.append((x, width))
+                x += width
+        titles = [2 * MARGIN + text_width(service, LANE_TITLE_PX) for service, _, _ in self.grid.lanes]
+        self.width = max([x, *titles]) + MARGIN
+
+    def _lay_down(self) -> None:
+        y = float(MARGIN)
+        for service, first, last in self.grid.lanes:
+            top = y
+            y += LANE_TITLE
+            for row in range(first, last):
+                if row == 0:
+                    self.gaps.append(y)
+                    y += self._tracks(row)
+                elif row > first:
+                    self.gaps.append(y + GAP_PAD)
+                    y += max(GAP_MIN, 2 * GAP_PAD + self._tracks(row))
+                self.rows.append(y)
+                y += max(card.height for card, at in self.grid.places.values() if at == row)
+            self.gaps.append(y + GAP_PAD)
+            y += 2 * GAP_PAD + self._tracks(last)
+            self.lanes.append(Lane(service, top, y))
+            y += GUTTER
+        self.height = y
+
+    def _tracks(self, gap: int) -> float:
+        return TRACK * self.tracks.gaps[gap]
+
 
 STRETCH_MAX = 200
 """How wide a card becomes, in pixels, because another one in its column is."""
@@ -92,20 +189,20 @@ def drawing(picture: Picture) -> Drawing:
     made = cards(picture)
     placed = grid(picture, made)
     ways = routes(nets(picture, placed), placed)
-    woven = weave(ways, placed)
-    page = Page(placed, woven)
+    tracks = assign_tracks(ways, placed)
+    page = Measures(placed, tracks)
     boxes = {card.name: _box(card, placed, page) for card in made}
     return Drawing(
         width=page.width,
         height=page.height,
         lanes=tuple(page.lanes),
         boxes=tuple(boxes.values()),
-        lines=tuple(_Pen(way, number, woven, page, boxes).line() for number, way in enumerate(ways)),
+        lines=tuple(_Pen(way, number, tracks, page, boxes).line() for number, way in enumerate(ways)),
         links=tuple(_link(boxes[card.name], boxes[card.host], placed) for card in made if card.host),
     )
 
 
-def _box(card: Card, placed: Grid, page: Page) -> Box:
+def _box(card: Card, placed: Grid, page: Measures) -> Box:
     x, column = page.columns[card.column]
     width = max(card.width, min(column, STRETCH_MAX))
     return Box(card, x, page.rows[placed.places[card.name].row], width, card.height)
@@ -115,8 +212,8 @@ def _box(card: Card, placed: Grid, page: Page) -> Box:
 class _Pen:
     route: Route
     number: int
-    weave: Weave
-    page: Page
+    tracks: Tracks
+    page: Measures
     boxes: Mapping[str, Box]
 
     def line(self) -> Line:
@@ -145,14 +242,14 @@ class _Pen:
 
     def _turn(self, channel: int, edge: float) -> float:
         """Return where it runs down in a channel; where it does not, the edge of its card."""
-        down = self.weave.down[self.number]
+        down = self.tracks.down[self.number]
         return self.page.down(channel, down[channel]) if channel in down else edge
 
     def _across(self) -> float | None:
         if self.route.level is not None:
             return self._at(self.route.level)[1]
         gap = self.route.gap
-        return None if gap is None else self.page.across(gap, self.weave.across[self.number])
+        return None if gap is None else self.page.across(gap, self.tracks.across[self.number])
 
 
 def _link(below: Box, above: Box, placed: Grid) -> Link:

@@ -1,12 +1,12 @@
 """Which live sagas a deploy would strand (SEMANTICS 38).
 
 The changes that a deploy makes and the sagas that are live are put together here, into problems for people; neither is
-found here (`changes`, and the tracker). `choreo check --against` calls this. Pure.
+found here (`service_changes`, and the tracker). `choreo check --against` calls this. Pure.
 """
 
 from collections.abc import Iterable, Sequence
 
-from choreo.deploy.changes import Change, changes
+from choreo.deploy.service_changes import ServiceChange, changes
 from choreo.errors import Problem
 from choreo.manifest import Manifest
 from choreo.tracker import SagaView
@@ -44,7 +44,7 @@ def stranding(running: Iterable[Manifest], new: Iterable[Manifest], live: Iterab
     ]
 
 
-def _problem(change: Change, consequence: str) -> Problem:
+def _problem(change: ServiceChange, consequence: str) -> Problem:
     return Problem(change.code, f"{change.what}, {consequence}", change.place, change.fix)
 
 

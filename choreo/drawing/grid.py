@@ -1,7 +1,7 @@
 """Where each card of a drawing stands.
 
-Lanes, the rows within them and the order of both live here, in whole numbers; pixels and lines do not (`routing`,
-`layout`). Pure, and the same for the same picture.
+Lanes, the rows within them and the order of both live here, in whole numbers; pixels and lines do not (`layout`,
+`nets`). Pure, and the same for the same picture.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import NamedTuple
 
-from choreo.diagram.drawing.card import Card
 from choreo.diagram.picture import Picture
+from choreo.drawing.cards import Card
 
 PERMUTED_MAX = 7
 """Lanes of which every order is tried; of more, neighbours change places while that shortens the lines."""
 ROUNDS_MAX = 20
 
 
-class Place(NamedTuple):
+class Cell(NamedTuple):
     """Where a card stands; its column it knows itself.
 
     Attributes:
@@ -39,7 +39,7 @@ class Grid:
         columns: How many there are.
     """
 
-    places: Mapping[str, Place]
+    places: Mapping[str, Cell]
     lanes: Sequence[tuple[str, int, int]]
     columns: int
 
@@ -54,13 +54,13 @@ def grid(picture: Picture, cards: Sequence[Card]) -> Grid:
     stacks: dict[str, dict[int, list[Card]]] = {}
     for card in cards:
         stacks.setdefault(card.service, {}).setdefault(card.column, []).append(card)
-    places: dict[str, Place] = {}
+    places: dict[str, Cell] = {}
     lanes: list[tuple[str, int, int]] = []
     first = 0
     for service in _lane_order(picture, [each for each in ("", *picture.services) if each in stacks]):
         for stack in stacks[service].values():
             for row, card in enumerate(_stacked(stack)):
-                places[card.name] = Place(card, first + row)
+                places[card.name] = Cell(card, first + row)
         last = first + max(len(stack) for stack in stacks[service].values())
         lanes.append((service, first, last))
         first = last
@@ -125,7 +125,7 @@ def _nets(picture: Picture) -> list[frozenset[str]]:
     return [
         frozenset(
             [step.service for step in picture.choreography.producers(event)]
-            + [source.service for source in picture.sources if event in source.events]
+            + [source.service for source in picture.origins if event in source.events]
             + [step.service for step in picture.takers(event)]
         )
         for event in picture.events
