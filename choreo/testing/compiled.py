@@ -10,9 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
-from functools import cached_property
 
-from choreo.choreography import Choreography
 from choreo.clock import Clock, ManualClock
 from choreo.codec import Codec, Schemas
 from choreo.errors import TopicProblem
@@ -116,12 +114,12 @@ class CompiledServices:
     def __init__(self, services: Sequence[Service], settings: Settings) -> None:
         self.key = _key(services, settings)
         self.declarations = declarations(*services)
-        self.manifests = [Manifest.of(declaration) for declaration in self.declarations]
+        manifests = [Manifest.of(declaration) for declaration in self.declarations]
         self._clock = ManualClock()
         self._broker = MemoryBroker(self._clock)
         self._broker.create(needed(self.declarations, settings))
         self._transport = SwitchedTransport(self._broker, self._clock)
-        self.catalog = Catalog(self._transport, Schemas(), self.manifests)
+        self.catalog = Catalog(self._transport, Schemas(), manifests)
         self.codecs = {each.name: _codec(each, self.catalog.schemas, settings) for each in self.declarations}
         event_types = dict.fromkeys(kind for each in self.declarations for kind in each.event_types)
         self.codec = Codec(event_types, self.catalog.schemas)
@@ -134,11 +132,6 @@ class CompiledServices:
             Outgoing(each.topic, each.key, each.value, each.headers) for each in self._broker.records(MANIFESTS)
         ]
         self._learned = False
-
-    @cached_property
-    def graph(self) -> Choreography:
-        """The choreography as the tracker asks it."""
-        return Choreography(self.manifests)
 
     def enter(self, broker: MemoryBroker, clock: Clock, write: Callable[[Outgoing], None]) -> None:
         """Belong to a scenario; the services announce themselves.

@@ -69,7 +69,7 @@ class Rates(TypedDict, total=False):
     Attributes:
         crash: Of records: the process that reads one dies, at any point up to and behind its commit, and starts again.
         abort: Of records: nothing of the commit happens that one is in, and the same records come again.
-        lose: Of records: the commit that one is in happens, and the service is not told; its memory is restored.
+        lose: Of records: the commit that one is in happens, and its response is lost; memory is restored.
         fail: Of calls: the handler raises, before or after it has run. A step is not made to fail so often that it
             parks; one with an `otherwise` may come to that.
         duplicate: Of events from outside, and with at-least-once delivery of all: they come twice.

@@ -111,8 +111,9 @@ class FinalState:
         return {name: Memory.decode(each[saga_id]) for name, each in self._memories.items() if saga_id in each}
 
     def _states(self, saga_id: str, events: list[Envelope]) -> Iterator[SagaState]:
-        """Yield what a tracker that reads as it is written has told since the saga ended."""
-        saga = saga_of(self._compiled.catalog.choreography, events)
+        """Yield what a tracker that reads as it is written has shown since the saga ended."""
+        choreography = self._compiled.catalog.choreography
+        saga = saga_of(choreography, events)
         last = {each.event_id for each in events if saga is not None and ends(saga, each)}
         seen, noted = self._store.records([saga_id], bare=True)[saga_id]
         rows: dict[str, EventRow] = {each.event_id: each for each in seen}
@@ -129,4 +130,4 @@ class FinalState:
                 read[record_id] = rows[record_id]
                 over = over or record_id in last
             if over:
-                yield Verdict(self._compiled.graph, saga_id, read.values(), read_notes.values()).summary.state
+                yield Verdict(choreography, saga_id, read.values(), read_notes.values()).summary.state

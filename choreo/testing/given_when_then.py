@@ -29,15 +29,15 @@ _IDS = uuid.UUID("018f0000-0000-7000-8000-000000000001")
 def given(service: Service, *events: Event) -> "Case":
     """Begin a test of one service, which has read these events of a saga, in this order.
 
-    What its handlers made of them is done: their events are recorded, as in production, and nobody asks for them. The
-    service's own events follow from what it reads, and are not given.
+    What its handlers made of them is done: their events are recorded, as in production, and `then` does not ask for
+    them. The service's own events follow from what it reads, and are not given.
     """
     return Case(service, events)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """What happens to one service, and what it is to say to that; every word adds to it.
+    """A test of one service: what it has read, what comes then, and what it must emit.
 
     Args:
         service: The service.
@@ -86,11 +86,11 @@ class Case:
 
     def _run(self) -> tuple[list[Event], list[str]]:
         """Return what is emitted and what is noted behind what was given."""
-        comes = [*self.history, *(each for each in self.happenings if isinstance(each, Event))]
+        events = [*self.history, *(each for each in self.happenings if isinstance(each, Event))]
         with _ServiceScenario(self.service, park=True) as scenario:
             for kind, instance in self.used:
                 scenario.replace(self.service, kind, instance)
-            scenario.begin(comes)
+            scenario.begin(events)
             for each in self.history:
                 scenario.publish_to_service(each)
             emitted, noted = scenario.emitted()

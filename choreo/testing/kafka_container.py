@@ -97,9 +97,9 @@ def _started(image: str) -> tuple[Any, str]:  # testcontainers is there or not, 
 
 
 def _sweep() -> None:
-    """Collect the socket that Docker's client leaves open where nobody listens.
+    """Collect the socket that Docker's client leaves open where no daemon listens.
 
-    Collected later, it would be a ResourceWarning within somebody's test, which fails where warnings are errors.
+    Collected later, it would be a ResourceWarning within a later test, which fails where warnings are errors.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)

@@ -1,4 +1,4 @@
-"""An event loop of one's own, whoever calls.
+"""An event loop of its own for each scenario, whatever thread calls.
 
 Running coroutines from code that has no loop, and from code that has one already, lives here; what is run does not. A
 scenario has one for as long as it lives, so that resources opened on it stay usable.
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class PrivateLoop:
-    """A loop that runs while somebody waits for it, and stands still otherwise.
+    """A loop that runs only while a caller waits for it.
 
     It runs on the caller's thread, so that a debugger and what belongs to a thread work as in plain code. A loop cannot
     run within a loop: from the first call that comes out of one, a thread of its own takes over.

@@ -80,7 +80,7 @@ class Simulations:
 
 @pytest.fixture
 def choreo_simulation(request: pytest.FixtureRequest) -> Simulations:
-    """Return what makes simulations: called, one for a block; by `run`, many of one function, the smallest told.
+    """Return what makes simulations: called, one for a block; by `run`, many of one function.
 
     With `--choreo-seed` there is one run, which that seed stands for.
     """
@@ -102,8 +102,8 @@ def choreo_kafka() -> Iterator[str]:
         try:
             servers = stack.enter_context(container.kafka_container())
         except container.NoContainer as error:
-            told = f"no real Kafka: {error}; name one by {SERVERS}"
+            reason = f"no real Kafka: {error}; name one by {SERVERS}"
             if os.environ.get("CI", "").lower() == "true":
-                pytest.fail(told, pytrace=False)
-            pytest.skip(told)
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)
         yield servers

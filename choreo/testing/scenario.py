@@ -147,8 +147,8 @@ class Scenario:
             raise ChoreoError("replace() comes before the first publish(): the services have started")
         found = self._known(service)
         if found.provider(kind) is None:
-            told = ", ".join(each.type.__name__ for each in found.providers) or "nothing"
-            raise ChoreoError(f"{service.name} provides no {kind.__name__}; it provides {told}")
+            provided = ", ".join(each.type.__name__ for each in found.providers) or "nothing"
+            raise ChoreoError(f"{service.name} provides no {kind.__name__}; it provides {provided}")
         self._replaced[service.name][kind] = instance
 
     def publish(self, event: Event, **where: Unpack[Where]) -> SagaHandle:
@@ -190,7 +190,7 @@ class Scenario:
         What a step is parked with is raised by the next `settle`.
 
         Args:
-            service: Who reads; whoever comes first unless given.
+            service: The service that reads; the one whose turn it is unless given.
             until: A topic to read from, or an event class: then its topic is read until one of its kind has come.
         """
         self._start()
@@ -268,7 +268,7 @@ class Scenario:
             handler: The handler, or its name.
             times: How many calls of it raise.
             error: What they raise; a `TransientFault` unless given.
-            after: They raise when they have run: what they did outside is done, and nobody knows.
+            after: They raise when they have run: what they did outside is done, and choreo cannot know.
 
         Raises:
             ChoreoError: If the service has no such handler.

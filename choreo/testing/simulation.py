@@ -43,25 +43,25 @@ class InvariantBroken(AssertionError):
         self.saga = saga
         self.story = list(story)
         self.seed = seed
-        wrong = "\n".join(f"  {each}" for each in breaches)
-        told = "\n".join(story)
-        super().__init__(f"{saga} is not as it must be\n{wrong}\n\nWhat happened:\n{told}\n\n{_again(seed)}")
+        wrong = "\n".join(f"  {breach}" for breach in breaches)
+        happened = "\n".join(story)
+        super().__init__(f"{saga} is not as it must be\n{wrong}\n\nWhat happened:\n{happened}\n\n{_again(seed)}")
 
 
 class Simulation(Scenario):
     """A scenario under faults; leaving the block settles and asserts I1 to I5 of every saga.
 
-    Everything that a test does in a `Scenario` works here. Beside that, processes die, commits are aborted or not told,
-    handlers fail, events come twice and late, and in any order that Kafka may show: all of it drawn from one seed, so
-    that the same seed makes the same run, byte for byte, whatever the machine. Faults are bounded (`FAULTS_MAX`), so
-    that every saga can come to rest.
+    Everything that a test does in a `Scenario` works here. Beside that, processes die, commits are aborted or their
+    response is lost, handlers fail, events come twice and late, and in any order that Kafka may show: all of it drawn
+    from one seed, so that the same seed makes the same run, byte for byte, whatever the machine. Faults are bounded
+    (`FAULTS_MAX`), so that every saga can come to rest.
 
     Args:
         services: What takes part.
         park: Leave parked steps alone, and ask of a saga that has one no more than I2, I3 and I5.
         settings: As for `Scenario`.
         clock: As for `Scenario`.
-        seed: What all follows from; drawn, and told when something breaks, unless given.
+        seed: What all follows from; unless given it is drawn, and named when something breaks.
         rates: How often each kind of fault strikes: see `Rates`.
 
     Raises:

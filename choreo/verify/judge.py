@@ -32,7 +32,6 @@ class Judge:
         self._model = model
         manifests = [Manifest.of(each.declaration) for each in model.actors]
         self._choreography = Choreography(manifests)
-        self._graph = Choreography(manifests)
         self._judged: set[tuple[tuple[int, ...], int, int]] = set()
         self._ends = frozenset(kind.__choreo_type__ for kind in (*model.saga.completes, *model.saga.fails))
 
@@ -53,7 +52,7 @@ class Judge:
     def at_rest(
         self, state: ModelState, actions: Sequence[tuple[Action, ModelState]], way: Callable[[], Iterable[Action]]
     ) -> Breach | None:
-        """Return what is wrong where nothing is left to do, or nothing but to wait for somebody outside.
+        """Return what is wrong where nothing is left to do, or nothing but to wait for people outside.
 
         Args:
             state: Any state; what is on its way is not judged.
@@ -64,7 +63,7 @@ class Judge:
         if any(action.service < len(model.actors) for action, _ in actions):
             return None
         if any(model.matters(after, action) for action, after in actions):
-            return None  # Somebody outside has something to say yet.
+            return None  # People outside may still publish something that matters.
         if (settled := (state.memories, state.history, state.loose)) in self._judged:
             return None
         memories = model.remembered(state)
@@ -85,7 +84,7 @@ class Judge:
         notes = dict(note for action in way if action.move and not action.crash for note in action.move.notes)
         noted = [self._noted(place, note_id, body) for place, (note_id, body) in enumerate(notes.items())]
         noted += [_ended(each) for each in events if each.type in self._ends]
-        view = project(self._graph, self._model.saga_id, map(_seen, range(len(events)), events), noted)
+        view = project(self._choreography, self._model.saga_id, map(_seen, range(len(events)), events), noted)
         return Evidence(events=events, notes=view.notes, memories=memories, view=view)
 
     def _noted(self, place: int, note_id: str, body: bytes) -> NoteRow:

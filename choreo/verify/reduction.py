@@ -1,4 +1,4 @@
-"""Orders that need not be told apart.
+"""Orders of events that lead to the same states, of which one is enough.
 
 Where one service can move before all others without any difference to what they or it may come to, looking at its moves
 alone is enough; when that is so is decided here (ample sets: Clarke, Grumberg, Peled, "Model Checking", chapter 10).

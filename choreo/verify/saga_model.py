@@ -100,7 +100,7 @@ class SagaModel:
         return found
 
     def matters(self, state: ModelState, action: Action) -> bool:
-        """Return whether an event from outside, that came just now, has somebody do something."""
+        """Return whether a service reacts to an event from outside that came just now."""
         assert isinstance(action.item, int)
         return any(
             known.move.attempts

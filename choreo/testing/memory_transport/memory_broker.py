@@ -71,9 +71,9 @@ class MemoryBroker:
             self.cluster.require([*topics, memory_topic])
             counts = {topic: self.cluster.partitions(topic) for topic in (*topics, memory_topic)}
             if len(set(counts.values())) > 1:
-                told = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
+                widths = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
                 fix = f"bring all of them to {max(counts.values())}"
-                raise TopicProblem([Problem("CH081", f"{group}: partition counts differ: {told}", "", fix)])
+                raise TopicProblem([Problem("CH081", f"{group}: partition counts differ: {widths}", "", fix)])
             made = MemorySource(
                 self.cluster,
                 number=len(self._sources),
@@ -153,7 +153,7 @@ class MemoryBroker:
         self._fault(group, CommitTrouble.ABORTED)
 
     def lose_commit_response(self, group: str, reached: Reached = Reached.OFFSETS) -> None:
-        """Have the group's next commit happen without its source being told; it restores its memory.
+        """Have the group's next commit happen and its response get lost; the source restores its memory.
 
         Args:
             group: The group.
@@ -162,9 +162,9 @@ class MemoryBroker:
         self._fault(group, CommitTrouble.UNANSWERED, reached)
 
     def crash_next_commit(self, group: str, reached: Reached = Reached.OUTPUTS) -> None:
-        """Have whoever commits next in the group die in the middle; a transaction is left open, as Kafka leaves it.
+        """Have the source that commits next in the group die in the middle; as on Kafka, its transaction stays open.
 
-        It stays open, and blocks readers, until somebody takes over a partition of the group.
+        Readers are blocked until another member takes over a partition of the group.
 
         Args:
             group: The group.

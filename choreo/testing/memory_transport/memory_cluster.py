@@ -31,7 +31,7 @@ class MemoryCluster:
 
     def __init__(self, clock: Clock, pick: Pick | None) -> None:
         self.changed = threading.Condition(threading.RLock())
-        """Held by whoever reads or changes the cluster; notified of every change."""
+        """Held while the cluster is read or changed; notified of every change."""
         self._clock = clock
         self._pick = pick
         self._specs: dict[str, TopicSpec] = {}

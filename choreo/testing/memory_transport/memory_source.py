@@ -111,7 +111,7 @@ class MemorySource:
             return Batch(records, token=PollToken(self._number, self._epoch), behind=self._still_behind())
 
     def stage(self, commit: Commit) -> Commit:
-        """Take nothing early; see `Source.stage`: nobody waits for brokers in memory."""
+        """Return the commit as it is; see `Source.stage`: brokers in memory are never waited for."""
         return commit
 
     def commit(self, commit: Commit) -> None:
@@ -181,7 +181,7 @@ class MemorySource:
         self._again = set()
         if lost or gained:
             self._epoch += 1
-            # A poll that waits may see several changes; each partition is told as it ends up.
+            # A poll that waits may see several changes; it returns how each partition ends up.
             batch.lost = batch.lost | lost
             kept = {number: memory for number, memory in batch.gained.items() if number not in lost}
             batch.gained = kept | self._cluster.latest(self._memory_topic, sorted(gained))
