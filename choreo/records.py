@@ -226,6 +226,11 @@ class Command(BaseModel):
         """Return the record's value: JSON, without spaces."""
         return self.model_dump_json().encode()
 
+    def to_record(self) -> Outgoing:
+        """Return the record of `choreo.commands` that the command line writes."""
+        headers = _headers(self.command_id, COMMANDS, "choreo/cli", _time(self.at))
+        return Outgoing(COMMANDS, self.saga_id.encode(), self.to_bytes(), headers)
+
     @classmethod
     def from_record(cls, key: bytes | None, value: bytes | None) -> "Command":
         """Return the command that a record holds.

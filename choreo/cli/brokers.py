@@ -6,16 +6,16 @@ does not. Every command that talks to Kafka is decorated with `broker_options`.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from choreo.cli import client_properties
 from choreo.cli.command_group import EXIT_USAGE, CommandFailed, bundle
-
-if TYPE_CHECKING:
-    from choreo.settings import Settings
-    from choreo.transport import Transport
+from choreo.kafka import KafkaTransport
+from choreo.settings import Settings, setting_problems
+from choreo.transport import Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Brokers:
         result += [] if self.command_config is None else ["--command-config", self.command_config]
         return result + [part for each in self.properties for part in ("-X", each)]
 
-    def settings(self, **named: Any) -> "Settings":
+    def settings(self, **named: Any) -> Settings:
         """Return the settings, with what the command line says before all else.
 
         Args:
@@ -63,27 +63,20 @@ class Brokers:
         return read_settings(kafka=kafka, **given)
 
 
-def read_settings(**given: Any) -> "Settings":
+def read_settings(**given: Any) -> Settings:
     """Return the settings. `given` is untyped because pydantic checks it.
 
     Raises:
         CommandFailed: With exit code 2, if a value cannot be.
     """
-    # Reading settings takes longer to import than help may take to appear.
-    from pydantic import ValidationError
-
-    from choreo.settings import Settings, setting_problems
-
     try:
         return Settings(**given)
     except ValidationError as error:
         raise CommandFailed([str(problem) for problem in setting_problems(error)], EXIT_USAGE) from None
 
 
-def connect(settings: "Settings") -> "Transport":
+def connect(settings: Settings) -> Transport:
     """Return the way to the brokers that the settings name; the caller closes it."""
-    from choreo.kafka import KafkaTransport
-
     return KafkaTransport(settings.kafka_config())
 
 

@@ -13,6 +13,7 @@ import click
 
 from choreo.cli.command_group import EXIT_PROBLEMS, bundle
 from choreo.cli.output import note, print_json
+from choreo.records import TEXT_CHARS_MAX
 
 SAMPLE_MAX = 10
 """How many of the things to be done are shown."""
@@ -78,7 +79,6 @@ class Confirmation:
 
 
 def _text(_: click.Context, parameter: click.Parameter, value: str) -> str:
-    from choreo.records import TEXT_CHARS_MAX
 
     # What the terminal typed may be no text at all, and comes as lone surrogates then.
     typed = value.strip().encode("utf-8", "replace").decode()

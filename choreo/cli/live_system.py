@@ -8,20 +8,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING
 
 import click
 
+from choreo.checks import WARNINGS, check_manifests
 from choreo.cli.brokers import Brokers, broker_options, connect, read_settings
 from choreo.cli.command_group import CommandFailed, bundle
 from choreo.cli.output import note, progress
 from choreo.cli.tracker_store import announced, each_saga, open_tracker
-
-if TYPE_CHECKING:
-    from choreo.errors import Problem
-    from choreo.manifest import Manifest
-    from choreo.service import Service
-    from choreo.tracker import SagaView, Tracker
+from choreo.deploy import CODES, stranding
+from choreo.errors import Problem, SchemaError
+from choreo.manifest import Manifest
+from choreo.reading import read_to_end
+from choreo.records import MANIFESTS
+from choreo.saga import SagaState
+from choreo.service import Service, declarations, mistakes
+from choreo.tracker import SagaView, Tracker
 
 LIVE_SAGAS_MAX = 20_000
 """Most live sagas that are looked at, the newest of each state first."""
@@ -39,7 +41,7 @@ class LiveSystem:
     brokers: Brokers
     store: str | None
 
-    def check(self, *services: "Service", beside: "Sequence[Manifest]" = ()) -> "tuple[list[Problem], frozenset[str]]":
+    def check(self, *services: Service, beside: Sequence[Manifest] = ()) -> tuple[list[Problem], frozenset[str]]:
         """Return what is wrong with services among those that run, and what a deploy of them strands.
 
         Args:
@@ -54,11 +56,6 @@ class LiveSystem:
             CommandFailed: If the store is not there, or is of another system.
             BrokerUnavailable: If no broker answers.
         """
-        from choreo.checks import WARNINGS, check_manifests
-        from choreo.deploy import CODES, stranding
-        from choreo.manifest import Manifest
-        from choreo.service import declarations, mistakes
-
         if wrong := mistakes(*services):
             return wrong, WARNINGS
         code = [Manifest.of(each) for each in declarations(*services)]
@@ -74,7 +71,7 @@ class LiveSystem:
         warnings = WARNINGS if tracker is not None else WARNINGS | CODES
         return sorted([*stranded, *check_manifests([*others, *new])], key=lambda each: each.code in warnings), warnings
 
-    def _tracker(self, running: "Sequence[Manifest]") -> "Tracker | None":
+    def _tracker(self, running: Sequence[Manifest]) -> Tracker | None:
         """Open the tracker's store, if one is named: one that happens to lie here may be of another system.
 
         Raises:
@@ -90,10 +87,8 @@ class LiveSystem:
         return open_tracker(self.store)
 
 
-def _live(tracker: "Tracker") -> "Iterator[SagaView]":
+def _live(tracker: Tracker) -> Iterator[SagaView]:
     """Yield the sagas that are not at rest, at most `LIVE_SAGAS_MAX` of them."""
-    from choreo.saga import SagaState
-
     if behind := tracker.lag().records:
         note(f"The tracker is {behind:,} records behind: more live sagas may need what is gone.")
     states = [SagaState.COMPENSATING, SagaState.PENDING, SagaState.STARTED]
@@ -107,7 +102,7 @@ def _live(tracker: "Tracker") -> "Iterator[SagaView]":
             advance(1)
 
 
-def running_manifests(brokers: Brokers) -> list["Manifest"]:
+def running_manifests(brokers: Brokers) -> list[Manifest]:
     """Return every manifest on the brokers, those that were announced last behind all others; nothing on new brokers.
 
     Args:
@@ -116,11 +111,6 @@ def running_manifests(brokers: Brokers) -> list["Manifest"]:
     Raises:
         BrokerUnavailable: If none answers, or not to the end.
     """
-    from choreo.errors import SchemaError
-    from choreo.manifest import Manifest
-    from choreo.reading import read_to_end
-    from choreo.records import MANIFESTS
-
     manifests: dict[bytes | None, Manifest] = {}
     with closing(connect(brokers.settings())) as transport, closing(transport.reader([MANIFESTS])) as reader:
         for record in read_to_end(reader):
@@ -136,7 +126,7 @@ def running_manifests(brokers: Brokers) -> list["Manifest"]:
     return list(manifests.values())
 
 
-def newest(manifests: list["Manifest"]) -> dict[str, "Manifest"]:
+def newest(manifests: list[Manifest]) -> dict[str, Manifest]:
     """Return for each service what it announced last, which is what runs."""
     return {each.service: each for each in manifests}
 

@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
 F = TypeVar("F", bound=Callable[..., Any])
 PLAIN_COLUMNS = 200
@@ -67,10 +67,8 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
-def console() -> "Console":
+def console() -> Console:
     """Return a console on standard output; wide enough for whole lines where that is no terminal."""
-    from rich.console import Console
-
     terminal = sys.stdout.isatty()
     return Console(
         file=sys.stdout,
@@ -82,19 +80,14 @@ def console() -> "Console":
     )
 
 
-def styled(word: str) -> "Text":
+def styled(word: str) -> Text:
     """Return a state, status or flag as icon, word and colour."""
-    from rich.text import Text
-
     icon, colour = STYLES.get(str(word), ("·", "default"))
     return Text(f"{icon} {word}", style=colour)
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[str] = ()) -> None:
     """Print a table; `numbers` are the titles whose columns are aligned right."""
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for title in titles:
         table.add_column(title, justify="right" if title in numbers else "left", overflow="fold")
@@ -105,7 +98,7 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, numb
 
 @contextmanager
 def progress(
-    title: str, total: int | None, *, hidden: bool = False, on: "Console | None" = None
+    title: str, total: int | None, *, hidden: bool = False, on: Console | None = None
 ) -> Iterator[Callable[[int], None]]:
     """Show how far work has come, on a terminal's standard error, once it has taken longer than `QUICK_S`.
 
@@ -118,9 +111,6 @@ def progress(
     Yields:
         What counts so many more as done.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

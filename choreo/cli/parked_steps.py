@@ -1,26 +1,22 @@
 """Steps that wait for a person, and the commands that retry or resolve them.
 
-Finding such steps through the tracker, what each may be resolved with and the command's record live here; printing and
+Finding such steps through the tracker, what each may be resolved with and the command live here; printing and
 sending do not. `parked` calls this.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from choreo.cli.confirmation import Confirmation
 from choreo.cli.output import progress
 from choreo.cli.tracker_store import each_saga
-from choreo.records import NOTE_KINDS
+from choreo.event import uuid7
+from choreo.manifest import Manifest
+from choreo.records import NOTE_KINDS, Command
+from choreo.tracker import NoteView, SagaStep, SagaView, Tracker
 
-if TYPE_CHECKING:
-    from choreo.manifest import Manifest
-    from choreo.records import Command
-    from choreo.tracker import NoteView, SagaStep, SagaView, Tracker
-    from choreo.transport import Outgoing
-
-SOURCE = "/choreo/cli"
 _PARKED = "parked"
 # Of these notes about a step the last one says whether it is parked.
 _STATUS_NOTES = frozenset({_PARKED, "retried", "resumed", "resolved", "skipped", "completed"})
@@ -91,7 +87,7 @@ class StepFilter:
         return all(each in {None, own} for each, own in zip(wanted, step.key, strict=True))
 
 
-def parked_steps(view: "SagaView") -> list[ParkedStep]:
+def parked_steps(view: SagaView) -> list[ParkedStep]:
     """Return the steps of a saga that wait for a person, the one that has waited longest first."""
     last: dict[tuple[str, str, str, str], NoteView] = {}
     for note in view.notes:
@@ -119,7 +115,7 @@ def parked_steps(view: "SagaView") -> list[ParkedStep]:
     ]
 
 
-def _waits(view: "SagaView", note: "NoteView") -> bool:
+def _waits(view: SagaView, note: NoteView) -> bool:
     """Return whether the tracker still has a step parked: clocks of services differ, and its events count more."""
     for step in view.steps:
         if _key(step) == (note.service, note.handler, note.branch, note.trigger):
@@ -132,11 +128,11 @@ def _waits(view: "SagaView", note: "NoteView") -> bool:
     ) and not any(event.source == source and event.compensates_id == note.trigger for event in view.events)
 
 
-def _key(step: "SagaStep") -> tuple[str, str, str, str]:
+def _key(step: SagaStep) -> tuple[str, str, str, str]:
     return step.service, step.name, step.branch, step.trigger
 
 
-def all_parked(tracker: "Tracker", saga_type: str | None, which: StepFilter) -> list[ParkedStep]:
+def all_parked(tracker: Tracker, saga_type: str | None, which: StepFilter) -> list[ParkedStep]:
     """Return the chosen steps of all sagas, or of those of one type, saga by saga, the newest saga first."""
     steps: list[ParkedStep] = []
     total = None if saga_type else next((count for flag, count in tracker.flag_counts().items() if flag == _PARKED), 0)
@@ -147,12 +143,12 @@ def all_parked(tracker: "Tracker", saga_type: str | None, which: StepFilter) -> 
     return steps
 
 
-def history(view: "SagaView") -> list["NoteView"]:
+def history(view: SagaView) -> list[NoteView]:
     """Return when steps of a saga were parked, what people asked for and what came of it, by time."""
     return [note for note in view.notes if note.kind in _REPAIRS or note.kind == _PARKED]
 
 
-def may_emit(step: ParkedStep, view: "SagaView", manifests: Sequence["Manifest"]) -> list[str] | None:
+def may_emit(step: ParkedStep, view: SagaView, manifests: Sequence[Manifest]) -> list[str] | None:
     """Return the types of the events that a step may be resolved with; None where it is not known.
 
     Args:
@@ -169,7 +165,7 @@ def may_emit(step: ParkedStep, view: "SagaView", manifests: Sequence["Manifest"]
     return next((row.action.split(" | ") for row in view.steps if _key(row) == step.key and row.action), None)
 
 
-def command_for(verb: str, step: ParkedStep, confirmation: Confirmation, **more: Any) -> "Command":
+def command_for(verb: str, step: ParkedStep, confirmation: Confirmation, **more: Any) -> Command:
     """Return the command that retries or resolves a step.
 
     Args:
@@ -178,9 +174,6 @@ def command_for(verb: str, step: ParkedStep, confirmation: Confirmation, **more:
         confirmation: Who asks, and why.
         more: `event_type` and `payload` of a resolve; untyped because pydantic checks them.
     """
-    from choreo.event import uuid7
-    from choreo.records import Command
-
     return Command.model_validate(
         {
             "command_id": uuid7(),
@@ -196,19 +189,3 @@ def command_for(verb: str, step: ParkedStep, confirmation: Confirmation, **more:
         }
         | more
     )
-
-
-def record(command: "Command") -> "Outgoing":
-    """Return a command as a record of `choreo.commands`."""
-    from choreo.records import COMMANDS
-    from choreo.transport import Outgoing
-
-    headers = [
-        ("ce_specversion", b"1.0"),
-        ("ce_id", command.command_id.encode()),
-        ("ce_type", COMMANDS.encode()),
-        ("ce_source", SOURCE.encode()),
-        ("ce_time", command.at.astimezone(UTC).isoformat().replace("+00:00", "Z").encode()),
-        ("content-type", b"application/json"),
-    ]
-    return Outgoing(COMMANDS, command.saga_id.encode(), command.to_bytes(), headers)

@@ -7,7 +7,7 @@ again and again.
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -16,10 +16,8 @@ from rich.text import Text
 
 from choreo.cli.output import moment, span, styled
 from choreo.event import short
-
-if TYPE_CHECKING:
-    from choreo.tracker import Lag, SagaStep, SagaView
-    from choreo.tracker.views import NoteView
+from choreo.tracker import Lag, SagaStep, SagaView
+from choreo.tracker.views import NoteView
 
 DIM = "bright_black"
 DASH = "-"
@@ -28,7 +26,7 @@ LAST_CHARS_MAX = 60
 WIDE_COLUMNS = 120
 
 
-def saga(view: "SagaView", *, payloads: bool = False) -> RenderableType:
+def saga(view: SagaView, *, payloads: bool = False) -> RenderableType:
     """Return one saga: who it is and how it stands, its steps, its history, and the reasons it failed for.
 
     Args:
@@ -49,7 +47,7 @@ def _section(title: str, *parts: RenderableType) -> list[RenderableType]:
     return [Text(""), Text(title, style="bold"), *(Padding(part, (0, 0, 0, 2)) for part in parts)]
 
 
-def _header(view: "SagaView") -> RenderableType:
+def _header(view: SagaView) -> RenderableType:
     title = Text.assemble(styled(view.state), "  ", (view.saga_type or "saga of unknown type", "bold"))
     if view.business_key:
         title.append(f"  {view.business_key}", style="bold")
@@ -65,14 +63,14 @@ def _header(view: "SagaView") -> RenderableType:
     return Group(*lines)
 
 
-def _reasons(view: "SagaView") -> RenderableType:
+def _reasons(view: SagaView) -> RenderableType:
     table = _grid()
     for reason in view.reasons:
         table.add_row(Text(f"✘ {short(reason.event)}", style="red"), Text(reason.text), _dim(_clock(reason.at)))
     return table
 
 
-def _steps(view: "SagaView") -> RenderableType:
+def _steps(view: SagaView) -> RenderableType:
     table = _grid("status", "step", "result", "took", "tries", "undoing")
     branched = any(step.branch for step in view.steps)
     failures = {reason.event for reason in view.reasons}
@@ -97,13 +95,13 @@ def _steps(view: "SagaView") -> RenderableType:
     return table
 
 
-def _undoing(step: "SagaStep") -> Text:
+def _undoing(step: SagaStep) -> Text:
     if step.compensated_at is not None:
         return Text(f"↩ {step.compensation} at {_clock(step.compensated_at)}", style="yellow")
     return _dim(f"by {step.compensation}" if step.compensation else "")
 
 
-def _history(view: "SagaView", *, payloads: bool) -> RenderableType:
+def _history(view: SagaView, *, payloads: bool) -> RenderableType:
     table = _grid("at", "since start", "event", "from", "because of")
     names = {event.event_id: short(event.type) for event in view.events}
     failures = {reason.event for reason in view.reasons}
@@ -131,7 +129,7 @@ def _history(view: "SagaView", *, payloads: bool) -> RenderableType:
     return table
 
 
-def _note(table: Table, view: "SagaView", note: "NoteView") -> None:
+def _note(table: Table, view: SagaView, note: NoteView) -> None:
     """Add a line of the journal, which is no event."""
     since = span((note.at - view.started_at).total_seconds())
     place = ".".join(part for part in (note.service, note.handler) if part)
@@ -149,7 +147,7 @@ def payload(fields: Mapping[str, Any] | None) -> str:
     return "  ".join(f"{name}={json.dumps(value, ensure_ascii=False, default=str)}" for name, value in fields.items())
 
 
-def sagas(views: Iterable["SagaView"], now: datetime, columns: int) -> RenderableType:
+def sagas(views: Iterable[SagaView], now: datetime, columns: int) -> RenderableType:
     """Return a list of sagas, one a line.
 
     Args:
@@ -174,7 +172,7 @@ def sagas(views: Iterable["SagaView"], now: datetime, columns: int) -> Renderabl
     return table
 
 
-def _last(view: "SagaView") -> Text:
+def _last(view: SagaView) -> Text:
     """Return what a person asks first: why it failed, what it waits for, or what came last."""
     if view.reasons:
         last = Text(f"{short(view.reasons[0].event)}: {view.reasons[0].text}")
@@ -186,7 +184,7 @@ def _last(view: "SagaView") -> Text:
     return last
 
 
-def counts(found: Mapping[str, Mapping[Any, int]], flags: Mapping[Any, int], lag: "Lag") -> RenderableType:
+def counts(found: Mapping[str, Mapping[Any, int]], flags: Mapping[Any, int], lag: Lag) -> RenderableType:
     """Return how many sagas are in each state, by type, and how far the tracker is behind."""
     states = list(dict.fromkeys(str(state) for numbers in found.values() for state in numbers))
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
@@ -205,7 +203,7 @@ def counts(found: Mapping[str, Mapping[Any, int]], flags: Mapping[Any, int], lag
     return Group(*parts, _behind(lag))
 
 
-def _behind(lag: "Lag") -> Text:
+def _behind(lag: Lag) -> Text:
     if lag.checked_at is None:
         return Text("The tracker has not looked at the topics yet.", style="yellow")
     # Every answer says how old it is: a choreography's state is inferred.

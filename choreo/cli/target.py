@@ -11,16 +11,14 @@ from importlib import import_module
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import click
+from pydantic import TypeAdapter, ValidationError
 
 from choreo.cli.command_group import CommandFailed, suggestion
 from choreo.errors import ChoreoError, SchemaError
+from choreo.manifest import Manifest
 from choreo.service import Service
-
-if TYPE_CHECKING:
-    from choreo.manifest import Manifest
 
 MODULES_MAX = 5000
 targets_argument = click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
@@ -48,7 +46,7 @@ def load(targets: Sequence[str]) -> list[Service]:
     return list(found.values())
 
 
-def load_with_manifests(targets: Sequence[str]) -> "tuple[list[Service], list[Manifest]]":
+def load_with_manifests(targets: Sequence[str]) -> tuple[list[Service], list[Manifest]]:
     """Return the services that targets name, and the manifests in those that are files of them.
 
     Args:
@@ -64,10 +62,7 @@ def load_with_manifests(targets: Sequence[str]) -> "tuple[list[Service], list[Ma
     return services, [manifest for file in files for manifest in _manifests(file)]
 
 
-def _manifests(file: str) -> "list[Manifest]":
-    from pydantic import TypeAdapter, ValidationError
-
-    from choreo.manifest import Manifest
+def _manifests(file: str) -> list[Manifest]:
 
     with click.open_file(file, "rb") as opened:
         body = opened.read()

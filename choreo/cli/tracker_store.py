@@ -8,16 +8,15 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from choreo.cli.brokers import read_settings
 from choreo.cli.command_group import EXIT_USAGE, CommandFailed
-
-if TYPE_CHECKING:
-    from choreo.manifest import Manifest
-    from choreo.tracker import SagaView, Tracker
+from choreo.errors import SchemaError
+from choreo.manifest import Manifest
+from choreo.tracker import SagaView, Store, Tracker
 
 PAGE_SAGAS = 500
 _PREFIX = "sqlite:///"
@@ -38,7 +37,7 @@ def file_of(url: str) -> Path:
     return Path(path)
 
 
-def open_tracker(store: str | None) -> "Tracker":
+def open_tracker(store: str | None) -> Tracker:
     """Open the tracker's store for reading.
 
     Args:
@@ -47,12 +46,10 @@ def open_tracker(store: str | None) -> "Tracker":
     Raises:
         CommandFailed: If nothing has been tracked there yet.
     """
-    from choreo.tracker import Tracker
-
     return Tracker.open(_existing(store))
 
 
-def announced(store: str | None) -> list["Manifest"]:
+def announced(store: str | None) -> list[Manifest]:
     """Return the manifests that the tracker has read, the oldest first, without those that cannot be read.
 
     Args:
@@ -62,10 +59,6 @@ def announced(store: str | None) -> list["Manifest"]:
         CommandFailed: If nothing has been tracked there yet.
     """
     path = file_of(_existing(store))
-
-    from choreo.errors import SchemaError
-    from choreo.manifest import Manifest
-    from choreo.tracker import Store
 
     manifests = []
     with closing(Store(path)) as opened:
@@ -83,7 +76,7 @@ def _existing(store: str | None) -> str:
     return url
 
 
-def each_saga(tracker: "Tracker", **filters: Any) -> Iterator["SagaView"]:
+def each_saga(tracker: Tracker, **filters: Any) -> Iterator[SagaView]:
     """Yield the sagas that filters of `Tracker.sagas` let through, untyped here, page by page, the newest first."""
     after: str | None = None
     while True:
@@ -94,7 +87,7 @@ def each_saga(tracker: "Tracker", **filters: Any) -> Iterator["SagaView"]:
             return
 
 
-def find_saga(tracker: "Tracker", id_or_key: str, saga_type: str | None) -> "SagaView | None":
+def find_saga(tracker: Tracker, id_or_key: str, saga_type: str | None) -> SagaView | None:
     """Return the saga with this id, or with this business key.
 
     Args:
@@ -116,7 +109,7 @@ def find_saga(tracker: "Tracker", id_or_key: str, saga_type: str | None) -> "Sag
     return sagas[0] if sagas else None
 
 
-def existing_saga(tracker: "Tracker", id_or_key: str, saga_type: str | None) -> "SagaView":
+def existing_saga(tracker: Tracker, id_or_key: str, saga_type: str | None) -> SagaView:
     """Return the saga with this id or business key, as `find_saga` does.
 
     Raises:

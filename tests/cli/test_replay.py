@@ -12,7 +12,6 @@ from choreo.cli.brokers import connect
 from choreo.cli.commands import replay as command
 from choreo.cli.target import load
 from choreo.kafka.embedded import EmbeddedTransport
-from choreo.replay import SAGAS_MAX
 from choreo.testing import Scenario
 from choreo.tracker import Follower, Store
 from choreo.transport import Outgoing, TopicSpec
@@ -161,10 +160,6 @@ def test_a_step_that_is_named_is_not_called(choreo: Choreo, scene: Scenario, lat
 )
 def test_wrong_usage(choreo: Choreo, trip: str, arguments: tuple[str, ...]):
     assert choreo("replay", *(f"{trip}.flights" if each == "x" else each for each in arguments)).exit_code == 2
-
-
-def test_its_bound_is_the_readers():
-    assert command.LIMIT_MAX == SAGAS_MAX
 
 
 def test_on_an_embedded_broker(

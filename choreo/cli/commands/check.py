@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import click
 
+from choreo import checks
 from choreo.cli.command_group import EXIT_PROBLEMS
 from choreo.cli.live_system import LiveSystem, against_options
 from choreo.cli.output import counted, note, print_json
@@ -40,11 +41,9 @@ def check(targets: tuple[str, ...], form: str, strict: bool, against: LiveSystem
     Name all services that work together: what one emits is looked for in the others. A TARGET may also be a file of
     manifests, as `choreo describe --json` prints them: a name that ends in .json, or - for standard input.
     """
-    from choreo.checks import WARNINGS, check
-
     services, beside = load_with_manifests(targets)
     if against is None:
-        problems, warnings = check(*services, beside=beside), WARNINGS
+        problems, warnings = checks.check(*services, beside=beside), checks.WARNINGS
     else:
         problems, warnings = against.check(*services, beside=beside)
     _FORMS[form](problems, warnings)
@@ -85,10 +84,8 @@ def _github(problems: Sequence[Problem], warnings: frozenset[str]) -> None:
 
 def _sarif(problems: Sequence[Problem], warnings: frozenset[str]) -> None:
     """Print SARIF 2.1.0 (OASIS): one run, a rule for each code that was met."""
-    from choreo.checks import CODES
-
     rules = [
-        {"id": code, "shortDescription": {"text": CODES[code]}}
+        {"id": code, "shortDescription": {"text": checks.CODES[code]}}
         for code in sorted({problem.code for problem in problems})
     ]
     results: list[dict[str, Any]] = []

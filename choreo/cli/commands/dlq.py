@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from heapq import nlargest
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -21,11 +21,10 @@ from choreo.cli.confirmation import SAMPLE_MAX, Confirmation, Preview, confirmat
 from choreo.cli.dead_letters import DeadLetter, LetterPosition, dump, original, read, text
 from choreo.cli.output import counted, json_option, note, print_json, print_table, progress, span
 from choreo.cli.paced_sender import rate_option, require, send
-from choreo.records import dlq_topic
-
-if TYPE_CHECKING:
-    from choreo.settings import Settings
-    from choreo.transport import Outgoing, Record, Transport
+from choreo.event import uuid7
+from choreo.records import JOURNAL, Note, dlq_topic, journal
+from choreo.settings import Settings
+from choreo.transport import Outgoing, Record, Transport
 
 DUMP_BYTES_MAX = 512
 LIMIT_DEFAULT = 50
@@ -52,14 +51,14 @@ def dlq() -> None:
     """See the records that a service could not read, and give them another chance."""
 
 
-def _topic(transport: "Transport", service: str) -> str:
+def _topic(transport: Transport, service: str) -> str:
     name = dlq_topic(service)
     if name not in transport.describe([name]):
         raise CommandFailed([f"There is no topic {name}, so there are no dead letters of a service {service}."])
     return name
 
 
-def _letters(records: Iterable["Record"], why: str | None) -> Iterator[tuple["Record", DeadLetter]]:
+def _letters(records: Iterable[Record], why: str | None) -> Iterator[tuple[Record, DeadLetter]]:
     with progress("reading", None) as advance:
         for record in records:
             advance(1)
@@ -126,7 +125,7 @@ def show(service: str, position: LetterPosition, raw: bool, brokers: Brokers, as
         _print(record)
 
 
-def _print(record: "Record") -> None:
+def _print(record: Record) -> None:
     letter = DeadLetter.of(record)
     click.echo(click.style(f"{record.topic} {letter.position}", bold=True) + f"  {letter.reason}")
     for title, value in (
@@ -215,7 +214,7 @@ class Chosen:
         """How many cannot go back, in words."""
         return f"Left alone, for they do not say which topic they were in: {self.lost:,}."
 
-    def add(self, letter: DeadLetter, settings: "Settings") -> None:
+    def add(self, letter: DeadLetter, settings: Settings) -> None:
         """Take one more."""
         if not letter.topic:
             self.lost += 1
@@ -226,7 +225,7 @@ class Chosen:
         if len(self.sample) < SAMPLE_MAX:
             self.sample.append(letter)
 
-    def warnings(self, settings: "Settings") -> list[str]:
+    def warnings(self, settings: Settings) -> list[str]:
         """Say what a person should know before saying yes."""
         warnings = [self.left_alone] if self.lost else []
         if self.old:
@@ -237,8 +236,7 @@ class Chosen:
         return warnings
 
 
-def _check(chosen: Chosen, positions: Sequence[LetterPosition], topic: str, transport: "Transport") -> None:
-    from choreo.records import JOURNAL
+def _check(chosen: Chosen, positions: Sequence[LetterPosition], topic: str, transport: Transport) -> None:
 
     if missing := [] if chosen.lost else [each for each in positions if each not in chosen.positions]:
         raise CommandFailed([f"{topic} holds no record at {each}." for each in missing])
@@ -248,7 +246,7 @@ def _check(chosen: Chosen, positions: Sequence[LetterPosition], topic: str, tran
 
 
 def _redrive(
-    transport: "Transport",
+    transport: Transport,
     service: str,
     positions: Collection[LetterPosition],
     confirmation: Confirmation,
@@ -259,7 +257,7 @@ def _redrive(
     # Their values may be large, so they are read again one after another; only what they say is kept meanwhile.
     unsent: dict[int, DeadLetter] = {}
 
-    def chains() -> Iterator[Sequence["Outgoing"]]:
+    def chains() -> Iterator[Sequence[Outgoing]]:
         for number, record in zip(count(), read(transport, dlq_topic(service), positions), strict=False):
             letter = DeadLetter.of(record)
             unsent[number] = letter
@@ -273,11 +271,8 @@ def _redrive(
     send(transport, chains(), total=len(positions), thing="dead letter", rate=rate, on_sent=on_sent, hidden=as_json)
 
 
-def _journal_note(letter: DeadLetter, service: str, confirmation: Confirmation) -> list["Outgoing"]:
+def _journal_note(letter: DeadLetter, service: str, confirmation: Confirmation) -> list[Outgoing]:
     """Return the journal's note of who sent it back and why, where it belongs to a saga."""
-    from choreo.event import uuid7
-    from choreo.records import Note, journal
-
     if not letter.saga_id:
         return []
     redriven = Note(

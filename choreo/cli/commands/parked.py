@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -25,13 +25,10 @@ from choreo.cli.parked_steps import (
     history,
     may_emit,
     parked_steps,
-    record,
 )
 from choreo.cli.tracker_store import announced, existing_saga, open_tracker, store_option, type_option
-
-if TYPE_CHECKING:
-    from choreo.records import Command
-    from choreo.tracker import NoteView, SagaView, Tracker
+from choreo.records import COMMANDS, Command
+from choreo.tracker import NoteView, SagaView, Tracker, plain
 
 _NOTHING = "No step waits for a person."
 
@@ -102,8 +99,6 @@ def show(saga: str, saga_type: str | None, store: str | None, as_json: bool) -> 
     steps = [(step, may_emit(step, view, manifests)) for step in parked_steps(view)]
     past = history(view)
     if as_json:
-        from choreo.tracker import plain
-
         print_json(
             {
                 "saga_id": view.saga_id,
@@ -126,7 +121,7 @@ def show(saga: str, saga_type: str | None, store: str | None, as_json: bool) -> 
         note(_NOTHING)
 
 
-def _print_whole(step: ParkedStep, may: Sequence[str] | None, view: "SagaView") -> None:
+def _print_whole(step: ParkedStep, may: Sequence[str] | None, view: SagaView) -> None:
     names = {event.event_id: event.type for event in view.events}
     trigger = names.get(step.trigger, step.event_type) if step.trigger else f"a join, made ready by {step.event_type}"
     click.echo()
@@ -141,7 +136,7 @@ def _print_whole(step: ParkedStep, may: Sequence[str] | None, view: "SagaView") 
         click.echo(f"    {printable(line)}")
 
 
-def _print_history(past: "Sequence[NoteView]") -> None:
+def _print_history(past: Sequence[NoteView]) -> None:
     print_table(
         ["at", "what", "step", "by", "why", ""],
         [
@@ -194,7 +189,7 @@ def retry(
     _send(commands, steps, confirmation, brokers, rate, behind, as_json=as_json)
 
 
-def _of(tracker: "Tracker", sagas: Sequence[str], saga_type: str | None) -> list[ParkedStep]:
+def _of(tracker: Tracker, sagas: Sequence[str], saga_type: str | None) -> list[ParkedStep]:
     steps: dict[ParkedStep, None] = {}
     for saga in sagas:
         found = parked_steps(existing_saga(tracker, saga, saga_type))
@@ -285,13 +280,13 @@ def _event_type(name: str, step: ParkedStep, may: Sequence[str] | None) -> str:
     raise click.UsageError(f"{step_name} emits {' or '.join(may) or 'nothing'}, not {name}.{hint}")
 
 
-def _behind(tracker: "Tracker") -> list[str]:
+def _behind(tracker: Tracker) -> list[str]:
     lag = tracker.lag()
     return [f"The tracker is {lag.records:,} records behind; other steps may be parked by now."] if lag.records else []
 
 
 def _send(
-    commands: "Sequence[Command]",
+    commands: Sequence[Command],
     steps: Sequence[ParkedStep],
     confirmation: Confirmation,
     brokers: Brokers,
@@ -313,19 +308,17 @@ def _send(
     if not confirmation.given(preview, as_json=as_json):
         return
 
-    from choreo.records import COMMANDS
-
     def on_sent(number: int) -> None:
         if as_json:
             print_json(commands[number].model_dump(mode="json"))
 
-    chains = [[record(each)] for each in commands]
+    chains = [[each.to_record()] for each in commands]
     with closing(connect(brokers.settings())) as transport:
         require(transport, [COMMANDS])
         send(transport, chains, total=len(chains), thing="command", rate=rate, on_sent=on_sent, hidden=as_json)
 
 
-def _line(command: "Command", step: ParkedStep) -> str:
+def _line(command: Command, step: ParkedStep) -> str:
     """Return in one line what is asked about which step."""
     what = f" with {command.event_type or 'nothing'}" if command.command == "resolve" else ""
     whose = f"{step.business_key} ({step.saga_id})" if step.business_key else step.saga_id

@@ -16,6 +16,7 @@ from choreo.cli.command_group import CommandFailed, suggestion
 from choreo.cli.output import counted, json_option, note, print_json
 from choreo.cli.target import load
 from choreo.event import Event
+from choreo.publisher import Publisher, Where
 from choreo.service import Declaration, declarations
 
 CHUNK_EVENTS = 1000
@@ -51,8 +52,6 @@ def publish(
     EVENT is a class name such as OrderPlaced, or its full name. With - in place of JSON, one event a line is read from
     standard input.
     """
-    from choreo.publisher import Publisher, Where
-
     services = load([target])
     kind = _event_class(event, declarations(*services), target)
     given = {

@@ -6,7 +6,7 @@ writes nothing, joins no group and calls no handler that uses a resource.
 
 from contextlib import closing
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,13 +14,8 @@ from choreo.cli.brokers import Brokers, broker_options, connect
 from choreo.cli.command_group import EXIT_PROBLEMS, CommandFailed
 from choreo.cli.output import json_option, note, print_json, printable
 from choreo.cli.target import load, targets_argument
-
-if TYPE_CHECKING:
-    from choreo.replay import Difference, Recording, ReplayReport, SagaReplay
-    from choreo.service import Service
-
-LIMIT_MAX = 1000
-"""`replay.SAGAS_MAX`, which takes longer to import than help may take to appear."""
+from choreo.replay import SAGAS_MAX, Difference, Recording, ReplayReport, SagaReplay, recorded, replayed
+from choreo.service import Service
 
 
 @click.command()
@@ -28,7 +23,7 @@ LIMIT_MAX = 1000
 @click.option("--saga-id", "saga_ids", multiple=True, help="This saga, ended or not; may be given several times.")
 @click.option("--type", "saga_type", help="Sagas of this type only.")
 @click.option(
-    "--limit", type=click.IntRange(1, LIMIT_MAX), default=100, show_default=True, help="So many that ended last."
+    "--limit", type=click.IntRange(1, SAGAS_MAX), default=100, show_default=True, help="So many that ended last."
 )
 @click.option("--service", "names", multiple=True, help="Only this one of the services; may be given several times.")
 @click.option(
@@ -66,23 +61,20 @@ def replay(
     if not recording.sagas:
         raise CommandFailed(["There is nothing to replay: no such saga has ended there."])
 
-    from choreo.replay import replayed
-
     report = replayed(services, recording, uncalled=steps)
     (_print_json if as_json else _print)(report)
     if any(each.differences for each in report.sagas):
         raise click.exceptions.Exit(EXIT_PROBLEMS)
 
 
-def _chosen(services: "list[Service]", names: tuple[str, ...]) -> "list[Service]":
+def _chosen(services: list[Service], names: tuple[str, ...]) -> list[Service]:
     known = [each.name for each in services]
     if unknown := [each for each in names if each not in known]:
         raise click.UsageError(f"No TARGET has a service {', '.join(unknown)}. There are: {', '.join(known)}.")
     return [each for each in services if not names or each.name in names]
 
 
-def _recorded(store: str | None, brokers: Brokers, **wanted: Any) -> "Recording":  # The arguments of `recorded`.
-    from choreo.replay import recorded
+def _recorded(store: str | None, brokers: Brokers, **wanted: Any) -> Recording:  # The arguments of `recorded`.
 
     if store is not None:
         return recorded(store, **wanted)
@@ -90,7 +82,7 @@ def _recorded(store: str | None, brokers: Brokers, **wanted: Any) -> "Recording"
         return recorded(transport, **wanted)
 
 
-def _print(report: "ReplayReport") -> None:
+def _print(report: ReplayReport) -> None:
     for each in report.sagas:
         saga = each.saga
         names = "  ".join(text for text in (saga.saga_type, saga.business_key, saga.saga_id) if text)
@@ -104,7 +96,7 @@ def _print(report: "ReplayReport") -> None:
     note(f"Sagas through {', '.join(report.services)}: {len(report.sagas) - differ} the same, {differ} different.")
 
 
-def _print_difference(difference: "Difference") -> None:
+def _print_difference(difference: Difference) -> None:
     click.echo(f"    {click.style(difference.change, bold=True)}  {printable(difference.text)}")
     for field in difference.fields:
         click.echo(f"        {printable(str(field))}")
@@ -112,7 +104,7 @@ def _print_difference(difference: "Difference") -> None:
         click.echo(f"        fix  {difference.fix}")
 
 
-def _print_json(report: "ReplayReport") -> None:
+def _print_json(report: ReplayReport) -> None:
     differ = sum(bool(each.differences) for each in report.sagas)
     print_json(
         {
@@ -125,7 +117,7 @@ def _print_json(report: "ReplayReport") -> None:
     )
 
 
-def _plain(replayed: "SagaReplay") -> dict[str, Any]:
+def _plain(replayed: SagaReplay) -> dict[str, Any]:
     saga = replayed.saga
     fields = [{**asdict(each), "fields": [field._asdict() for field in each.fields]} for each in replayed.differences]
     return {

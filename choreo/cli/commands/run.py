@@ -13,10 +13,13 @@ from contextlib import closing
 
 import click
 
+from choreo import launch
 from choreo.cli.brokers import Brokers, broker_options, connect
 from choreo.cli.command_group import EXIT_PROBLEMS
 from choreo.cli.output import json_option, log_to_stderr, note
+from choreo.cli.supervisor import WorkerProcess, supervise
 from choreo.cli.target import load, targets_argument
+from choreo.service import declarations
 
 PARENT_VARIABLE = "CHOREO_WORKER_PARENT"
 PARENT_CHECK_S = 1.0
@@ -58,11 +61,7 @@ def run(
     log_to_stderr(settings.log_level, as_json=as_json)
     services = load(targets)
 
-    from choreo import launch
-
     if apply_topics or workers > 1:
-        from choreo.service import declarations
-
         # With several workers a check before they start reports once what each of them would report.
         prepare = launch.apply_topics if apply_topics else launch.check_topics
         with closing(connect(settings)) as transport:
@@ -72,8 +71,6 @@ def run(
         _end_with_parent()
         launch.run(*services, settings=settings, health=address)
         return
-
-    from choreo.cli.supervisor import WorkerProcess, supervise
 
     arguments = [*targets, *brokers.arguments()]
     arguments += ["--delivery", delivery] if delivery is not None else []

@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 import click
 
+from choreo import launch
 from choreo.cli.brokers import Brokers, broker_options, connect
 from choreo.cli.command_group import EXIT_PROBLEMS, bundle
 from choreo.cli.output import json_option, note, print_json, print_table
@@ -43,8 +44,6 @@ def topics() -> None:
 @json_option
 def plan(targets: tuple[str, ...], settings: Settings, as_json: bool) -> None:
     """Say which topics are missing or do not fit. Exit code 1 if something is to be done."""
-    from choreo import launch
-
     declared = declarations(*load(targets))
     with closing(connect(settings)) as transport:
         missing, problems = launch.plan_topics(declared, transport, settings)
@@ -66,8 +65,6 @@ def plan(targets: tuple[str, ...], settings: Settings, as_json: bool) -> None:
 @json_option
 def apply(targets: tuple[str, ...], settings: Settings, as_json: bool) -> None:
     """Create the topics that are missing; those that exist stay as they are."""
-    from choreo import launch
-
     declared = declarations(*load(targets))
     with closing(connect(settings)) as transport:
         created = launch.apply_topics(declared, transport, settings)

@@ -14,6 +14,7 @@ import click
 from choreo.cli.brokers import Brokers, broker_options, connect
 from choreo.cli.output import json_option, log_to_stderr
 from choreo.cli.tracker_store import file_of
+from choreo.tracker import Follower, Store
 
 _log = logging.getLogger("choreo")
 
@@ -30,8 +31,6 @@ def track(store: str | None, brokers: Brokers, as_json: bool) -> None:
     settings = brokers.settings(store=store)
     log_to_stderr(settings.log_level, as_json=as_json)
     path = file_of(settings.store)
-
-    from choreo.tracker import Follower, Store
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -5,16 +5,15 @@ belongs in a build.
 """
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from choreo.cli.command_group import EXIT_PROBLEMS
 from choreo.cli.output import counted, json_option, note, print_json
 from choreo.cli.target import load, targets_argument
-
-if TYPE_CHECKING:
-    from choreo.verify import Proof
+from choreo.verify import Bounds, Proof
+from choreo.verify import verify as prove
 
 _count = click.IntRange(min=0)
 
@@ -36,9 +35,7 @@ def verify(targets: tuple[str, ...], as_test: bool, as_json: bool, **bounds: int
     Exit code 1 if an invariant does not hold, with the shortest run that breaks it, or if the bounds were too narrow.
     Name all services that work together.
     """
-    from choreo.verify import Bounds, verify
-
-    proofs = verify(*load(targets), bounds=Bounds(**bounds))
+    proofs = prove(*load(targets), bounds=Bounds(**bounds))
     if as_json:
         print_json([_plain(each) for each in proofs])
     else:
@@ -52,7 +49,7 @@ def verify(targets: tuple[str, ...], as_test: bool, as_json: bool, **bounds: int
         raise click.exceptions.Exit(EXIT_PROBLEMS)
 
 
-def _print(proof: "Proof") -> None:
+def _print(proof: Proof) -> None:
     bounds = proof.bounds
     within = (
         f"{counted(bounds.duplicates, 'duplicate')}, {counted(bounds.crashes, 'crash')}, "
@@ -78,7 +75,7 @@ def _print(proof: "Proof") -> None:
     )
 
 
-def _plain(proof: "Proof") -> dict[str, Any]:
+def _plain(proof: Proof) -> dict[str, Any]:
     plain = asdict(proof)
     plain["breach"] = proof.breach._asdict() if proof.breach is not None else None
     return {"holds": proof.holds, **plain}
