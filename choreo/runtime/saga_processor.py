@@ -82,7 +82,7 @@ class SagaProcessor:
 class _OneSaga(Struct):
     """One saga while its part of a batch is processed."""
 
-    of: SagaProcessor
+    processor: SagaProcessor
     chain: SagaBatch
     memory: Memory
     work: BatchResult
@@ -93,11 +93,11 @@ class _OneSaga(Struct):
 
         `comes_again`: The record that made them ready is read again after a crash.
         """
-        participant, clock = self.participant, self.of.clock
+        participant, clock = self.participant, self.processor.clock
         for step in steps:
             if isinstance(step, Run):
                 try:
-                    emitted = await self.of.invokers[step.handler.name](self.memory, step)
+                    emitted = await self.processor.invokers[step.handler.name](self.memory, step)
                 except AttemptFailed as failed:
                     outcome = participant.attempt_failed(step, failed.error, clock.now(), final=failed.final)
                 else:
@@ -124,7 +124,7 @@ class _OneSaga(Struct):
 
     async def wake(self) -> None:
         """Process the timers that are due, the longest due first."""
-        clock = self.of.clock
+        clock = self.processor.clock
         for key in self.participant.timers_due(now_ms(clock.now())):
             self.work.counts["timers"] += 1
             try:
@@ -141,7 +141,7 @@ class _OneSaga(Struct):
 
     async def obey(self, command: Command) -> None:
         """Carry out a person's command."""
-        outcome = self.participant.command_given(command, self.of.clock.now())
+        outcome = self.participant.command_given(command, self.processor.clock.now())
         self.write(outcome)
         if outcome.events:
             self._owe((command.handler, command.branch, command.trigger))
@@ -149,7 +149,7 @@ class _OneSaga(Struct):
 
     def end(self) -> None:
         """Record that the saga has ended."""
-        if self.participant.saga_ended(now_ms(self.of.clock.now())):
+        if self.participant.saga_ended(now_ms(self.processor.clock.now())):
             self.work.ended.append((self.chain.partition, self.chain.saga_id, self.memory.ended_ms))
 
     def publish_owed(self) -> None:
@@ -158,7 +158,7 @@ class _OneSaga(Struct):
             self.memory.owed.clear()
             return
         for key in self.memory.owed:
-            if key[0] in self.of.rules.handlers and key in self.memory.fences:
+            if key[0] in self.processor.rules.handlers and key in self.memory.fences:
                 outcome = self.participant.not_run(Reemit(key))
                 self._publish(outcome)
                 self._journal(outcome.notes)
@@ -176,7 +176,7 @@ class _OneSaga(Struct):
             self.work.errors.append(outcome.error)
 
     def _publish(self, outcome: Outcome) -> None:
-        rules, outputs = self.of.rules, self.chain.outputs
+        rules, outputs = self.processor.rules, self.chain.outputs
         for envelope in outcome.events:
             outputs.append(rules.codec.outgoing(envelope))
         ended = outcome.ended
@@ -185,13 +185,13 @@ class _OneSaga(Struct):
             outputs.append(end(ended, rules.service, completed=completed, now=ended.occurred_at))
 
     def _journal(self, added: Iterable[Note]) -> None:
-        service, saga_id, saga_type = self.of.rules.service, self.chain.saga_id, self.participant.saga.saga_type
+        service, saga_id, saga_type = self.processor.rules.service, self.chain.saga_id, self.participant.saga.saga_type
         for note in added:
-            self.chain.outputs.append(journal(note, service, saga_id, saga_type, self.of.clock.now()))
+            self.chain.outputs.append(journal(note, service, saga_id, saga_type, self.processor.clock.now()))
             self.work.counts[note.kind] += 1
 
     def _owe(self, key: FenceKey) -> None:
-        if self.of.rules.at_least_once:
+        if self.processor.rules.at_least_once:
             self.memory.owed[key] = None
 
 
