@@ -14,7 +14,6 @@ import click
 
 from choreo.cli.brokers import read_settings
 from choreo.cli.command_group import EXIT_USAGE, CommandFailed
-from choreo.errors import SchemaError
 from choreo.manifest import Manifest
 from choreo.tracker import SagaView, Store, Tracker
 
@@ -58,14 +57,8 @@ def announced(store: str | None) -> list[Manifest]:
     Raises:
         CommandFailed: If nothing has been tracked there yet.
     """
-    path = file_of(_existing(store))
-
-    manifests = []
-    with closing(Store(path)) as opened:
-        for body in opened.manifests():
-            with suppress(SchemaError):
-                manifests.append(Manifest.from_bytes(body))
-    return manifests
+    with closing(Store(file_of(_existing(store)))) as opened:
+        return opened.manifests()
 
 
 def _existing(store: str | None) -> str:

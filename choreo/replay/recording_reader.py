@@ -109,9 +109,12 @@ def _from_topics(
     transport: Transport, saga_ids: Sequence[str], saga_type: str | None, limit: int
 ) -> tuple[list[RecordedSaga], list[Manifest]]:
     decoder = RowDecoder()
-    manifests = list(_announced(record.value for record in _committed(transport, [MANIFESTS]) if record.value))
-    for manifest in manifests:
-        decoder.learn(manifest)
+    manifests: list[Manifest] = []
+    for record in _committed(transport, [MANIFESTS]):
+        # A tracker reports those that cannot be read.
+        with suppress(SchemaError):
+            manifests.append(Manifest.from_bytes(record.value or b""))
+            decoder.learn(manifests[-1])
     topics = sorted({event.topic for each in manifests for event in each.events.values()})
     records = {each.encode(): _SagaRecords() for each in saga_ids or _ended(transport, saga_type, limit)}
     for record in _committed(transport, [*topics, JOURNAL, ENDS]) if records else ():
@@ -127,13 +130,6 @@ def _from_records(saga_id: str, records: _SagaRecords) -> RecordedSaga:
     ordered = in_order(fold_events(each.seen for each in records.events))
     events = sorted(records.events, key=lambda each: each.record[:3])
     return _saga(saga_id, ordered, events, records.notes.values(), cut=records.cut)
-
-
-def _announced(bodies: Iterable[bytes]) -> Iterator[Manifest]:
-    for body in bodies:
-        # A tracker reports those that cannot be read.
-        with suppress(SchemaError):
-            yield Manifest.from_bytes(body)
 
 
 def _ended(transport: Transport, saga_type: str | None, limit: int) -> list[str]:
@@ -168,7 +164,7 @@ def _from_store(
     if path == url or not Path(path).is_file():
         raise ChoreoError(f"{url}: there is no tracker's store there; it is named as {_PREFIX}tracker.db")
     with closing(Store(path)) as store, store.snapshot():
-        manifests = list(_announced(store.manifests()))
+        manifests = store.manifests()
         ids = list(saga_ids) or _at_rest(Tracker(store), saga_type, limit)
         rows = store.records(ids)
     rebuilder = _EventRebuilder(manifests)

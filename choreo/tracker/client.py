@@ -7,16 +7,15 @@ nothing is written and no broker is asked. Applications and the command line cal
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import suppress
 from datetime import timedelta
 from functools import wraps
+from itertools import chain
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from choreo.choreography import Choreography
 from choreo.clock import Clock, SystemClock
-from choreo.errors import ChoreoError, SchemaError
+from choreo.errors import ChoreoError
 from choreo.event import saga_id_for
-from choreo.manifest import Manifest
 from choreo.saga import SagaState
 from choreo.tracker.projection import project, shown
 from choreo.tracker.rows import EventRow, microseconds, moment
@@ -136,11 +135,11 @@ class Tracker:
         """
         if not 1 <= limit <= PAGE_SAGAS_MAX:
             raise ValueError(f"limit must be from 1 to {PAGE_SAGAS_MAX}")
-        wheres: list[tuple[str, list[object]]] = []
+        filters: dict[str, list[object]] = {}
         if type is not None:
-            wheres.append(("type = ?", [type]))
+            filters["type = ?"] = [type]
         if state is not None:
-            wheres.append(("state = ?", [SagaState(state).value]))
+            filters["state = ?"] = [SagaState(state).value]
         if flag is not None:
             mask = bit(Flag(flag))
             if not mask:
@@ -148,17 +147,17 @@ class Tracker:
                     f"{flag} is worked out when a saga is read, and cannot be listed by: list by state or age, "
                     "and look at the flags of what is listed"
                 )
-            wheres.append(("flags <> 0 AND flags & ? <> 0", [mask]))
+            filters["flags <> 0 AND flags & ? <> 0"] = [mask]
         if older_than is not None:
-            wheres.append(("started_us < ?", [microseconds(self._clock.now() - older_than)]))
+            filters["started_us < ?"] = [microseconds(self._clock.now() - older_than)]
         if after is not None:
-            wheres.append(("(started_us, saga_id) < (?, ?)", [*_cursor(after)]))
-        where = " AND ".join(text for text, _ in wheres) or "1"
-        statement = (
-            f"SELECT saga_id, started_us FROM views WHERE {where} ORDER BY started_us DESC, saga_id DESC LIMIT ?"  # noqa: S608 - fixed texts
-        )
+            filters["(started_us, saga_id) < (?, ?)"] = [*_cursor(after)]
+        where = " AND ".join(filters) or "1"
         with self._store.snapshot():
-            rows = self._store.ask(statement, [*(value for _, values in wheres for value in values), limit + 1])
+            rows = self._store.ask(
+                f"SELECT saga_id, started_us FROM views WHERE {where} ORDER BY started_us DESC, saga_id DESC LIMIT ?",  # noqa: S608 - fixed texts
+                [*chain.from_iterable(filters.values()), limit + 1],
+            )
             items = self._views([saga_id for saga_id, _ in rows[:limit]])
         last = f"{rows[limit - 1][1]}.{rows[limit - 1][0]}" if len(rows) > limit else None
         return Page(items, last)
@@ -185,11 +184,10 @@ class Tracker:
         return shown(EventRow._make(rows[0])) if rows else None
 
     def counts(self) -> dict[str, dict[SagaState, int]]:
-        """Return how many sagas of each type are in each state; every state of a type that there is has a number."""
+        """Return how many sagas of each type are in each state, 0 included."""
         counts: dict[str, dict[SagaState, int]] = {}
-        for name, state, number in self._store.ask(
-            "SELECT type, state, count(*) FROM views GROUP BY 1, 2 ORDER BY 1, 2"
-        ):
+        rows = self._store.ask("SELECT type, state, count(*) FROM views GROUP BY 1, 2 ORDER BY 1, 2")
+        for name, state, number in rows:
             counts.setdefault(name, dict.fromkeys(SagaState, 0))[SagaState(state)] = number
         return counts
 
@@ -235,12 +233,7 @@ class Tracker:
     def _graph(self) -> Choreography:
         revision = self._store.mark("revision")
         if self._known is None or self._known[0] != revision:
-            manifests = []
-            for body in self._store.manifests():
-                # The follower has counted what cannot be read.
-                with suppress(SchemaError):
-                    manifests.append(Manifest.from_bytes(body))
-            self._known = revision, Choreography(manifests)
+            self._known = revision, Choreography(self._store.manifests())
         return self._known[1]
 
 

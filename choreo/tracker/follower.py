@@ -149,7 +149,7 @@ class Follower:
 
     def _learn(self) -> None:
         """Compile the manifests that the store has."""
-        manifests = [manifest for body in self._store.manifests() if (manifest := _manifest(body)) is not None]
+        manifests = self._store.manifests()
         self._decoder = RowDecoder()
         for manifest in manifests:
             self._decoder.learn(manifest)
@@ -226,8 +226,10 @@ class Follower:
             batch.offsets[record.topic, record.partition] = record.offset + 1
             if record.topic != MANIFESTS or record.value is None:
                 continue
-            manifest = _manifest(record.value)
-            if manifest is None:
+            try:
+                manifest = Manifest.from_bytes(record.value)
+            except SchemaError as error:
+                _log.warning("a manifest cannot be read and is passed over: %s", error)
                 batch.undecodable.append((*record[:3], "undecodable", "not a manifest"))
             else:
                 batch.manifests.append(ManifestRow(manifest.key, record.offset, record.value))
@@ -267,11 +269,3 @@ class Follower:
         self._caught_up = all(self._positions.get(position, 0) >= end for position, end in ends.items())
         self._measured_at = now
         self._store.put_ends(ends, microseconds(now), caught_up=self._caught_up)
-
-
-def _manifest(body: bytes) -> Manifest | None:
-    try:
-        return Manifest.from_bytes(body)
-    except SchemaError as error:
-        _log.warning("a manifest cannot be read and is passed over: %s", error)
-        return None

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from choreo.choreography import NOTHING, Choreography, Node
 from choreo.manifest import HandlerManifest
-from choreo.records import NOTE_KINDS
+from choreo.records import NOTE_KINDS, NoteKind
 from choreo.scope import KEY_CHARS, emitter, fan_in_trigger, fork, reaches, step_key
 from choreo.tracker.rows import EventRow, NoteRow, as_written, parents
-from choreo.tracker.tracked_step import SETTLING, StepKey, TrackedStep
+from choreo.tracker.tracked_step import StepKey, TrackedStep
 
 Steps = dict[StepKey, TrackedStep]
 """The steps of one saga."""
@@ -151,7 +151,8 @@ class _SagaSteps:
 
     def _add_note(self, note: NoteRow) -> None:
         """Give a note of the journal to its step."""
-        if note.kind not in SETTLING and note.kind not in _HOLDING and note.kind != "resumed":
+        kind = NOTE_KINDS.get(note.kind, NoteKind())
+        if not kind.settles and not kind.holds and note.kind != "resumed":
             return
         node = self._graph.step_of(note.service, note.handler)
         if node is None:
@@ -159,7 +160,7 @@ class _SagaSteps:
             same = (step.node for step in self.steps.values() if step.node.key == (note.service, note.handler))
             node = next(same, None) or Node(note.service, HandlerManifest(name=note.handler), current=False)
         step = self._at(node, note.branch, note.trigger)
-        if note.kind in _HOLDING:
+        if kind.holds:
             step.held, step.ready = note, True
             step.attempt = max(step.attempt, note.attempt)
             if note.error or step.failed is None:

@@ -8,11 +8,12 @@ database, so that they change in one transaction.
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from choreo.errors import ChoreoError
+from choreo.errors import ChoreoError, SchemaError
+from choreo.manifest import Manifest
 from choreo.tracker.rows import EventRow, NoteRow
 from choreo.tracker.verdict import Summary
 from choreo.tracker.views import Flag
@@ -285,9 +286,14 @@ class Store:
 
     # What is read.
 
-    def manifests(self) -> list[bytes]:
-        """Return the manifests, the oldest first."""
-        return [body for (body,) in self.ask("SELECT body FROM manifests ORDER BY pos, name")]
+    def manifests(self) -> list[Manifest]:
+        """Return the manifests that this choreo can read, the oldest first."""
+        manifests = []
+        for (body,) in self.ask("SELECT body FROM manifests ORDER BY pos, name"):
+            # The follower stores only what it could read: this is of another version.
+            with suppress(SchemaError):
+                manifests.append(Manifest.from_bytes(body))
+        return manifests
 
     def offsets(self) -> dict[Position, int]:
         """Return where to read on."""

@@ -15,9 +15,6 @@ from choreo.tracker.views import StepStatus
 StepKey = tuple[str, str, str, str]
 """Service, handler, branch, trigger."""
 
-SETTLING = {name: StepStatus(kind.settles) for name, kind in NOTE_KINDS.items() if kind.settles}
-"""Notes that say how a step ended, with what it is then."""
-
 
 @dataclass(slots=True, eq=False)
 class TrackedStep:
@@ -87,7 +84,7 @@ class TrackedStep:
     @property
     def done(self) -> bool:
         """Whether it has a result, an event or none."""
-        return bool(self.results) or (self.settled is not None and self.settled.kind in {"completed", "resolved"})
+        return bool(self.results) or (self.settled is not None and NOTE_KINDS[self.settled.kind].settles == "completed")
 
     @property
     def unknown(self) -> bool:
@@ -109,7 +106,7 @@ class TrackedStep:
 
     @property
     def attempts(self) -> int:
-        """How often it was tried, as far as that is known; what a person or its `otherwise` said is no attempt."""
+        """How often it was tried, as far as that is known; what a person or its `otherwise` did is no attempt."""
         return self.earlier + self.attempt + (self.done and not self.given_up and not self.resolved)
 
     @property
@@ -117,15 +114,12 @@ class TrackedStep:
         """When it became ready or, before that, when its first cause came."""
         times = [each.at_us for each in self.causes]
         if not times:
-            marks = [
-                *(each.at_us for each in self.results),
-                *(each.at_us for each in (self.settled, self.held) if each),
-            ]
-            return min(marks, default=0)
+            notes = [note.at_us for note in (self.settled, self.held) if note is not None]
+            return min([*(each.at_us for each in self.results), *notes], default=0)
         return max(times) if self.ready else min(times)
 
     def status(self, failures: Iterable[str]) -> StepStatus:
-        """Return how far this step has come, with its undoing."""
+        """Return how far this step and its compensations have come."""
         if any(each.parked for each in self.compensations):
             return StepStatus.PARKED
         if any(each.open for each in self.compensations):
@@ -135,7 +129,7 @@ class TrackedStep:
         if self.results:
             return StepStatus.FAILED if any(each.type in failures for each in self.results) else StepStatus.COMPLETED
         if self.settled is not None:
-            return SETTLING[self.settled.kind]
+            return StepStatus(NOTE_KINDS[self.settled.kind].settles)
         if self.held is not None:
             return StepStatus.PARKED if self.parked else StepStatus.RETRYING
         return StepStatus.EXECUTING if self.ready else StepStatus.PENDING
