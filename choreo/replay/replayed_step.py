@@ -7,7 +7,7 @@ The same code reads what is recorded and what today's code does; `difference` co
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from choreo.event import Envelope, Event, emitted_id, short
 from choreo.replay.recorded_saga import RecordedEvent
@@ -55,6 +55,22 @@ class StepOutput(NamedTuple):
     masked: bool = False
     problem: str = ""
 
+    @classmethod
+    def recorded(cls, recorded: RecordedEvent, event: Event | None, problem: str) -> Self:
+        """Return a recorded event as its step's output."""
+        seen = recorded.seen
+        handler = emitter(seen.source)[1]
+        given = (seen.event_id, seen.type, handler, parents(seen), seen.compensates_id, seen.branch, seen.at_us)
+        return cls(*given, event, recorded.masked, problem)
+
+    @classmethod
+    def emitted(cls, envelope: Envelope) -> Self:
+        """Return what today's code emitted as its step's output."""
+        handler = emitter(envelope.source)[1]
+        causes = (envelope.causation_id, *envelope.causes)
+        given = (envelope.event_id, envelope.type, handler, causes, envelope.compensates_id, envelope.branch)
+        return cls(*given, (envelope.occurred_at - EPOCH) // MICROSECOND, envelope.event)
+
     @property
     def ready(self) -> str:
         """The event that made its step ready, "" where it names none."""
@@ -77,7 +93,7 @@ class FailedAttempt(NamedTuple):
 
 @dataclass(slots=True)
 class ReplayedStep:
-    """One step that left something behind.
+    """One step, as its events and notes show it.
 
     Attributes:
         ready: The event that made it ready.
@@ -112,27 +128,29 @@ class ReplayedStep:
 
     @property
     def at_us(self) -> int:
-        """When it emitted, in microseconds since 1970; it did emit."""
+        """When it emitted first, in microseconds since 1970; it must have emitted."""
         return min(each.at_us for each in self.outputs.values())
+
+    def apply(self, note: NoteRow) -> None:
+        """Bring the step up to date with one of its notes."""
+        if note.kind != "dropped":
+            # Of what was dropped, the note names the event that was, not the one that made the step ready.
+            self.ready = self.ready or note.event_id
+        if note.kind in _RAN:
+            self.status = ReplayStatus.RAN
+        elif note.kind == "skipped":
+            self.status, self.why = ReplayStatus.SKIPPED, note.reason
+        elif note.kind in {"retried", "parked"}:
+            self.status = ReplayStatus.PARKED if note.kind == "parked" else ReplayStatus.RETRYING
+            self.why = note.error
+            spent = note.reason == SPENT
+            self.failures.append(FailedAttempt(note.error, spent, self.given_up))
+            self.given_up = self.given_up or (spent and note.kind == "retried")
+        elif note.kind == "resumed":
+            self.status, self.given_up = ReplayStatus.RETRYING, False
 
 
 ReplayedSteps = Mapping[StepKey, ReplayedStep]
-
-
-def recorded_output(recorded: RecordedEvent, event: Event | None, problem: str = "") -> StepOutput:
-    """Return a recorded event as its step's output."""
-    seen = recorded.seen
-    handler = emitter(seen.source)[1]
-    given = (seen.event_id, seen.type, handler, parents(seen), seen.compensates_id, seen.branch, seen.at_us)
-    return StepOutput(*given, event, recorded.masked, problem)
-
-
-def fresh_output(envelope: Envelope) -> StepOutput:
-    """Return what today's code emitted as its step's output."""
-    handler = emitter(envelope.source)[1]
-    from_these = (envelope.causation_id, *envelope.causes)
-    given = (envelope.event_id, envelope.type, handler, from_these, envelope.compensates_id, envelope.branch)
-    return StepOutput(*given, (envelope.occurred_at - EPOCH) // MICROSECOND, envelope.event)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,31 +177,12 @@ def steps_of(records: ServiceRecords) -> dict[StepKey, ReplayedStep]:
     steps = {key: ReplayedStep(key) for key, _, _ in emitted}
     for note in as_written(fold_notes(each for each in records.notes if each.handler and each.kind != REFUSED)):
         key = (note.handler, note.branch, note.trigger)
-        _apply(steps.setdefault(key, ReplayedStep(key)), note)
+        steps.setdefault(key, ReplayedStep(key)).apply(note)
     for key, index, output in emitted:
         step = steps[key]
         step.status, step.ready = ReplayStatus.RAN, step.ready or output.ready
         step.outputs.setdefault(index, output)
     return steps
-
-
-def _apply(step: ReplayedStep, note: NoteRow) -> None:
-    """Bring a step up to date with one of its notes."""
-    if note.kind != "dropped":
-        # Of what was dropped, the note names the event that was, not the one that made the step ready.
-        step.ready = step.ready or note.event_id
-    if note.kind in _RAN:
-        step.status = ReplayStatus.RAN
-    elif note.kind == "skipped":
-        step.status, step.why = ReplayStatus.SKIPPED, note.reason
-    elif note.kind in {"retried", "parked"}:
-        step.status = ReplayStatus.PARKED if note.kind == "parked" else ReplayStatus.RETRYING
-        step.why = note.error
-        spent = note.reason == SPENT
-        step.failures.append(FailedAttempt(note.error, spent, step.given_up))
-        step.given_up = step.given_up or (spent and note.kind == "retried")
-    elif note.kind == "resumed":
-        step.status, step.given_up = ReplayStatus.RETRYING, False
 
 
 class _StepFinder:

@@ -23,7 +23,7 @@ from choreo.records import JOURNAL, Command
 from choreo.replay.arrival_order import Arrival, ArrivalKind, ArrivalOrder
 from choreo.replay.recorded_outcome import RecordedOutcome
 from choreo.replay.recorded_saga import RecordedEvent, RecordedSaga, Recording, emitted_by
-from choreo.replay.replayed_step import ReplayedSteps, StepKey, StepOutput, fresh_output, recorded_output
+from choreo.replay.replayed_step import ReplayedSteps, StepKey, StepOutput
 from choreo.runtime import Resources
 from choreo.runtime.batch import BatchResult, Item, SagaBatch
 from choreo.runtime.engine import THREADS_MAX
@@ -112,7 +112,7 @@ class CurrentCode:
                 event = self.codec.decode(recorded.seen.type, recorded.record.value or b"")
             except UndecodableRecord as error:
                 problem = str(error)
-        return recorded_output(recorded, event, problem)
+        return StepOutput.recorded(recorded, event, problem)
 
     async def process(
         self, saga: RecordedSaga, order: ArrivalOrder, inputs: Mapping[_Position, Envelope], then: ReplayedSteps
@@ -251,7 +251,7 @@ class _SagaRun:
                 envelope = self._code.codec.read(record)
                 assert envelope is not None
                 emitted.append(envelope)
-                self._result.outputs.append(fresh_output(envelope))
+                self._result.outputs.append(StepOutput.emitted(envelope))
         self._batch.outputs.clear()
         return emitted
 
