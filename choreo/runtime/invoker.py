@@ -22,8 +22,10 @@ from choreo.runtime.resources import Resources
 from choreo.scope import step_key
 from choreo.service import Context, Later, State
 from choreo.step import Argument, Branch, Emitted, Rules, Run
+from choreo.step.settlement import PATH_STEPS_MAX
 
 _EVENTS = frozenset({Role.EVENT, Role.CAUSE, Role.ORIGINAL})
+_GIVEN = _EVENTS | {Role.BRANCHES}
 _log = logging.getLogger("choreo")
 
 
@@ -68,10 +70,15 @@ class Invoker:
         self._per_step = any(resources.lives_a_step(kind) for kind in wanted)
         self._emits = rules.emits[handler.name]
         self._step = f"{rules.service}.{handler.name}"
-        # An otherwise takes some of the events of its step, by their types.
-        guarded = rules.handlers.get(handler.guards)
-        taken = guarded.parameters if guarded is not None else handler.parameters
-        self._given = [each for each in taken if each.role in _EVENTS or each.role is Role.BRANCHES]
+        # An `otherwise` takes some of the events of its step, by their types.
+        given = [each for each in rules.handlers.get(handler.guards, handler).parameters if each.role in _GIVEN]
+        by_type = {kind: place for place, each in enumerate(given) for kind in each.types if handler.guards}
+        by_name = {each.name: place for place, each in enumerate(given)}
+        self._places = {
+            each.name: by_type.get(each.types[0], by_name.get(each.name, 0))
+            for each in handler.parameters
+            if each.role in _GIVEN
+        }
 
     async def __call__(self, memory: Memory, run: Run) -> Emitted:
         """Return what the handler emitted.
@@ -110,9 +117,9 @@ class Invoker:
 
     async def _attempt(self, memory: Memory, run: Run) -> Emitted:
         async with AsyncExitStack() as stack:
-            found = await self._resources.for_step(stack) if self._per_step else None
+            own = await self._resources.for_step(stack) if self._per_step else None
             state = self._state(memory)
-            arguments = self._arguments(run, found, state)
+            arguments = self._arguments(run, own, state)
             try:
                 async with asyncio.timeout(self._handler.timeout_s) as limit:
                     emitted = await self._result(arguments)
@@ -142,14 +149,11 @@ class Invoker:
             return self._flat(list(cast("Iterator[Event]", returned)))
         return self._listed(await returned if handler.asynchronous else returned)
 
-    def _arguments(self, run: Run, found: dict[type, Any] | None, state: State | None) -> list[object]:
-        given = dict(zip((each.name for each in self._given), run.events, strict=False))
-        by_type = {kind: each.name for each in self._given for kind in each.types}
+    def _arguments(self, run: Run, own: dict[type, Any] | None, state: State | None) -> list[object]:
         arguments: list[object] = []
         for parameter in self._handler.parameters:
-            if parameter.role in _EVENTS or parameter.role is Role.BRANCHES:
-                name = by_type.get(parameter.types[0], parameter.name) if self._handler.guards else parameter.name
-                arguments.append(_event_of(given[name]))
+            if parameter.role in _GIVEN:
+                arguments.append(_event_of(run.events[self._places[parameter.name]]))
             elif parameter.role is Role.CONTEXT:
                 arguments.append(self._context(run))
             elif parameter.role is Role.STATE:
@@ -158,7 +162,7 @@ class Invoker:
                 arguments.append(run.failure)
             else:
                 kind = parameter.types[0]
-                arguments.append(self._resources.get(kind) if found is None else found[kind])
+                arguments.append(self._resources.get(kind) if own is None else own[kind])
         return arguments
 
     def _context(self, run: Run) -> Context:
@@ -174,7 +178,7 @@ class Invoker:
             causes=run.causes,
             hop=ready.hop,
             branch=branch,
-            completed_steps=path[-32:],
+            completed_steps=path[-PATH_STEPS_MAX:],
             idempotency_key=step_key(ready.saga_id, step, branch, trigger),
             undoes_key=run.undoes_key,
             attempt=run.attempt,

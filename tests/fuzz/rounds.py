@@ -334,8 +334,9 @@ class Fuzz:
 
     def note(self) -> bytes:
         kind = self.chance.choice(["parked", "retried", "skipped", "resolved", "nonsense"])
-        told = Note(kind, "charge", "", "e1", attempt=self.chance.randrange(3), actor="ana")
-        return journal(told, "fuzzed", self.chance.choice(self.sagas), "fuzz", self.clock.now()).value or b""
+        told = Note("parked", "charge", "", "e1", attempt=self.chance.randrange(3), actor="ana")
+        written = journal(told, "fuzzed", self.chance.choice(self.sagas), "fuzz", self.clock.now()).value or b""
+        return written.replace(b'"note":"parked"', b'"note":"%b"' % kind.encode())
 
     def damaged(self, data: bytes) -> bytes:
         chance = self.chance
