@@ -1,7 +1,7 @@
 """Starting services, keeping them running and letting them go.
 
 The order of starting (check, announce, open, join) and of stopping (drain, leave, close) lives here; one service's
-loop is `runtime.Worker`. `choreo run`, `choreo dev`, `choreo demo` and users' own programs come through here.
+loop is `runtime.Worker`. `choreo run`, `choreo demo` and users' own programs come through here.
 """
 
 import asyncio
