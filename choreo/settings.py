@@ -70,14 +70,19 @@ def _properties(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. The first of these places that has a value wins.
+    """Everything that can be set. The first of these places that has a value wins:
 
-    1. Arguments. 2. `CHOREO_*` in the environment. 3. The usual `KAFKA_*` names there. 4. The same two in `.env`.
-    5. `[tool.choreo]` in `pyproject.toml`; both files in the current directory. Client properties are merged name by
-    name over all places: `CHOREO_KAFKA__FETCH_WAIT_MAX_MS=5` sets `fetch.wait.max.ms`.
+    1. arguments;
+    2. `CHOREO_*` in the environment;
+    3. the usual `KAFKA_*` names there;
+    4. the same two in `.env`, in the current directory;
+    5. `[tool.choreo]` in its `pyproject.toml`.
+
+    Client properties are merged name by name over all places: `CHOREO_KAFKA__FETCH_WAIT_MAX_MS=5` sets
+    `fetch.wait.max.ms`.
 
     Raises:
-        pydantic.ValidationError: If a value cannot be; `setting_problems` says it for people.
+        pydantic.ValidationError: If a value is not allowed; `setting_problems` names each, with a fix.
         ChoreoError: If `pyproject.toml` is not TOML.
     """
 

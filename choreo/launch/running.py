@@ -82,7 +82,7 @@ class Running:
         """Wait until all services have stopped.
 
         Raises:
-            ChoreoError: What stopped a service that nobody told to stop; the others are stopped first.
+            ChoreoError: If a service failed; the others are stopped first.
         """
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
         self.stop()
@@ -229,7 +229,7 @@ def run(*services: Service, settings: Settings | None = None, health: tuple[str,
         health: Address for `/healthz` and `/readyz`, if wanted.
 
     Raises:
-        ChoreoError: As `running`; and whatever stopped a service that nobody told to stop.
+        ChoreoError: As `running`; and if a service fails.
     """
     settings = settings if settings is not None else Settings()
     tune_garbage_collection()
