@@ -70,7 +70,9 @@ def _properties(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. The first of these places that has a value wins:
+    """Everything that can be set.
+
+    The first of these places that has a value wins:
 
     1. arguments;
     2. `CHOREO_*` in the environment;
