@@ -6,8 +6,8 @@ rebalance, then `process`, and `merge` or `drop` once the commit is known.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -126,12 +126,16 @@ class Engine:
                 if not self._only_ended(saga, ended_ms, work):
                     chains[saga] = SagaBatch(*saga, [record])
         self._wake(chains, work)
-        todo = iter(chains.values())
-        if len(chains) == 1 or self._concurrency_max == 1:
+        todo = deque(chains.values())
+        if len(todo) == 1 or self._concurrency_max == 1:
             await self._run(todo, work)
-        elif chains:
+        elif todo:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._run_beside(group, todo, min(len(chains), self._concurrency_max), work))
+                group.create_task(self._run(todo, work))
+                # It runs until a handler awaits: where none does, it takes all sagas, and no other task is needed.
+                await asyncio.sleep(0)
+                for _ in range(min(len(todo), self._concurrency_max - 1)):
+                    group.create_task(self._run(todo, work))
         self._sweep(work)
         return work
 
@@ -213,18 +217,11 @@ class Engine:
             for saga_id in sorted(partition.vouched)[:WOKEN_MAX]:
                 _chain_of(chains, number, saga_id).vouched = True
 
-    async def _run_beside(
-        self, group: asyncio.TaskGroup, todo: Iterator[SagaBatch], tasks: int, work: BatchResult
-    ) -> None:
-        """Take sagas, and have the next task begin as soon as a handler awaits: where none does, one task takes all."""
-        if tasks > 1:
-            group.create_task(self._run_beside(group, todo, tasks - 1, work))
-        await self._run(todo, work)
-
-    async def _run(self, todo: Iterator[SagaBatch], work: BatchResult) -> None:
+    async def _run(self, todo: deque[SagaBatch], work: BatchResult) -> None:
         """Take sagas one after another; several of these run side by side while handlers await."""
         intake, process, partitions, counts = self._intake, self._processor.process, self._partitions, work.counts
-        for chain in todo:
+        while todo:
+            chain = todo.popleft()
             items = intake.items(chain, work)
             if items is None:
                 await intake.look(work)
