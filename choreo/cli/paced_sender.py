@@ -221,12 +221,7 @@ def send(
 
 
 def conclude(sent: Sent, total: int, thing: str) -> None:
-    """Say what became of a sending.
-
-    Args:
-        sent: What became of it.
-        total: How many chains there were.
-        thing: What one of them is, such as "command".
+    """Report how many of all chains were sent; `thing` is what one of them is.
 
     Raises:
         CommandFailed: If it was refused.

@@ -6,7 +6,7 @@ import pytest
 
 from choreo.cli.confirmation import Confirmation, Preview
 
-LOOK = Preview(1, "retry 1 parked step", ["desk.answer"], [{"handler": "answer"}], ["It is late."])
+PREVIEW = Preview(1, "retry 1 parked step", ["desk.answer"], [{"handler": "answer"}], ["It is late."])
 
 
 class Terminal(io.StringIO):
@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 def given(typed: str, monkeypatch: pytest.MonkeyPatch, **said: Any) -> bool:
     monkeypatch.setattr("sys.stdin", Terminal(typed))
     confirmation = Confirmation("ada", "why", **({"dry_run": False, "yes": False} | said))
-    return confirmation.given(LOOK, as_json=False)
+    return confirmation.given(PREVIEW, as_json=False)
 
 
 def test_a_person_at_a_terminal_is_asked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
