@@ -7,7 +7,7 @@ ask here. A branch is the text that a fan-out gives to each of its paths, nested
 
 import re
 from collections.abc import Collection, Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from choreo.event import emitted_id
 
@@ -31,6 +31,9 @@ class Scoped(Protocol):
     @property
     def compensates_id(self) -> str:
         """The original that it undoes, "" where it undoes none."""
+
+
+_Scoped = TypeVar("_Scoped", bound=Scoped)
 
 
 class Fork(NamedTuple):
@@ -91,6 +94,24 @@ def fork(branch: str) -> Fork | None:
         return None
     path, of = int(found[3]), int(found[4])
     return Fork(found[1], found[2], path, of) if path < of else None
+
+
+def by_fan_out(events: Iterable[_Scoped], types: Collection[str]) -> dict[Fork, dict[int, _Scoped]]:
+    """Return what fan-ins have to gather: by fan-out, the first event of these types from each of its paths.
+
+    Args:
+        events: The events, in the order in which the first one counts.
+        types: The event types of which a fan-in takes one from each path.
+
+    Returns:
+        By fan-out (the fork of its path 0), the events by path.
+    """
+    gathered: dict[Fork, dict[int, _Scoped]] = {}
+    for event in events:
+        opened_by = fork(event.branch) if event.type in types else None
+        if opened_by is not None:
+            gathered.setdefault(opened_by._replace(path=0), {}).setdefault(opened_by.path, event)
+    return gathered
 
 
 def step_key(saga_id: str, step: str, branch: str, trigger: str) -> str:

@@ -1,5 +1,5 @@
 from choreo.memory import Recorded
-from choreo.scope import covers, emitter, fan_in_trigger, opened, reaches, related, source_of
+from choreo.scope import Fork, by_fan_out, covers, emitter, fan_in_trigger, opened, reaches, related, source_of
 
 
 def test_r07_an_event_counts_in_its_branch_and_those_inside_it():
@@ -33,6 +33,17 @@ def test_r02_a_fan_in_runs_for_the_fan_out_that_opened_its_branches():
     causes = [Recorded(kind, kind, branch=each) for kind, each in (("Other", inner), ("Done", outer), ("Done", inner))]
     assert fan_in_trigger(outer, {"Done"}, causes) == "bbbbbbbb"
     assert fan_in_trigger("", {"Done"}, causes[2:]) == ""
+
+
+def test_r12_of_each_branch_of_a_fan_out_the_first_event_is_gathered():
+    places = [("", "key", path, 2) for path in (1, 0, 1)]
+    done = [
+        Recorded(str(number), "Done", branch=opened(outer, f"aaaaaaaa-{key}", path, of))
+        for number, (outer, key, path, of) in enumerate(places)
+    ]
+    others = [Recorded("root", "Done"), Recorded("other", "Other", branch=done[0].branch)]
+    gathered = by_fan_out([*others, *done], {"Done"})
+    assert gathered == {Fork("", "aaaaaaaa", 0, 2): {1: done[0], 0: done[1]}}
 
 
 def test_r02_an_emitter_is_read_back_from_its_source():

@@ -10,7 +10,7 @@ from msgspec import Struct
 from choreo.choreography import Names
 from choreo.event import Envelope
 from choreo.memory import Recorded
-from choreo.scope import Fork, covers, fork
+from choreo.scope import by_fan_out, covers, fork
 from choreo.step.compensations import Compensations
 from choreo.step.decisions import Argument, Decision, Run
 from choreo.step.rules import Join
@@ -65,14 +65,8 @@ def _fan_outs(
 ) -> Iterator[tuple[str, str, list[Found]]]:
     """Yield every fan-out whose fan-in an event may complete, with what has come for it."""
     gathered_types = join.waits_for[gathers]
-    by_fan_out: dict[Fork, dict[int, Recorded]] = {}
-    for each in kept:
-        place = fork(each.branch) if each.type in gathered_types else None
-        if place is not None:
-            # The first of each branch counts.
-            by_fan_out.setdefault(place._replace(path=0), {}).setdefault(place.path, each)
     own = fork(event.branch)
-    for fan_out, by_path in by_fan_out.items():
+    for fan_out, by_path in by_fan_out(kept, gathered_types).items():
         inside = own is not None and own._replace(path=0) == fan_out
         if inside if event.type in gathered_types else covers(event.branch, fan_out.outer):
             found: list[Found] = [_first(kept, types, fan_out.outer) for types in join.waits_for]

@@ -15,16 +15,18 @@ from typing import NamedTuple
 from choreo.choreography import NOTHING, Choreography, Node
 from choreo.manifest import HandlerManifest
 from choreo.records import NOTE_KINDS, NoteKind
-from choreo.scope import KEY_CHARS, emitter, fan_in_trigger, fork, reaches, step_key
+from choreo.scope import KEY_CHARS, by_fan_out, emitter, fan_in_trigger, fork, reaches, step_key
 from choreo.tracker.rows import EventRow, NoteRow, as_written, parents
 from choreo.tracker.tracked_step import StepKey, TrackedStep
 
 Steps = dict[StepKey, TrackedStep]
 """The steps of one saga."""
 
-_HOLDING = frozenset(name for name, kind in NOTE_KINDS.items() if kind.holds)
 _FirstEvents = dict[tuple[int, str], tuple[int, EventRow]]
-"""By parameter and branch: the first event for it in this very branch, with its place among all."""
+"""By parameter and branch: the first event for it in this very branch, with its place among all.
+
+A saga may have thousands of branches: which event counts in each is looked up, where a service scans what it kept.
+"""
 _LAST_US = 253_370_764_800_000_000  # The year 9999; later than that nothing is due.
 
 
@@ -101,14 +103,8 @@ class _SagaSteps:
     def _add_fan_in(self, node: Node, gathers: int, events: list[EventRow]) -> None:
         """Add a fan-in for every fan-out of which a branch has brought something."""
         firsts = _first_events(node, events)
-        gathered: dict[tuple[str, str, int], dict[int, EventRow]] = {}
-        for event in events:
-            opened = fork(event.branch) if event.type in node.waits_for[gathers] else None
-            if opened is not None:
-                # The first of each branch counts.
-                gathered.setdefault((opened.outer, opened.key, opened.of), {}).setdefault(opened.path, event)
         places = [place for place in range(len(node.waits_for)) if place != gathers]
-        for (outer, key, of), by_path in gathered.items():
+        for (outer, key, _, of), by_path in by_fan_out(events, node.waits_for[gathers]).items():
             step = self._at(node, outer, key)
             if step.ready:
                 continue
