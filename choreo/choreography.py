@@ -6,11 +6,11 @@ diagrams and documents ask the rest. Pure: no I/O, no clock.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from choreo.manifest import EventManifest, HandlerManifest, Manifest, SagaManifest
+from choreo.manifest import EmissionManifest, EventManifest, HandlerManifest, Manifest, SagaManifest
 
 Names = frozenset[str]
 NOTHING: Names = frozenset()
@@ -32,6 +32,8 @@ class Node:
         awaits: Of a deadline: what keeps it from firing.
         gathers: Which of `waits_for` is one event from each branch; None where it gathers nothing.
         otherwise: What may come of it in place of `emits`, once its retries are spent.
+        guarded: Of an otherwise: the handler that it stands in for.
+        stand_in: What runs in its place, once its retries are spent.
         undoers: The compensations of its service that undo what it emits.
         leads: Something that must be undone, or a reason to undo more, may still come of it.
     """
@@ -47,6 +49,8 @@ class Node:
     awaits: Names = field(init=False)
     gathers: int | None = field(init=False)
     otherwise: Names = NOTHING
+    guarded: "Node | None" = None
+    stand_in: "Node | None" = None
     undoers: tuple["Node", ...] = ()
     leads: bool = False
 
@@ -75,6 +79,36 @@ class Node:
     def kind(self) -> str:
         """Return `forward`, `compensation`, `deadline` or `otherwise`; a later version may announce others."""
         return self.handler.kind
+
+    @property
+    def parameters(self) -> Sequence[Sequence[str]]:
+        """Return what makes it ready, as announced: for each event parameter the types that it takes.
+
+        An otherwise is ready when the handler that it stands in for is; a compensation waits for its cause alone.
+        """
+        if self.kind == "otherwise":
+            return self.guarded.handler.waits_for if self.guarded is not None else ()
+        return self.handler.waits_for
+
+    @property
+    def emissions(self) -> list[EmissionManifest]:
+        """Return everything that it may return, whichever outcome it is part of."""
+        return [emission for outcome in self.handler.outcomes for emission in outcome]
+
+    @property
+    def opens(self) -> Names:
+        """Return the event types that it emits in a list, each of which begins a branch."""
+        return NOTHING.union(*(emission.types for emission in self.emissions if emission.opens))
+
+    @property
+    def delays(self) -> Names:
+        """Return the event types that it lets come later."""
+        return NOTHING.union(*(emission.types for emission in self.emissions if emission.later))
+
+    @property
+    def outcomes(self) -> list[list[EmissionManifest]]:
+        """Return what may come of it, one of these each time, with its retries spent among them."""
+        return [*self.handler.outcomes, *(self.stand_in.handler.outcomes if self.stand_in is not None else ())]
 
     @property
     def joins(self) -> bool:
@@ -176,7 +210,6 @@ class Choreography:
         self.sagas: Mapping[str, SagaType] = MappingProxyType(dict(sorted(sagas.items())))
         self.nodes = tuple(self._nodes.values())
         self._producers = _index((name, node) for node in self.nodes for name in node.handler.emits)
-        self._consumers = _index((name, node) for node in self.nodes for name in node.reads)
         self._taken_by = _index((name, node) for node in self.nodes for name in node.takes)
         self.compensations = tuple(node for node in self.nodes if node.current and node.kind == "compensation")
         self.deadlines = tuple(node for node in self.nodes if node.current and node.kind == "deadline")
@@ -220,7 +253,7 @@ class Choreography:
     def step_of(self, service: str, handler: str) -> Node | None:
         """Return whose step a handler acts for: its own or, of an `otherwise`, that of the handler it stands for."""
         node = self.node(service, handler)
-        return self.node(service, node.handler.guards) if node is not None and node.handler.guards else node
+        return node.guarded if node is not None and node.handler.guards else node
 
     def handlers(self, service: str) -> tuple[Node, ...]:
         """Return a service's handlers."""
@@ -238,10 +271,6 @@ class Choreography:
         """Return who an event of this type comes from, in words."""
         services = dict.fromkeys(node.service for node in self.nodes if event_type in node.emits)
         return " or ".join(services) or self.outside.get(event_type, "nobody that is known")
-
-    def consumers(self, event_type: str) -> tuple[Node, ...]:
-        """Return the handlers for whose sake an event type is read, `unless` and deadlines included."""
-        return self._consumers.get(event_type, ())
 
     def waiting(self, event_type: str) -> tuple[Node, ...]:
         """Return the forward handlers that wait for an event type, as the newest manifests say."""
@@ -279,10 +308,6 @@ class Choreography:
         emitted = (node.handler.emits for node in self._downstream[saga_type])
         return frozenset({self.sagas[saga_type].starts}).union(self._published, *emitted)
 
-    def concerned(self, saga_type: str) -> frozenset[str]:
-        """Return the services that consume events of a saga type, its owner included."""
-        return self._concerned.get(saga_type, frozenset())
-
     def concerns(self, service: str, saga_type: str) -> bool:
         """Return whether a service consumes events of a saga type; True where service or saga type are not known."""
         if saga_type not in self._concerned or service not in self.services:
@@ -297,7 +322,7 @@ class Choreography:
             self._nodes[node.key] = node
 
     def _link_undoers(self) -> None:
-        """Tell each handler what undoes it, and what may come of it once its retries are spent."""
+        """Link each handler to what undoes it and to what stands in for it once its retries are spent."""
         undoers: dict[str, list[Node]] = {}
         for node in self.compensations:
             undoers.setdefault(node.service, []).append(node)
@@ -306,6 +331,7 @@ class Choreography:
                 own = undoers.get(node.service, ())
                 node.undoers = tuple(each for each in own if not each.original.isdisjoint(node.emits))
             elif node.handler.guards and (guarded := self.node(node.service, node.handler.guards)) is not None:
+                node.guarded, guarded.stand_in = guarded, node
                 guarded.otherwise |= node.emits
 
     def _mark_leading(self) -> None:

@@ -56,7 +56,7 @@ class BlockedSteps:
         for step in self.leading.values():
             if not come.isdisjoint(step.handler.emits) or not self.analysis.places.running(step):
                 continue
-            undoes = step.handler.kind == "compensation"
+            undoes = step.kind == "compensation"
             wait = self._put_off(step, come) if undoes else self._wait(step, come)
             if wait is not None:
                 yield wait
@@ -74,7 +74,7 @@ class BlockedSteps:
             for step in flow.producers(name):
                 if step.name not in found:
                     found[step.name] = step
-                    taken = sorted(step.takes.union(*flow.waits_for(step)) - names.keys())
+                    taken = sorted(step.takes.union(*step.parameters) - names.keys())
                     names |= dict.fromkeys(taken)
                     ahead += taken
         if self.ends <= flow.fails:
@@ -85,7 +85,7 @@ class BlockedSteps:
     def _aborting(self) -> set[str]:
         """Return the steps that only failures and what is undone for them lead to."""
         flow = self.analysis.flow
-        found = {step.name for step in flow.steps if step.handler.kind == "compensation"}
+        found = {step.name for step in flow.steps if step.kind == "compensation"}
         names = list(flow.failures.union(*(step.handler.emits for step in flow.steps if step.name in found)))
         while names:
             for step in flow.graph.triggered_by(names.pop()):
@@ -98,7 +98,7 @@ class BlockedSteps:
         """Return what a step waits for in vain, unless that has to wait itself."""
         handler = step.handler
         ready = True
-        for place, types in enumerate(self.analysis.flow.waits_for(step)):
+        for place, types in enumerate(step.parameters):
             gathered = place == handler.gathers and self.analysis.consequences.complete(step, come)
             if gathered or (place != handler.gathers and come.isdisjoint(types)):
                 ready = False
@@ -111,16 +111,16 @@ class BlockedSteps:
 
     def _put_off(self, step: Node, come: AbstractSet[str]) -> BlockedStep | None:
         """Return that a step lets come later what a failure calls off."""
-        late = [name for outcome in step.handler.outcomes for each in outcome if each.later for name in each.types]
-        called_off = step.handler.kind != "compensation" or not come.isdisjoint(step.handler.causes)
+        late = [name for each in step.emissions if each.later for name in each.types]
+        called_off = step.kind != "compensation" or not come.isdisjoint(step.causes)
         told = f"lets {any_of(late)} come later, and a failure calls that off"
         return BlockedStep(step, (), told) if late and called_off else None
 
     def _settled(self, step: Node, come: AbstractSet[str]) -> bool:
         """Return whether a step has come to something, though it may be nothing."""
-        if step.handler.kind == "compensation":
+        if step.kind == "compensation":
             return True
-        guarded = self.analysis.flow.graph.guarded(step) if step.handler.kind == "otherwise" else step
+        guarded = step.guarded if step.kind == "otherwise" else step
         if guarded is None or not self.analysis.consequences.complete(guarded, come):
             return False
         return not guarded.handler.fan_in or not come.isdisjoint(guarded.handler.emits)
@@ -130,8 +130,8 @@ class BlockedSteps:
         outside = next((by or service for name in types for service, by in publishers(name).items()), "")
         if outside:
             return BlockedStep(step, types, f"which {outside} publishes, or not")
-        gathered = step.handler.fan_in and types == self.analysis.flow.waits_for(step)[step.handler.gathers or 0]
-        whys = [self._why(each, types, come, gathered=gathered) for each in makers if each.handler.kind != "otherwise"]
+        gathered = step.handler.fan_in and types == step.parameters[step.handler.gathers or 0]
+        whys = [self._why(each, types, come, gathered=gathered) for each in makers if each.kind != "otherwise"]
         whys += [f"and nobody emits {short(name)}" for name in types if not self.analysis.flow.producers(name)]
         skipped = next((each for each in makers if not come.isdisjoint(each.handler.unless)), None)
         return BlockedStep(step, types, ", ".join(whys), skipped)

@@ -45,13 +45,13 @@ class BranchPaths:
     def gathering(self, step: Node) -> frozenset[BranchPath]:
         """Return the branches that a fan-in gathers; () for any other step."""
         gathers = step.handler.gathers
-        types = self.flow.waits_for(step)[gathers] if gathers is not None else ()
+        types = step.parameters[gathers] if gathers is not None else ()
         return frozenset(place for name in types for place in self.of(name) if place)
 
     @cached_property
     def _events(self) -> Mapping[str, set[BranchPath]]:
         found: dict[str, set[BranchPath]] = {name: set() for name in self.flow.events}
-        for name in (self.flow.start, *self.flow.outside):
+        for name in (self.flow.saga.starts, *self.flow.outside):
             found[name].add(ROOT)
         changed = True
         while changed:
@@ -65,7 +65,7 @@ class BranchPaths:
 
     def _emitted(self, step: Node, found: Mapping[str, set[BranchPath]]) -> Iterator[tuple[str, BranchPath]]:
         places = list(self._running(step, found))
-        for emission in (each for outcome in step.handler.outcomes for each in outcome):
+        for emission in step.emissions:
             for place in places:
                 # Branches within branches of one list count as one: otherwise a cycle would nest without end.
                 inner = (*place, step.name) if emission.opens and step.name not in place else place
@@ -74,10 +74,10 @@ class BranchPaths:
 
     def _running(self, step: Node, found: Mapping[str, set[BranchPath]]) -> set[BranchPath]:
         """Return where a step may run: a join in the innermost of its events' branches, a fan-in one further out."""
-        if step.handler.kind == "compensation":
+        if step.kind == "compensation":
             return {place for name in step.handler.original for place in found.get(name, ())}
-        met: set[BranchPath] = {ROOT} if self.flow.waits_for(step) else set()
-        for at, types in enumerate(self.flow.waits_for(step)):
+        met: set[BranchPath] = {ROOT} if step.parameters else set()
+        for at, types in enumerate(step.parameters):
             here = {place for name in types for place in found.get(name, ())}
             if at == step.handler.gathers:
                 here = {place[:-1] for place in here if place}

@@ -21,17 +21,17 @@ def check_compensations(analysis: SagaAnalysis) -> Iterator[Problem]:
         for each in analysis.flow.undoing(step):
             yield from _chained(analysis, step, each)
             yield from _unknown(step, each)
-        if step.handler.kind == "otherwise":
+        if step.kind == "otherwise":
             yield from _unnamed(analysis, step)
             yield from _overtaken(analysis, step)
 
 
 def check_causes(graph: ServiceGraph) -> Iterator[Problem]:
     """Yield compensations whose cause is nothing that is undone for."""
-    compensations = [step for step in graph.choreography.nodes if step.handler.kind == "compensation"]
+    compensations = [step for step in graph.choreography.nodes if step.kind == "compensation"]
     undoings = {name for step in compensations for name in step.handler.emits}
     for step in compensations:
-        for name in sorted(set(step.handler.causes) - undoings - graph.failing(step.handler.causes) - graph.missing):
+        for name in sorted(step.causes - undoings - graph.failing(step.causes) - graph.missing):
             message = f"{step.name} is caused by {short(name)}, which is no failure and no compensation's event"
             fix = f"Make it a failure: class {short(name)}(Failure, …)."
             yield Problem("CH072", message, step.handler.place, fix)
@@ -45,7 +45,7 @@ def _uncovered(analysis: SagaAnalysis) -> Iterator[Problem]:
         if not failures:
             continue
         compensations = analysis.coverage.undoers[original]
-        causes = sorted({name for each in compensations for name in each.handler.causes})
+        causes = sorted({name for each in compensations for name in each.causes})
         message = (
             f"{short(original)} is not undone where {any_of(failures)} comes: {compensations[0].name} waits for "
             f"{any_of(causes)}"
@@ -71,7 +71,7 @@ def _chained(analysis: SagaAnalysis, step: Node, compensation: Node) -> Iterator
 def _unknown(step: Node, compensation: Node) -> Iterator[Problem]:
     """36 (c): a step that touches the world, and may have done so though nothing tells of it."""
     handler = compensation.handler
-    if step.handler.uses and not handler.original_optional and step.handler.kind != "compensation":
+    if step.handler.uses and not handler.original_optional and step.kind != "compensation":
         message = (
             f"{step.name} is given {' or '.join(step.handler.uses)}, and {compensation.name} does not undo it where "
             "nobody knows whether it happened"
@@ -82,10 +82,10 @@ def _unknown(step: Node, compensation: Node) -> Iterator[Problem]:
 
 def _unnamed(analysis: SagaAnalysis, otherwise: Node) -> Iterator[Problem]:
     """36 (d): what a step's retries end with has to undo what the step may have done."""
-    guarded = analysis.flow.graph.guarded(otherwise)
+    guarded = otherwise.guarded
     failures = analysis.flow.graph.failing(otherwise.handler.emits)
     for compensation in analysis.flow.undoing(guarded) if guarded is not None else ():
-        missing = [name for name in otherwise.handler.emits if name in failures - set(compensation.handler.causes)]
+        missing = [name for name in otherwise.handler.emits if name in failures - compensation.causes]
         if missing and compensation.handler.original_optional and guarded is not None:
             message = (
                 f"{otherwise.name} ends {guarded.name} with {any_of(missing)}, which {compensation.name} does not "
@@ -98,14 +98,14 @@ def _unnamed(analysis: SagaAnalysis, otherwise: Node) -> Iterator[Problem]:
 def _overtaken(analysis: SagaAnalysis, otherwise: Node) -> Iterator[Problem]:
     """36 (d): what a step's retries end with undoes that step first; everything else waits for that."""
     graph = analysis.flow.graph
-    guarded = graph.guarded(otherwise)
+    guarded = otherwise.guarded
     own = (
         [each for each in analysis.flow.undoing(guarded) if each.handler.original_optional]
         if guarded is not None
         else []
     )
     for failure in sorted(graph.failing(otherwise.handler.emits)):
-        voids = [each for each in own if failure in each.handler.causes]
+        voids = [each for each in own if failure in each.causes]
         names = {each.name for each in voids}
         for step in graph.triggered_by(failure) if voids else ():
             if step.name not in names:
@@ -151,14 +151,14 @@ def _hasty(
     undone = NONE.union(*(each.handler.emits for each in undoing))
     hasty = [
         cause
-        for cause in sorted(set(compensation.handler.causes) & analysis.flow.events)
+        for cause in sorted(compensation.causes & analysis.flow.events)
         if cause not in undone and not analysis.flow.follows(cause, undone) and not analysis.in_saga.plain(later, cause)
     ]
     if hasty:
         # Of a fan-in that gathers this branch, too, this branch brings nothing else.
         apart = analysis.in_branch.barred(later) if analysis.places.branched(later) else NONE
         come = analysis.in_saga.reached(later, undone, apart | undone)
-        causes = NONE.union(*(each.handler.causes for each in undoing))
+        causes = NONE.union(*(each.causes for each in undoing))
         hasty = [
             cause
             for cause in hasty

@@ -30,15 +30,14 @@ def _incomplete(flow: SagaFlow) -> Iterator[Problem]:
     """Yield a saga type that no way leads to the end of, services that are missing granted."""
     if flow.completable:
         return
-    handlers = flow.graph.choreography.handlers(flow.owner)
+    handlers = flow.graph.choreography.handlers(flow.saga.owner)
     known = next((each for each in handlers if not flow.completes.isdisjoint(each.handler.emits)), None)
     if known is None:
-        message = (
-            f"saga {flow.saga_type} never completes: no handler of {flow.owner} emits {any_of(sorted(flow.completes))}"
-        )
+        ends = any_of(sorted(flow.completes))
+        message = f"saga {flow.saga.name} never completes: no handler of {flow.saga.owner} emits {ends}"
         yield Problem("CH073", message, flow.place, "Write the handler that does.")
     else:
-        message = f"saga {flow.saga_type} never completes: without a failure nothing leads to {known.name}"
+        message = f"saga {flow.saga.name} never completes: without a failure nothing leads to {known.name}"
         fix = f"Let {known.name} wait for what comes when all goes well, and nothing else."
         yield Problem("CH073", message, known.handler.place, fix)
 
@@ -49,8 +48,8 @@ def _unending(analysis: SagaAnalysis) -> Iterator[Problem]:
     if not flow.fails:
         return
     if flow.fails.isdisjoint(flow.events):
-        message = f"saga {flow.saga_type} never fails: nothing leads to {any_of(sorted(flow.fails))}"
-        fix = f"Let a handler of {flow.owner} emit it once what was done is undone, or leave fails= out."
+        message = f"saga {flow.saga.name} never fails: nothing leads to {any_of(sorted(flow.fails))}"
+        fix = f"Let a handler of {flow.saga.owner} emit it once what was done is undone, or leave fails= out."
         yield Problem("CH118", message, flow.place, fix)
         return
     uncovered = {failure for failures in analysis.coverage.left.values() for failure in failures}
@@ -76,7 +75,7 @@ def _unending(analysis: SagaAnalysis) -> Iterator[Problem]:
 def _unheard(flow: SagaFlow, failure: str) -> Problem:
     by = next(iter(flow.producers(failure)), None)
     told = f"{short(failure)}, which {by.name if by is not None else 'somebody outside'} may emit, is taken by nobody"
-    message = f"{told}: then saga {flow.saga_type} neither completes nor fails"
+    message = f"{told}: then saga {flow.saga.name} neither completes nor fails"
     fix = f"Let {_failing(flow).name} take it, too."
     return Problem("CH112", message, by.handler.place if by is not None else flow.place, fix)
 
@@ -108,7 +107,7 @@ def _late_failures(analysis: SagaAnalysis) -> Iterator[Problem]:
     )
     for failure in sorted(flow.failures):
         producers = list(flow.producers(failure))
-        if failure not in flow.outside and all(each.service == flow.owner for each in producers):
+        if failure not in flow.outside and all(each.service == flow.saga.owner for each in producers):
             continue
         late = [end for end in sorted(flow.completes & flow.events) if not exclusion.of(failure, end)]
         if late:
@@ -116,8 +115,8 @@ def _late_failures(analysis: SagaAnalysis) -> Iterator[Problem]:
             by = producers[0].name if producers else "somebody outside"
             message = f"{by} may emit {short(failure)} when {short(late[0])} has completed the saga"
             fix = (
-                f"Let {flow.owner} wait for the answer of that step before it completes the saga; or make the answer "
-                f"an event, and let {flow.owner} turn it into the failure."
+                f"Let {flow.saga.owner} wait for the answer of that step before it completes the saga; or make the "
+                f"answer an event, and let {flow.saga.owner} turn it into the failure."
             )
             yield Problem("CH105", message, place, fix)
 
@@ -127,9 +126,7 @@ def _several(analysis: SagaAnalysis, step: Node) -> bool:
     by_name = {each.name: each for each in analysis.flow.steps}
     openers = [by_name[name] for name in sorted({place[-1] for place in analysis.places.gathering(step)})]
     events = analysis.flow.events
-    triggers = [
-        [name for types in analysis.flow.waits_for(each) for name in types if name in events] for each in openers
-    ]
+    triggers = [[name for types in each.parameters for name in types if name in events] for each in openers]
     return any(
         not any(analysis.in_saga.of(each, beside) for each in one for beside in other)
         for one, other in combinations(triggers, 2)
@@ -140,8 +137,8 @@ def _unfailing(analysis: SagaAnalysis) -> Iterator[Problem]:
     """36 (f): failures without a failing end."""
     flow = analysis.flow
     if flow.failures and not flow.fails:
-        message = f"saga {flow.saga_type} may meet {short(min(flow.failures))}, and nothing says that it has failed"
-        fix = f"Give it fails=…, an event that {flow.owner} emits once what was done is undone."
+        message = f"saga {flow.saga.name} may meet {short(min(flow.failures))}, and nothing says that it has failed"
+        fix = f"Give it fails=…, an event that {flow.saga.owner} emits once what was done is undone."
         yield Problem("CH106", message, flow.place, fix)
 
 

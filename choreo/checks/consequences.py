@@ -104,7 +104,7 @@ class Consequences:
             undone: Compensations that are known to run once what they undo has come.
         """
         way, within = self._way(events), Within(given=events, undone=undone)
-        way.woken.update({name: self.triggers.steps[name] for name in undone})
+        way.woken.update({name: self.triggers.steps[name] for name in sorted(undone)})
         return next(self._rests(wanted, way, within), None) is None
 
     def ends(self, event: str) -> list[Events] | None:
@@ -154,7 +154,7 @@ class Consequences:
         fresh = events - way.come
         way.come |= fresh
         way.aborted = way.aborted or not fresh.isdisjoint(self.flow.failures)
-        for name in fresh:
+        for name in sorted(fresh):
             way.woken.update(self.triggers.of(name))
 
     def _close(self, way: Way, within: Within) -> None:
@@ -170,7 +170,7 @@ class Consequences:
 
     def _taken_up(self, step: Node, way: Way, within: Within) -> Events:
         """Return what a step that is ready comes to in any case; what it may come to besides is to be chosen."""
-        if step.handler.kind == "deadline":
+        if step.kind == "deadline":
             way.timed[step.name] = step
             return NONE
         outcomes = self.triggers.outcomes.of(step, way.come, within.seen, aborted=way.aborted or bool(within.seen))
@@ -198,11 +198,8 @@ class Consequences:
     def _unknown(self, compensation: Node, come: AbstractSet[str]) -> bool:
         """Return whether nobody knows what was done that this undoes: the step was cancelled, or its retries spent."""
         for step in self.triggers.undone.get(compensation.name, ()):
-            otherwise = self.flow.graph.otherwise(step)
-            spent = otherwise.handler.emits if otherwise is not None else ()
-            if cancelled(step.name) in come or any(
-                name in come and name in compensation.handler.causes for name in spent
-            ):
+            spent = step.stand_in.handler.emits if step.stand_in is not None else ()
+            if cancelled(step.name) in come or any(name in come and name in compensation.causes for name in spent):
                 return True
         return False
 
@@ -276,7 +273,7 @@ class Consequences:
 
     def complete(self, step: Node, come: AbstractSet[str]) -> bool:
         """Return whether everything has come that a step waits for, but for what it gathers."""
-        waits_for = enumerate(self.flow.waits_for(step))
+        waits_for = enumerate(step.parameters)
         return all(place == step.handler.gathers or not come.isdisjoint(types) for place, types in waits_for)
 
     def _gathered(self, step: Node, come: AbstractSet[str], wanted: AbstractSet[str], within: Within) -> bool:

@@ -93,11 +93,11 @@ class Coverage:
     @cached_property
     def _causes(self) -> Mapping[str, Events]:
         """Return what sets the undoing of each event going."""
-        return {name: NONE.union(*(each.handler.causes for each in undoers)) for name, undoers in self.undoers.items()}
+        return {name: NONE.union(*(each.causes for each in undoers)) for name, undoers in self.undoers.items()}
 
     def overtaken(self, compensation: Node) -> bool:
         """Return whether a cause may come before what is undone for it, so that there is nothing to undo."""
-        causes = self.flow.events & frozenset(compensation.handler.causes)
+        causes = self.flow.events & compensation.causes
         return not all(self._follows(cause, compensation.handler.original) for cause in causes)
 
     def _follows(self, cause: str, originals: Sequence[str]) -> bool:

@@ -50,11 +50,11 @@ class Cycles:
 
     def _onward(self, step: Node) -> Iterator[str]:
         """Yield whom a step's events make run once more."""
-        if step.handler.kind == "compensation":
+        if step.kind == "compensation":
             return
         for name in step.handler.emits:
             for other in self.flow.graph.triggered_by(name):
-                if len(self.flow.waits_for(other)) == 1 and not other.handler.fan_in:
+                if len(other.parameters) == 1 and not other.handler.fan_in:
                     yield other.name
 
 
@@ -76,10 +76,10 @@ def _bounded(flow: SagaFlow, cycle: Sequence[Node]) -> bool:
     if any(step.handler.unless for step in cycle):
         return True
     own = {step.name for step in cycle}
-    deadlines = [step for step in flow.steps if step.handler.kind == "deadline" and step.name not in own]
+    deadlines = [step for step in flow.steps if step.kind == "deadline" and step.name not in own]
     failing = any(not flow.failures.isdisjoint(step.handler.emits) for step in deadlines)
     return failing and any(_takes_time(step) for step in cycle)
 
 
 def _takes_time(step: Node) -> bool:
-    return step.handler.kind == "deadline" or any(each.later for outcome in step.handler.outcomes for each in outcome)
+    return step.kind == "deadline" or bool(step.delays)

@@ -49,9 +49,9 @@ class Repetition:
 
     @cached_property
     def _found(self) -> tuple[Sequence[Node], Mapping[str, int]]:
-        events, alternatives = {self.flow.start}, dict[str, int]()
+        events, alternatives = {self.flow.saga.starts}, dict[str, int]()
         once: list[Node] = []
-        left = [step for step in self.flow.steps if step.handler.kind not in {"compensation", "otherwise"}]
+        left = [step for step in self.flow.steps if step.kind not in {"compensation", "otherwise"}]
         found = True
         while found:
             found, behind = False, left
@@ -69,17 +69,16 @@ class Repetition:
 
     def emits(self, step: Node) -> Events:
         """Return what a step, or what stands in for it, may emit."""
-        otherwise = self.flow.graph.otherwise(step)
-        return frozenset(step.handler.emits).union(otherwise.handler.emits if otherwise is not None else ())
+        return frozenset(step.handler.emits).union(step.stand_in.handler.emits if step.stand_in is not None else ())
 
     def alone(self, event: str, step: Node) -> bool:
         """Return whether nobody else brings an event than this step, or what stands in for it."""
-        otherwise = self.flow.graph.otherwise(step)
-        own = {step.name, otherwise.name if otherwise is not None else ""}
-        return event not in self.flow.outside and all(each.name in own for each in self.flow.producers(event))
+        return event not in self.flow.outside and all(
+            each in {step, step.stand_in} for each in self.flow.producers(event)
+        )
 
     def _single(self, step: Node, once: set[str], alternatives: Mapping[str, int]) -> bool:
-        waits_for = self.flow.waits_for(step)
+        waits_for = step.parameters
         triggers = [name for types in waits_for for name in types if name in self.flow.events]
         if not self.in_branch and any(self.places.branched(name) for name in triggers):
             return False
@@ -93,14 +92,10 @@ class Repetition:
         return all(kept[at] & through[other] for at, _ in enumerate(kept) for other in triggers[at + 1 :])
 
     def _comes_once(self, event: str, step: Node) -> bool:
-        emissions = (each for outcome in step.handler.outcomes for each in outcome)
-        opened = any(each.opens for each in emissions if event in each.types)
-        return self.alone(event, step) and (self.in_branch or not opened)
+        return self.alone(event, step) and (self.in_branch or event not in step.opens)
 
     def _alternatives(self, step: Node) -> dict[str, int]:
-        otherwise = self.flow.graph.otherwise(step)
-        ends = [*step.handler.outcomes, *(otherwise.handler.outcomes if otherwise is not None else ())]
-        outcomes = [{name for each in outcome for name in each.types} for outcome in ends]
+        outcomes = [{name for each in outcome for name in each.types} for outcome in step.outcomes]
         alone = {name for name in self.emits(step) if self.alone(name, step)}
         together = {name: set().union(*(names for names in outcomes if name in names)) for name in alone}
         return {name: self.flow.marks.of(alone - together[name] - {name}) for name in alone}
@@ -175,15 +170,15 @@ class Exclusion:
         flow, known = self.flow, self.flow.through[event]
         ways: list[int] = []
         for step in flow.producers(event) if event not in flow.outside else ():
-            groups = [[name for name in types if name in flow.events] for types in flow.waits_for(step)]
-            if step.handler.kind == "compensation" or prod(map(len, groups)) > WAYS_MAX:
+            groups = [[name for name in types if name in flow.events] for types in step.parameters]
+            if step.kind == "compensation" or prod(map(len, groups)) > WAYS_MAX:
                 return [known]
             ways += [reduce(or_, (flow.through[each] for each in choice), known) for choice in product(*groups)]
         return ways if 1 <= len(ways) <= WAYS_MAX else [known]
 
     def _reached(self, without: Events, apart: Events = NONE) -> Events:
         steps = self.flow.reached(without, apart).values()
-        return self.flow.outside.union({self.flow.start}, *(step.handler.emits for step in steps)) - without
+        return self.flow.outside.union({self.flow.saga.starts}, *(step.handler.emits for step in steps)) - without
 
     @cached_property
     def _chosen(self) -> int:

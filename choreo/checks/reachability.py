@@ -80,7 +80,7 @@ def _unhandled(graph: ServiceGraph, flows: Collection[SagaFlow]) -> Iterator[Pro
         facts = [name for name in dict.fromkeys(step.handler.emits) if name not in graph.failing(step.handler.emits)]
         left = [name for name in facts if name not in handled and not _slip(graph, name)]
         others = [name for name in facts if name in handled]
-        if left and others and step.handler.kind != "compensation":
+        if left and others and step.kind != "compensation":
             message = f"{step.name} emits {any_of(left)}, which nobody handles"
             fix = f"Write the handler, or name it where {any_of(others)} is taken, or leave it out."
             yield Problem("CH111", message, step.handler.place, fix)
@@ -93,7 +93,7 @@ def _unreached(graph: ServiceGraph, flows: Collection[SagaFlow]) -> Iterator[Pro
     for step in graph.choreography.nodes if flows else ():
         if step.name in reached:
             continue
-        never = next((types for types in _groups(graph, step) if come.isdisjoint(types)), None)
+        never = next((types for types in _groups(step) if come.isdisjoint(types)), None)
         if never is None:
             message = f"{step.name} is never reached: no saga has all that it waits for"
             yield Problem("CH110", message, step.handler.place, "Take events of one saga type.")
@@ -102,18 +102,18 @@ def _unreached(graph: ServiceGraph, flows: Collection[SagaFlow]) -> Iterator[Pro
             yield Problem("CH110", message, step.handler.place, "Take what a start leads to without it.")
 
 
-def _groups(graph: ServiceGraph, step: Node) -> Sequence[Sequence[str]]:
+def _groups(step: Node) -> Sequence[Sequence[str]]:
     own = step.handler
     if own.kind == "compensation":
         return [own.causes] if own.original_optional else [own.causes, own.original]
-    return graph.waits_for(step)
+    return step.parameters
 
 
 def _behind_itself(graph: ServiceGraph, step: Node, come: Events) -> bool:
     """Return whether a step waits for itself; else it waits for one that does, and that is told of."""
     ahead, met = [step], {step.name}
     while ahead:
-        for types in _groups(graph, ahead.pop()):
+        for types in _groups(ahead.pop()):
             if come.isdisjoint(types):
                 found = [each for name in types for each in graph.choreography.producers(name)]
                 if any(each.name == step.name for each in found):

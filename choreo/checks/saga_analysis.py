@@ -36,7 +36,7 @@ class SagaAnalysis:
         What is wrong then is wrong though services are missing.
         """
         absent = self.flow.graph.absent
-        return SagaAnalysis(SagaFlow(self.flow.graph, self.flow.saga_type, granted=absent)) if absent else self
+        return SagaAnalysis(SagaFlow(self.flow.graph, self.flow.saga, granted=absent)) if absent else self
 
     @cached_property
     def places(self) -> BranchPaths:
@@ -46,7 +46,7 @@ class SagaAnalysis:
     @cached_property
     def deadlines(self) -> Sequence[Node]:
         """Return the deadlines among its steps."""
-        return [step for step in self.flow.steps if step.handler.kind == "deadline"]
+        return [step for step in self.flow.steps if step.kind == "deadline"]
 
     @cached_property
     def cycles(self) -> Cycles:

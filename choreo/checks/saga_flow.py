@@ -13,7 +13,7 @@ from operator import and_, or_
 from choreo.checks.bitsets import BitSets
 from choreo.checks.components import components
 from choreo.checks.service_graph import NONE, Events, ServiceGraph
-from choreo.choreography import Node
+from choreo.choreography import Node, SagaType
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,43 +22,33 @@ class SagaFlow:
 
     Args:
         graph: All services together.
-        saga_type: The saga type; it is one of the choreography's.
+        saga: The saga type.
         granted: Events that nobody here brings, and that are taken to come all the same.
     """
 
     graph: ServiceGraph
-    saga_type: str
+    saga: SagaType
     granted: Events = NONE
-
-    @property
-    def start(self) -> str:
-        """Return the event that starts it."""
-        return self.graph.choreography.sagas[self.saga_type].starts
-
-    @property
-    def owner(self) -> str:
-        """Return the service that owns it."""
-        return self.graph.choreography.sagas[self.saga_type].owner
 
     @property
     def place(self) -> str:
         """Return where its owner is."""
-        return self.graph.choreography.place(self.owner)
+        return self.graph.choreography.place(self.saga.owner)
 
     @property
     def completes(self) -> Events:
         """Return the events that complete it."""
-        return self.graph.choreography.sagas[self.saga_type].completes
+        return self.saga.completes
 
     @property
     def fails(self) -> Events:
         """Return the events that end it as failed."""
-        return self.graph.choreography.sagas[self.saga_type].fails
+        return self.saga.fails
 
     @cached_property
     def outside(self) -> Events:
         """Return what comes from outside: published into running sagas, or by a service that is not here."""
-        return self.graph.outside(self.saga_type) | self.granted
+        return self.graph.outside(self.saga.name) | self.granted
 
     @cached_property
     def steps(self) -> tuple[Node, ...]:
@@ -67,12 +57,12 @@ class SagaFlow:
 
     def reached(self, without: Events = NONE, apart: Events = NONE) -> dict[str, Node]:
         """Return the steps that may be taken where some events never come, or never in the branch asked about."""
-        return self.graph.reached({self.start, *self.outside}, without, apart)
+        return self.graph.reached({self.saga.starts, *self.outside}, without, apart)
 
     @cached_property
     def events(self) -> Events:
         """Return every event that it may have."""
-        return frozenset({self.start, *self.outside}).union(*(step.handler.emits for step in self.steps))
+        return frozenset({self.saga.starts, *self.outside}).union(*(step.handler.emits for step in self.steps))
 
     @cached_property
     def failures(self) -> Events:
@@ -87,7 +77,7 @@ class SagaFlow:
     @property
     def completable(self) -> bool:
         """Return whether a saga may complete: after a failure its owner lets it complete no more."""
-        steps = (step for step in self._unfailing if step.handler.kind != "compensation")
+        steps = (step for step in self._unfailing if step.kind != "compensation")
         return any(name in self.completes for step in steps for name in step.handler.emits)
 
     @cached_property
@@ -102,15 +92,15 @@ class SagaFlow:
     @cached_property
     def before(self) -> Mapping[str, int]:
         """Return for each event, as a mark, what has come before it whichever way the saga has gone."""
-        start = self.marks.of([self.start])
-        found = dict.fromkeys(self.events, self.marks.all) | dict.fromkeys(self.outside, start) | {self.start: 0}
+        start = self.marks.of([self.saga.starts])
+        found = dict.fromkeys(self.events, self.marks.all) | dict.fromkeys(self.outside, start) | {self.saga.starts: 0}
         # In the order they are reached, so that a graph without cycles takes two rounds.
         emitted = dict.fromkeys(name for step in self.steps for name in step.handler.emits)
         changed = True
         while changed:
             changed = False
             for name in emitted:
-                if name == self.start or name in self.outside:
+                if name == self.saga.starts or name in self.outside:
                     continue
                 past = reduce(and_, (self._needed(step, found) for step in self.producers(name)))
                 changed = changed or past != found[name]
@@ -136,7 +126,7 @@ class SagaFlow:
                 mark = self.marks.of(at_once)
                 for name in (name for each in outcome for name in each.types):
                     found[name] = found.get(name, mark) & mark
-        alone = dict.fromkeys({self.start, *self.outside}, 0)
+        alone = dict.fromkeys({self.saga.starts, *self.outside}, 0)
         found |= alone
         return {name: found.get(name, 0) | self.marks.of([name]) for name in self.events}
 
@@ -149,7 +139,7 @@ class SagaFlow:
         """Return for each event, as a mark, all that may have had a part in its coming, itself included."""
         causes: dict[str, set[str]] = {name: set() for name in self.events}
         for step in self.steps:
-            taken = NONE.union(step.handler.causes, step.handler.original, *self.waits_for(step)) & self.events
+            taken = NONE.union(step.causes, step.handler.original, *step.parameters) & self.events
             for name in step.handler.emits:
                 causes[name] |= taken
         found: dict[str, int] = {}
@@ -170,10 +160,6 @@ class SagaFlow:
                 found.setdefault(name, []).append(step)
         return found
 
-    def waits_for(self, step: Node) -> Sequence[Sequence[str]]:
-        """Return what makes a step ready: for each event parameter the types that it takes."""
-        return self.graph.waits_for(step)
-
     def undoing(self, step: Node) -> list[Node]:
         """Return the compensations of what a step emits."""
         return list({each.name: each for name in step.handler.emits for each in self._undoing.get(name, ())}.values())
@@ -188,7 +174,7 @@ class SagaFlow:
 
     def _needed(self, step: Node, before: Mapping[str, int]) -> int:
         handler = step.handler
-        groups = self.waits_for(step)
+        groups = step.parameters
         if handler.kind == "compensation":
             groups = [handler.causes, *([] if handler.original_optional else [handler.original])]
         found = 0
@@ -200,4 +186,4 @@ class SagaFlow:
 
 def flows(graph: ServiceGraph) -> list[SagaFlow]:
     """Return the flow of every saga type."""
-    return [SagaFlow(graph, name) for name in graph.choreography.sagas]
+    return [SagaFlow(graph, saga) for saga in graph.choreography.sagas.values()]

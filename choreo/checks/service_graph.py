@@ -4,7 +4,7 @@ What every saga type has in common lives here: which steps an event may make rea
 follow at all. What may follow in one saga type does not (`saga_flow`).
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,7 +31,7 @@ class ServiceGraph:
         found: dict[str, dict[str, Node]] = {}
         for step in self.choreography.nodes:
             handler = step.handler
-            groups = [handler.causes, handler.original] if handler.kind == "compensation" else self.waits_for(step)
+            groups = [handler.causes, handler.original] if handler.kind == "compensation" else step.parameters
             for types in groups:
                 for name in types:
                     found.setdefault(name, {})[step.name] = step
@@ -99,25 +99,7 @@ class ServiceGraph:
     def wants(self, step: Node) -> Events:
         """Return every event that a step may be given, but for what it undoes."""
         own = step.handler
-        return frozenset(own.causes).union(*self.waits_for(step), *own.extras)
-
-    def waits_for(self, step: Node) -> Sequence[Sequence[str]]:
-        """Return what makes a step ready: for each event parameter the types that it takes.
-
-        An otherwise is ready when the step that it stands in for is; a compensation waits for its cause alone.
-        """
-        if step.handler.kind == "otherwise":
-            guarded = self.guarded(step)
-            return guarded.handler.waits_for if guarded is not None else []
-        return step.handler.waits_for
-
-    def guarded(self, step: Node) -> Node | None:
-        """Return the step that an otherwise stands in for."""
-        return self._by_name.get((step.service, step.handler.guards))
-
-    def otherwise(self, step: Node) -> Node | None:
-        """Return what stands in for a step whose retries are spent."""
-        return self._otherwise.get((step.service, step.handler.name))
+        return frozenset(own.causes).union(*step.parameters, *own.extras)
 
     def reached(self, come: AbstractSet[str], without: Events = NONE, apart: Events = NONE) -> dict[str, Node]:
         """Return the steps that may be taken once some events have come, the nearest first, by name.
@@ -128,7 +110,7 @@ class ServiceGraph:
             apart: What does not come in the branch that is asked about, so that it brings a fan-in nothing.
         """
         known, steps = set(come) - without, dict[str, Node]()
-        level = list(known)
+        level = sorted(known)
         while level:
             ready = dict[str, Node]()
             for name in level:
@@ -146,7 +128,7 @@ class ServiceGraph:
         if handler.kind == "compensation":
             undone = handler.original_optional or not come.isdisjoint(handler.original)
             return undone and not come.isdisjoint(handler.causes)
-        waits_for = self.waits_for(step)
+        waits_for = step.parameters
         if apart and handler.gathers is not None and come.isdisjoint(frozenset(waits_for[handler.gathers]) - apart):
             return False
         return bool(waits_for) and all(not come.isdisjoint(types) for types in waits_for)
@@ -167,12 +149,3 @@ class ServiceGraph:
     @cached_property
     def _starts(self) -> list[str]:
         return [owned.starts for owned in self.choreography.sagas.values()]
-
-    @cached_property
-    def _by_name(self) -> Mapping[tuple[str, str], Node]:
-        return {(step.service, step.handler.name): step for step in self.choreography.nodes}
-
-    @cached_property
-    def _otherwise(self) -> Mapping[tuple[str, str], Node]:
-        steps = self.choreography.nodes
-        return {(step.service, step.handler.guards): step for step in steps if step.handler.kind == "otherwise"}

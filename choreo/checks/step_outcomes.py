@@ -46,8 +46,8 @@ class StepOutcomes:
             return self._plain[name]
         found = list(self._plain[name])
         if aborted:
-            found = [each - self.flow.completes for each in found] if step.service == self.flow.owner else found
-            late = self._late[name] if self.told(step, come, seen) else NONE
+            found = [each - self.flow.completes for each in found] if step.service == self.flow.saga.owner else found
+            late = step.delays if self.told(step, come, seen) else NONE
             found += [each - late for each in found] if late else []
         if not self.unless[name].isdisjoint(come) or not self.unless[name].isdisjoint(seen):
             found.append(NONE)
@@ -82,20 +82,15 @@ class StepOutcomes:
     @cached_property
     def cancels(self) -> Mapping[str, Events]:
         """Return for each step the causes that cancel it."""
-        return {
-            step.name: NONE.union(*(each.handler.causes for each in self.flow.undoing(step)))
-            for step in self.flow.steps
-        }
+        return {step.name: NONE.union(*(each.causes for each in self.flow.undoing(step))) for step in self.flow.steps}
 
     @cached_property
     def _plain(self) -> Mapping[str, tuple[Events, ...]]:
         once = {step.name for step in self.repetition.once}
         found: dict[str, tuple[Events, ...]] = {}
         for step in self.flow.steps:
-            otherwise = self.flow.graph.otherwise(step)
-            outcomes = [*step.handler.outcomes, *(otherwise.handler.outcomes if otherwise is not None else ())]
-            named = [frozenset(name for each in outcome for name in each.types) for outcome in outcomes]
-            if step.handler.kind == "forward" and step.name not in once and any(named):
+            named = [frozenset(name for each in outcome for name in each.types) for outcome in step.outcomes]
+            if step.kind == "forward" and step.name not in once and any(named):
                 # It may return nothing again and again until it has counted enough.
                 named = [each for each in named if each]
             found[step.name] = tuple(named) or (NONE,)
@@ -108,19 +103,9 @@ class StepOutcomes:
             step.name
             for step in self.flow.steps
             if len(self._plain[step.name]) == 1
-            and not (self.unless[step.name] or self.cancels[step.name] or self._late[step.name])
-            and not (step.service == self.flow.owner and self.flow.completes & self._plain[step.name][0])
+            and not (self.unless[step.name] or self.cancels[step.name] or step.delays)
+            and not (step.service == self.flow.saga.owner and self.flow.completes & self._plain[step.name][0])
         )
-
-    @cached_property
-    def _late(self) -> Mapping[str, Events]:
-        """Return for each step what it lets come later: a failure may keep that from coming."""
-        return {
-            step.name: frozenset(
-                name for outcome in step.handler.outcomes for each in outcome if each.later for name in each.types
-            )
-            for step in self.flow.steps
-        }
 
     @cached_property
     def _told(self) -> Mapping[str, Events]:

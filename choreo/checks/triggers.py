@@ -43,7 +43,7 @@ class Triggers:
             wakes, told = self._traces.get(name, (0, 0))
             waking |= wakes
             run |= told
-        return {name: self.steps[name] for name in self._numbers.names(waking & ~run)}
+        return {name: self.steps[name] for name in sorted(self._numbers.names(waking & ~run))}
 
     def inside(self, place: BranchPath) -> Mapping[str, Node]:
         """Return the steps that may run in a branch, or further in."""
@@ -63,15 +63,15 @@ class Triggers:
             for step in flow.producers(names.pop()):
                 if step.name not in found:
                     found.add(step.name)
-                    taken = NONE.union(*flow.waits_for(step), step.takes) - met
+                    taken = NONE.union(*step.parameters, step.takes) - met
                     names += taken
                     met |= taken
-        return {step.name: step for step in flow.steps if step.name in found or step.handler.kind == "compensation"}
+        return {step.name: step for step in flow.steps if step.name in found or step.kind == "compensation"}
 
     @cached_property
     def causes(self) -> Events:
         """Return the causes of all compensations."""
-        return NONE.union(*(step.handler.causes for step in self.flow.steps))
+        return NONE.union(*(step.causes for step in self.flow.steps))
 
     @cached_property
     def cancelled(self) -> Mapping[str, Node]:
@@ -86,11 +86,7 @@ class Triggers:
     @cached_property
     def opened(self) -> Mapping[str, Events]:
         """Return for each step the events that begin branches."""
-        emissions = {
-            step.name: [each for outcome in step.handler.outcomes for each in outcome if each.opens]
-            for step in self.flow.steps
-        }
-        return {step: NONE.union(*(each.types for each in opening)) for step, opening in emissions.items()}
+        return {step.name: step.opens for step in self.flow.steps}
 
     @cached_property
     def undone(self) -> Mapping[str, Sequence[Node]]:
@@ -123,7 +119,7 @@ class Triggers:
         wakes: dict[str, list[str]] = {}
         told: dict[str, list[str]] = {}
         for step in self.steps.values():
-            groups = [step.handler.causes] if step.handler.kind == "compensation" else self.flow.waits_for(step)
+            groups = [step.causes] if step.kind == "compensation" else step.parameters
             for name in NONE.union(*groups):
                 wakes.setdefault(name, []).append(step.name)
             for name in self.outcomes.traces[step.name]:

@@ -23,9 +23,9 @@ def check_waits(analysis: SagaAnalysis) -> Iterator[Problem]:
     flow = analysis.flow
     completing, failing = BlockedSteps(analysis, flow.completes), BlockedSteps(analysis, flow.fails)
     for step in flow.steps:
-        if step.handler.kind == "deadline":
+        if step.kind == "deadline":
             yield from _decided(analysis, step)
-        elif step.handler.kind == "forward":
+        elif step.kind == "forward":
             yield from _unfillable(analysis, step)
         for name in sorted(flow.events & frozenset(step.handler.unless)):
             yield from _skipped(failing if name in flow.failures else completing, step, name)
@@ -47,7 +47,7 @@ def check_gathering(graph: ServiceGraph) -> Iterator[Problem]:
 def _unfillable(analysis: SagaAnalysis, step: Node) -> Iterator[Problem]:
     """Yield a join whose events never meet."""
     flow, gathers = analysis.flow, step.handler.gathers
-    groups = [[name for name in types if name in flow.events] for types in flow.waits_for(step)]
+    groups = [[name for name in types if name in flow.events] for types in step.parameters]
     if gathers is not None and not analysis.places.gathering(step):
         if any(each.handler.fan_out for each in flow.steps) and not flow.granted:
             message = f"{step.name} gathers {any_of(groups[gathers])}, which comes in no branch"
@@ -76,7 +76,7 @@ def _skipped(standstill: BlockedSteps, step: Node, first: str) -> Iterator[Probl
     if step.name not in standstill.leading:
         return
     wanted = standstill.ends if first in flow.failures else flow.completes | flow.fails | flow.failures
-    triggers = [next(name for name in types if name in flow.events) for types in flow.waits_for(step)]
+    triggers = [next(name for name in types if name in flow.events) for types in step.parameters]
     rests = standstill.analysis.consequences.rests(wanted, first, *triggers)
     waits = (wait for come in rests for wait in standstill.waits(come))
     found = (wait for wait in waits if wait.skipped is not None and wait.skipped.name == step.name)
@@ -89,7 +89,7 @@ def _skipped(standstill: BlockedSteps, step: Node, first: str) -> Iterator[Probl
         fix = f"Let {wait.step.name} take {union([*wait.types, first])}, or leave unless= out."
         yield Problem("CH109", message, step.handler.place, fix)
     elif wait is not None:
-        message = f"{step.name} does not run where {short(first)} came first, and saga {flow.saga_type} never ends then"
+        message = f"{step.name} does not run where {short(first)} came first, and saga {flow.saga.name} never ends then"
         yield Problem(
             "CH109", message, step.handler.place, f"Let another handler take {short(first)}, or leave unless= out."
         )
@@ -98,12 +98,14 @@ def _skipped(standstill: BlockedSteps, step: Node, first: str) -> Iterator[Probl
 def _endless(standstill: BlockedSteps) -> Iterator[Problem]:
     """Yield waits that may last for ever: neither an end nor a failure comes, and no deadline."""
     flow = standstill.analysis.flow
-    rests = standstill.analysis.consequences.rests(flow.completes | flow.fails | flow.failures, flow.start)
+    rests = standstill.analysis.consequences.rests(flow.completes | flow.fails | flow.failures, flow.saga.starts)
     waits = (wait for come in rests for wait in standstill.waits(come))
     found = {wait.step.name: wait for wait in waits if wait.types and wait.skipped is None}
     for wait in found.values():
-        message = f"{wait.step.name} waits for {any_of(wait.types)}, {wait.why}: then saga {flow.saga_type} never ends"
-        fix = f"Let {flow.owner} set a deadline that awaits it and ends in a failure, or handle what comes instead."
+        message = f"{wait.step.name} waits for {any_of(wait.types)}, {wait.why}: then saga {flow.saga.name} never ends"
+        fix = (
+            f"Let {flow.saga.owner} set a deadline that awaits it and ends in a failure, or handle what comes instead."
+        )
         yield Problem("CH115", message, wait.step.handler.place, fix)
 
 
@@ -111,7 +113,7 @@ def _decided(analysis: SagaAnalysis, step: Node) -> Iterator[Problem]:
     """Yield a deadline that is met or missed before it is set."""
     flow = analysis.flow
     awaits = [name for name in step.handler.awaits if name in flow.events]
-    triggers = [name for types in flow.waits_for(step) for name in types if name in flow.events]
+    triggers = [name for types in step.parameters for name in types if name in flow.events]
     if awaits and triggers and (found := _decision(analysis, step, awaits, triggers)) is not None:
         what, fix = found
         yield Problem("CH116", f"{step.name} {what}", step.handler.place, fix)
@@ -148,7 +150,7 @@ def _slower(analysis: SagaAnalysis, step: Node, awaits: Sequence[str], triggers:
     for other in analysis.deadlines if within_s is not None else ():
         if other.name == step.name or (other.handler.within_s or 0) < (within_s or 0):
             continue
-        counted = [name for types in flow.waits_for(other) for name in types if name in flow.events]
+        counted = [name for types in other.parameters for name in types if name in flow.events]
         fired = _alone(flow, other)
         behind = all(name in triggers or flow.follows(name, triggers) for name in counted)
         if behind and all(name in fired or flow.follows(name, fired) for name in awaits):

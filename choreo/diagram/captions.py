@@ -34,11 +34,11 @@ def event_caption(picture: Picture, event: str) -> list[str]:
     return told
 
 
-def step_caption(picture: Picture, step: Node) -> list[str]:
+def step_caption(step: Node) -> list[str]:
     """Return the lines that a step's box has: its name, and what arrows do not say."""
     sign = {Kind.COMPENSATION: "↶ ", Kind.DEADLINE: "⏱ "}.get(kind_of(step), "")
     told = [sign + step.handler.name]
-    guarded = picture.guarded(step)
+    guarded = step.guarded
     if kind_of(step) is Kind.DEADLINE:
         told.append(f"after {duration(step.handler.within_s)}")
     if len(step.handler.waits_for) > 1 and guarded is None:

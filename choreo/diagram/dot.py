@@ -48,7 +48,7 @@ def dot(choreography: Choreography) -> str:
         lines.append(f"  subgraph {_quoted(f'cluster {service}')} {{")
         lines.append(f'    label={_quoted(service)}; style="rounded"; color="#c4cad4";')
         lines += [f"    {_event(picture, event)}" for event in picture.events if homes[event] == service]
-        lines += [f"    {_step(picture, step)}" for step in picture.steps if step.service == service]
+        lines += [f"    {_step(step)}" for step in picture.steps if step.service == service]
         lines.append("  }")
     lines += [f"  {_event(picture, event)}" for event in picture.events if not homes[event]]
     lines += [f"  {_arrow(picture, arrow)}" for arrow in picture.arrows]
@@ -60,8 +60,8 @@ def _event(picture: Picture, event: str) -> str:
     return f"{_quoted(f'event {event}')} {_attributes(attributes)};"
 
 
-def _step(picture: Picture, step: Node) -> str:
-    attributes = {"label": _lines(step_caption(picture, step)), **_STEPS[kind_of(step)]}
+def _step(step: Node) -> str:
+    attributes = {"label": _lines(step_caption(step)), **_STEPS[kind_of(step)]}
     return f"{_quoted(f'step {step.name}')} {_attributes(attributes)};"
 
 

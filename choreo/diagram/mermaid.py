@@ -40,7 +40,7 @@ def mermaid(choreography: Choreography) -> str:
     for service in picture.services:
         lines.append(f'  subgraph {_id("lane", service)}["{_text(service)}"]')
         lines += [f"    {_event(picture, event)}" for event in picture.events if homes[event] == service]
-        lines += [f"    {_step(picture, step)}" for step in picture.steps if step.service == service]
+        lines += [f"    {_step(step)}" for step in picture.steps if step.service == service]
         lines.append("  end")
     lines += [f"  {_event(picture, event)}" for event in picture.events if not homes[event]]
     lines += [f"  {_arrow(picture, arrow)}" for arrow in picture.arrows]
@@ -51,9 +51,9 @@ def _event(picture: Picture, event: str) -> str:
     return f'{_id("event", event)}(["{_lines(event_caption(picture, event))}"]):::{picture.kind(event)}'
 
 
-def _step(picture: Picture, step: Node) -> str:
+def _step(step: Node) -> str:
     opening, closing = _SHAPES[kind_of(step)]
-    return f'{_id("step", step.name)}{opening}"{_lines(step_caption(picture, step))}"{closing}:::{kind_of(step)}'
+    return f'{_id("step", step.name)}{opening}"{_lines(step_caption(step))}"{closing}:::{kind_of(step)}'
 
 
 def _arrow(picture: Picture, arrow: Arrow) -> str:

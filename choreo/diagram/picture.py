@@ -203,26 +203,18 @@ class Picture:
     def _takers(self) -> Mapping[str, list[Node]]:
         found: dict[str, list[Node]] = {}
         for step in self.steps:
-            for event in _triggers(step, guarded=self.guarded(step) is not None):
+            for event in _triggers(step, guarded=step.guarded is not None):
                 found.setdefault(event, []).append(step)
         return found
 
     def host(self, step: Node) -> Node | None:
         """Return the step that another one belongs to: the one of its service that it undoes or stands in for."""
         if kind_of(step) is not Kind.COMPENSATION:
-            return self.guarded(step)
+            return step.guarded
         undone = (each for name in step.handler.original for each in self.choreography.producers(name))
         column = self.columns[step.name]
         beside = [each for each in undone if each.service == step.service and self.columns[each.name] == column]
         return min(beside, key=lambda each: each.name, default=None)
-
-    def guarded(self, step: Node) -> Node | None:
-        """Return the step whose place an `otherwise` takes."""
-        return self._by_name.get(f"{step.service}.{step.handler.guards}") if step.handler.guards else None
-
-    @cached_property
-    def _by_name(self) -> Mapping[str, Node]:
-        return {step.name: step for step in self.steps}
 
     def _named(self) -> set[str]:
         named = {name for step in self.choreography.nodes for name in (*step.reads, *step.takes, *step.handler.emits)}
@@ -234,7 +226,7 @@ class Picture:
 
     def _arrows(self, step: Node) -> Iterable[Arrow]:
         handler, name = step.handler, step.name
-        guarded = self.guarded(step)
+        guarded = step.guarded
         if guarded is not None:
             yield Arrow(ArrowKind.STANDS_IN, guarded.name, name, "gives up")
         else:
@@ -244,7 +236,7 @@ class Picture:
         yield from (Arrow(ArrowKind.CAUSES, each, name) for each in sorted(handler.causes))
         yield from (Arrow(ArrowKind.UNDOES, name, each, "undoes") for each in sorted(handler.original))
         yield from (Arrow(ArrowKind.STOPS, each, name, "stops") for each in sorted({*handler.awaits, *handler.unless}))
-        opens, later = opened(step), delayed(step)
+        opens, later = step.opens, step.delays
         for each in handler.emits:
             note = "opens branches" if each in opens else "later" if each in later else ""
             yield Arrow(ArrowKind.EMITS, name, each, note)
@@ -262,21 +254,6 @@ def kind_of(step: Node) -> Kind:
         return Kind(step.handler.kind)
     except ValueError:
         return Kind.FORWARD
-
-
-def opened(step: Node) -> frozenset[str]:
-    """Return the events that a step emits in a list, each of which begins a branch."""
-    return _emitted(step, "opens")
-
-
-def delayed(step: Node) -> frozenset[str]:
-    """Return the events that a step emits for later."""
-    return _emitted(step, "later")
-
-
-def _emitted(step: Node, how: str) -> frozenset[str]:
-    emissions = (each for outcome in step.handler.outcomes for each in outcome)
-    return frozenset(name for each in emissions if getattr(each, how) for name in each.types)
 
 
 def columns(choreography: Choreography) -> Mapping[str, int]:

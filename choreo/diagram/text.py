@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from choreo.choreography import Choreography, Node, SagaType
 from choreo.diagram.captions import duration, visible
-from choreo.diagram.picture import EventKind, Picture, delayed, kind_of, opened
+from choreo.diagram.picture import EventKind, Picture, kind_of
 from choreo.handler import Kind
 from choreo.manifest import HandlerManifest
 
@@ -100,7 +100,7 @@ class _Telling:
         sign, colour = _KINDS[kind_of(step)]
         name = self._paint(sign + visible(step.handler.name), colour)
         yield f"{indent}{name} {', '.join(self._conditions(step))}".rstrip()
-        opens, later = opened(step), delayed(step)
+        opens, later = step.opens, step.delays
         for event in step.handler.emits:
             form = "list[{}]" if event in opens else "Later[{}]" if event in later else "{}"
             yield f"{indent}  {self._emitted(event, form)}"
@@ -112,7 +112,7 @@ class _Telling:
             yield f"{self._dim('←')} {self._union(handler.causes)}"
             nothing = " or nothing" if handler.original_optional else ""
             yield f"{self._dim('undoes')} {self._union(handler.original)}{nothing}"
-        elif self._picture.guarded(step) is not None:
+        elif step.guarded is not None:
             yield self._dim(f"when {visible(handler.guards)} gives up")
         elif handler.waits_for:
             yield f"{self._dim('←')} {' + '.join(self._ports(handler))}"

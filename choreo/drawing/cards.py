@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from choreo.choreography import Node
 from choreo.diagram.captions import duration, visible
-from choreo.diagram.picture import Origin, Picture, delayed, kind_of, opened
+from choreo.diagram.picture import Origin, Picture, kind_of
 from choreo.handler import Kind
 
 TITLE_PX = 13
@@ -171,8 +171,8 @@ def _started(picture: Picture, source: Origin) -> Iterator[str]:
 
 def _step(picture: Picture, step: Node) -> Card:
     handler = step.handler
-    opens, later = opened(step), delayed(step)
-    guarded, host = picture.guarded(step), picture.host(step)
+    opens, later = step.opens, step.delays
+    guarded, host = step.guarded, picture.host(step)
     ports = [handler.causes] if kind_of(step) is Kind.COMPENSATION else [] if guarded is not None else handler.waits_for
     return Card(
         name=step.name,

@@ -1,5 +1,7 @@
 """A large choreography is looked at in little more work than a small one: work is counted, not timed."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
@@ -9,16 +11,16 @@ from choreo.checks import check_manifests
 from tests.checks.graphs import Manifests, altered, codes, made, outcome, step
 from tests.checks.large import large
 
-LINTS = str(Path(choreo.checks.__file__).parent)
+CHECKS = str(Path(choreo.checks.__file__).parent)
 
 
 def work(manifests: Manifests) -> int:
-    """Return how many functions of the lints are called."""
+    """Return how many functions of the checks are called."""
     calls = 0
 
     def count(frame: FrameType, event: str, argument: object) -> None:
         nonlocal calls
-        calls += event == "call" and frame.f_code.co_filename.startswith(LINTS)
+        calls += event == "call" and frame.f_code.co_filename.startswith(CHECKS)
 
     before = sys.getprofile()
     sys.setprofile(count)
@@ -60,3 +62,23 @@ def test_deep_sagas_are_read_to_their_end():
     ends = [step("a.finish", [["b.E2000"]], outcome("a.Done")), step("a.fail", [failures], outcome("a.Failed"))]
     assert check_manifests(made(*steps, *ends)) == []
     assert codes(altered(made(*steps, *ends), "a.fail", waits_for=[failures[:-1]])) == {"CH112"}
+
+
+def test_what_is_found_depends_on_no_hash_seed():
+    """Beyond the ways that are followed, the order in which they are followed decides: it is the same in any process."""
+    program = (
+        "from choreo.checks import check_manifests\n"
+        "from tests.diagram.scenes import invented\n"
+        "print(*check_manifests(invented(24)), sep='\\n')"
+    )
+    answers = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "4")
+    }
+    assert len(answers) == 1

@@ -61,7 +61,7 @@ def test_what_goes_round_in_a_circle_stays_where_it_is_reached_first():
 
 def test_what_stands_in_for_a_step_stands_beside_it():
     assert ODD.columns["pay.give_up"] == ODD.columns["pay.capture"]
-    assert ODD.takers("elsewhere.Foreign") == (ODD.guarded(_step("pay.give_up")),)
+    assert ODD.takers("elsewhere.Foreign") == (_step("pay.give_up").guarded,)
 
 
 def _step(name: str):
