@@ -12,8 +12,8 @@ from bench.events import reserve
 from bench.load import PARTITIONS
 from choreo import Service, Settings
 from choreo.kafka import KafkaTransport
-from choreo.runtime.topics import apply_topics
 from choreo.service import declarations
+from choreo.topics import apply_topics
 from tests.brokers import free_port
 
 CLI = [sys.executable, "-m", "choreo"]

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from choreo.event import Event as Event
     from choreo.event import Failure as Failure
     from choreo.event import Sensitive as Sensitive
-    from choreo.launch.running import run as run
-    from choreo.launch.running import running as running
+    from choreo.launch.process import run as run
+    from choreo.launch.process import running as running
     from choreo.publisher import Publisher as Publisher
     from choreo.retry import Retry as Retry
     from choreo.saga import Saga as Saga

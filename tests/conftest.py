@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from choreo.kafka import topics
+from choreo.kafka import admin
 from tests.brokers import KafkaCluster, NoKafka, without_kafka
 from tests.brokers_docker import docker_kafka
 
@@ -31,7 +31,7 @@ def kafka() -> Iterator[str]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up on brokers that are not there after two seconds instead of ten."""
-    monkeypatch.setattr(topics, "DESCRIBE_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(admin, "DESCRIBE_TIMEOUT_S", 2.0)
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def _java_kafka() -> Iterator[str]:
 def _warm(address: str) -> None:
     """Commit one transaction with offsets: the first one waits until the broker has made its own topics."""
     topic = f"warm-{uuid.uuid4().hex[:8]}"
-    admin = AdminClient({"bootstrap.servers": address})
-    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)
+    client = AdminClient({"bootstrap.servers": address})
+    client.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)
     consumer = Consumer({"bootstrap.servers": address, "group.id": topic})
     offsets = [TopicPartition(topic, 0, 0)]
     deadline = time.monotonic() + WARM_TIMEOUT_S

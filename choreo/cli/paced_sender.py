@@ -16,7 +16,8 @@ import click
 
 from choreo.cli.command_group import EXIT_PROBLEMS, CommandFailed, error_lines
 from choreo.cli.output import counted, note, progress
-from choreo.errors import BrokerUnavailable, BufferFull, ChoreoError, Problem, TopicProblem
+from choreo.errors import BrokerUnavailable, BufferFull, ChoreoError, TopicProblem
+from choreo.topics import missing_topic
 from choreo.transport import Outgoing, Sender, Transport
 
 SILENCE_S_MAX = 60.0
@@ -182,7 +183,7 @@ def require(transport: Transport, topics: Sequence[str]) -> None:
     missing = [each for each in sorted(topics) if each not in found]
     if missing:
         fix = "run `choreo topics apply`"
-        raise TopicProblem([Problem("CH080", f"topic {each} does not exist", "", fix) for each in missing])
+        raise TopicProblem([missing_topic(each, fix) for each in missing])
 
 
 def send(

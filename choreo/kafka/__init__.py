@@ -4,7 +4,7 @@ Everything that touches confluent-kafka lives here and nowhere else; it moves re
 `launch` and the publisher make a `KafkaTransport` from settings; the embedded broker speaks through the same code.
 """
 
+from choreo.kafka.cluster import KafkaTransport
 from choreo.kafka.embedded import EmbeddedTransport
-from choreo.kafka.transport import KafkaTransport
 
 __all__ = ["EmbeddedTransport", "KafkaTransport"]

@@ -14,7 +14,7 @@ from typing import Any
 import confluent_kafka
 
 from choreo.errors import BrokerUnavailable
-from choreo.kafka.transport import KafkaTransport
+from choreo.kafka.cluster import KafkaTransport
 from choreo.transport import Guarantees, TopicSpec, TopicState
 
 _PRODUCER = 0

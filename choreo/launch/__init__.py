@@ -5,8 +5,8 @@ Only this package and the publisher wire things together; what they wire lives b
 """
 
 from choreo.launch.health import serve_health
-from choreo.launch.running import Running, run, running, tune_garbage_collection
-from choreo.runtime.topics import apply_topics, check_topics, plan_topics
+from choreo.launch.process import Running, run, running, tune_garbage_collection
+from choreo.topics import apply_topics, check_topics, plan_topics
 
 __all__ = [
     "Running",

@@ -6,6 +6,6 @@ into bytes does not (`codec`), nor moving them (`transport`). Web applications, 
 """
 
 from choreo.publisher.address import Where
-from choreo.publisher.publishing import Publisher
+from choreo.publisher.event_publisher import Publisher
 
 __all__ = ["Publisher", "Where"]

@@ -5,18 +5,22 @@ schemas are read, and dead letters live here; what a chain comes to does not (`s
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from choreo.clock import Clock
-from choreo.errors import UndecodableRecord
+from choreo.errors import BrokerUnavailable, UndecodableRecord
 from choreo.records import COMMANDS, ENDS, Command, dead_letter, read_end
 from choreo.runtime.batch import BatchResult, Item, SagaBatch
 from choreo.runtime.partition import OwnedPartition
 from choreo.step import Rules
 from choreo.transport import Outgoing, Record
 
+LOOK_AGAIN_S = 1.0
+"""Seconds between two looks for manifests while the brokers do not answer."""
+_log = logging.getLogger("choreo")
 _WORTH_A_LOOK = frozenset({"unknown-type", "unknown-fingerprint"})
 SagaKey = tuple[int, bytes | None]
 """A partition and a record's key: a saga, before anything of it is decoded."""
@@ -111,11 +115,22 @@ class Intake:
         work.counts[f"dead-lettered:{error.reason}"] += 1
 
     async def look(self, work: BatchResult) -> None:
-        """Look for schemas that were announced since, once for all of a batch."""
+        """Look for schemas that were announced since, once for all of a batch.
+
+        While the brokers do not tell, the batch waits: a good record is no dead letter because they are slow.
+        """
         if work.refreshed is None and self.refresh is not None:
-            work.refreshed = asyncio.ensure_future(self.refresh())
+            work.refreshed = asyncio.ensure_future(self._look(self.refresh))
         if work.refreshed is not None:
             await work.refreshed
+
+    async def _look(self, refresh: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            try:
+                return await refresh()
+            except BrokerUnavailable as error:
+                _log.warning("%s: a batch waits for the manifests, again: %s", self.rules.service, error)
+                await asyncio.sleep(LOOK_AGAIN_S)
 
     def _heeds(self, record: Record) -> bool:
         """Return whether an end is one to remember: of a saga that is known here, or may be.

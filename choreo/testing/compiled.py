@@ -11,18 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 
+from choreo.catalog import Catalog
 from choreo.clock import Clock, ManualClock
 from choreo.codec import Codec, Schemas
 from choreo.errors import TopicProblem
 from choreo.manifest import Manifest
 from choreo.publisher import Publisher
 from choreo.records import MANIFESTS
-from choreo.runtime.catalog import Catalog
-from choreo.runtime.topics import needed
-from choreo.service import Declaration, Service, declarations
+from choreo.runtime.assembly import codec_for
+from choreo.service import Service, declarations
 from choreo.settings import Settings
 from choreo.testing.loop import PrivateLoop
 from choreo.testing.memory_transport import MemoryBroker
+from choreo.topics import needed
 from choreo.transport import Guarantees, Outgoing, Position, Reader, Sender, Source, TopicSpec, TopicState
 
 IDLE_MAX = 8
@@ -120,7 +121,7 @@ class CompiledServices:
         self._broker.create(needed(self.declarations, settings))
         self._transport = SwitchedTransport(self._broker, self._clock)
         self.catalog = Catalog(self._transport, Schemas(), manifests)
-        self.codecs = {each.name: _codec(each, self.catalog.schemas, settings) for each in self.declarations}
+        self.codecs = {each.name: codec_for(each, self.catalog.schemas, settings) for each in self.declarations}
         event_types = dict.fromkeys(kind for each in self.declarations for kind in each.event_types)
         self.codec = Codec(event_types, self.catalog.schemas)
         """Reads the events of all of them."""
@@ -131,7 +132,6 @@ class CompiledServices:
         self._announcements = [
             Outgoing(each.topic, each.key, each.value, each.headers) for each in self._broker.records(MANIFESTS)
         ]
-        self._learned = False
 
     def enter(self, broker: MemoryBroker, clock: Clock, write: Callable[[Outgoing], None]) -> None:
         """Belong to a scenario; the services announce themselves.
@@ -144,17 +144,11 @@ class CompiledServices:
         self._transport.switch(broker, clock, write)
         broker.write(self._announcements)
 
-    async def refresh(self) -> None:
-        """Read the manifests that were announced since."""
-        self._learned = True
-        await self.catalog.refresh()
-
     def leave(self) -> None:
         """Be free for another scenario, unless manifests of other services were read."""
-        self.catalog.close()
         # Nothing of the scenario is to be kept alive.
         self._transport.switch(self._broker, self._clock)
-        if not self._learned:
+        if not self.catalog.loaded:
             with _idle_lock:
                 IDLE.append(self)
 
@@ -186,12 +180,3 @@ def _key(services: Sequence[Service], settings: Settings) -> tuple[object, ...]:
         (tuple(each.handlers), tuple(each.providers), tuple(each.sagas), tuple(each.publishes)) for each in written
     ]
     return (*services, *(service.version for service in services), *parts, settings.event_bytes_max)
-
-
-def _codec(declaration: Declaration, schemas: Schemas, settings: Settings) -> Codec:
-    return Codec(
-        declaration.event_types,
-        schemas,
-        event_bytes_max=settings.event_bytes_max,
-        consumes=declaration.consumes,
-    )

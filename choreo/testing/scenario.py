@@ -18,7 +18,6 @@ from choreo.clock import ManualClock
 from choreo.errors import ChoreoError, UndecodableRecord
 from choreo.event import Envelope, Event
 from choreo.publisher import Publisher, Where
-from choreo.runtime.topics import needed
 from choreo.service import Declaration, Service
 from choreo.settings import Settings
 from choreo.testing.compiled import compiled_services
@@ -30,6 +29,7 @@ from choreo.testing.loop import PrivateLoop
 from choreo.testing.memory_transport import MemoryBroker
 from choreo.testing.saga_handle import SagaHandle
 from choreo.testing.simulated_service import Environment
+from choreo.topics import needed
 from choreo.tracker import Follower, SagaView, Store, Tracker
 from choreo.transport import Outgoing, Reader, Record
 

@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 
 from choreo.clock import Clock
 from choreo.errors import Fenced, RetriesExhausted, TransactionAborted
-from choreo.records import COMMANDS, ENDS, memory_topic
-from choreo.runtime import Engine, Resources
+from choreo.records import memory_topic
+from choreo.runtime import Resources
+from choreo.runtime.assembly import engine_for, topics_read
 from choreo.runtime.batch import BatchResult
 from choreo.service import Declaration
 from choreo.settings import Settings
-from choreo.step import Rules
 from choreo.testing.compiled import CompiledServices
 from choreo.testing.fault_injection import FaultInjection, ProcessDied
 from choreo.testing.fault_plan import Interruption, Point
@@ -62,26 +62,17 @@ class SimulatedService:
         self.name = declaration.name
         self.owner = bool(declaration.sagas)
         settings, compiled = environment.settings, environment.compiled
-        rules = Rules(
+        self._resources = Resources(declaration.providers, replaced)
+        self.engine = engine_for(
             environment.faults.disturbed(declaration),
             compiled.codecs[declaration.name],
-            at_least_once=settings.delivery == "at_least_once",
-            hops_max=settings.hops_max,
-            waiting_max=settings.waiting_max,
-            event_bytes_max=settings.event_bytes_max,
-        )
-        self._resources = Resources(declaration.providers, replaced)
-        self.engine = Engine(
-            rules,
             self._resources,
-            clock=environment.clock,
-            concurrency_max=settings.concurrency_max,
-            remember_for=settings.remember_for,
-            refresh=compiled.refresh,
-            concerns=lambda saga_type: compiled.catalog.concerns(declaration.name, saga_type),
+            compiled.catalog,
+            settings,
+            environment.clock,
         )
         self._environment = environment
-        self._topics = sorted({*declaration.topics_in, ENDS, COMMANDS})
+        self._topics = topics_read(declaration)
         self.source = self._join()
 
     @property

@@ -2,12 +2,15 @@
 
 import asyncio
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from choreo.errors import BrokerUnavailable
 from choreo.memory import Memory
+from choreo.runtime import intake
 from choreo.transport import Record
 from tests.effort import part
 from tests.runtime.engines import SAGA_ID, Bench, header, topics
@@ -67,6 +70,24 @@ def test_r29_what_is_unknown_gets_a_second_chance_with_new_manifests():
     work = bench.process(useless, *(broken(bench.record(Placed(), f"e{n}")) for n in range(3)))
     assert len(looks) == 1, "one look a batch"
     assert topics(work.outputs) == ["payments.dlq"] * 4, "and none is told of twice for it"
+
+
+def test_r29_nothing_is_a_dead_letter_because_brokers_are_slow(monkeypatch: pytest.MonkeyPatch, caplog: Any):
+    monkeypatch.setattr(intake, "LOOK_AGAIN_S", 0.0)
+    looks = []
+
+    async def refresh() -> None:
+        looks.append(1)
+        if len(looks) < 3:
+            raise BrokerUnavailable("nothing has come for 30 s")
+
+    bench = Bench(paying(), refresh=refresh)
+    whole = bench.record(Placed())
+    broken = BROKEN["unknown-fingerprint"](bench.record(Placed(), "unknown"))
+    work = bench.process(whole, broken)
+    assert len(looks) == 3, "the batch is kept and tried again"
+    assert caplog.text.count("a batch waits for the manifests, again: nothing has come for 30 s") == 2
+    assert work.offsets == {("orders", 0): 2}
 
 
 def test_r29_an_end_that_is_none_is_a_dead_letter():

@@ -14,12 +14,12 @@ from choreo.event import Envelope
 from choreo.memory import Memory
 from choreo.records import COMMANDS, ENDS
 from choreo.runtime import Engine, Resources, Worker
-from choreo.runtime.topics import needed
 from choreo.service import declarations
 from choreo.settings import Settings
 from choreo.step import Rules
 from choreo.testing import MemoryBroker
 from choreo.testing.memory_transport import Reached
+from choreo.topics import needed
 from choreo.transport import Outgoing
 from tests.effort import part
 

@@ -7,10 +7,10 @@ import pytest
 
 from choreo.clock import ManualClock
 from choreo.errors import Fenced, TopicProblem
-from choreo.runtime.topics import check_topics, needed
 from choreo.service import declarations
 from choreo.settings import Settings
 from choreo.testing import MemoryBroker
+from choreo.topics import check_topics, needed
 from choreo.transport import Commit, Outgoing, TopicSpec
 from tests.testing.brokers import broker, member, outcome, put, texts
 from tests.testing.shop import ALL

@@ -13,6 +13,7 @@ from choreo.errors import Problem, TopicProblem
 from choreo.testing.memory_transport.consumer_group import CommitFault, CommitTrouble, ConsumerGroup, Reached
 from choreo.testing.memory_transport.murmur2 import partition_of
 from choreo.testing.memory_transport.partition_log import LogEntry, LogTransaction, PartitionLog
+from choreo.topics import missing_topic
 from choreo.transport import Commit, Outgoing, Position, Record, TopicSpec, TopicState
 
 Head = tuple[int, Record]
@@ -105,7 +106,7 @@ class MemoryCluster:
         """
         if missing := sorted({topic for topic in topics if topic not in self._specs}):
             fix = "create it first: nothing is created by itself"
-            raise TopicProblem([Problem("CH080", f"topic {topic} does not exist", "", fix) for topic in missing])
+            raise TopicProblem([missing_topic(topic, fix) for topic in missing])
 
     def write(self, outgoings: Iterable[Outgoing], transaction: LogTransaction | None = None) -> None:
         """Append records; those of a transaction are read once it is committed.

@@ -73,6 +73,11 @@ def apply_topics(declarations: Sequence[Declaration], transport: Transport, sett
     return missing
 
 
+def missing_topic(topic: str, fix: str) -> Problem:
+    """Return what to tell a person of a topic that is not there."""
+    return Problem("CH080", f"topic {topic} does not exist", "", fix)
+
+
 def check_topics(declarations: Sequence[Declaration], transport: Transport, settings: Settings) -> None:
     """Refuse to start on topics that are missing or do not fit.
 
@@ -83,12 +88,7 @@ def check_topics(declarations: Sequence[Declaration], transport: Transport, sett
     missing, problems = plan_topics(declarations, transport, settings)
     names = " ".join(each.name for each in declarations)
     absent = [
-        Problem(
-            "CH080",
-            f"topic {spec.name} does not exist",
-            "",
-            f"run `choreo topics apply` for {names}: it makes {spec.partitions} partitions",
-        )
+        missing_topic(spec.name, f"run `choreo topics apply` for {names}: it makes {spec.partitions} partitions")
         for spec in missing
     ]
     if problems or absent:

@@ -7,12 +7,12 @@ Opening sources, senders, readers and topic calls on one connection lives here; 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from choreo.kafka.admin import TopicAdmin
 from choreo.kafka.connection import Connection
 from choreo.kafka.reader import KafkaReader
 from choreo.kafka.restore import restore
 from choreo.kafka.sender import KafkaSender
 from choreo.kafka.source import KafkaSource
-from choreo.kafka.topics import Topics
 from choreo.transport import Guarantees, Position, Reader, Sender, Source, TopicSpec, TopicState
 
 
@@ -25,7 +25,7 @@ class KafkaTransport:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._connection = Connection(config)
-        self._topics = Topics(self._connection)
+        self._admin = TopicAdmin(self._connection)
 
     @property
     def guarantees(self) -> Guarantees:
@@ -62,11 +62,11 @@ class KafkaTransport:
 
     def describe(self, names: Sequence[str] | None = None) -> dict[str, TopicState]:
         """Return the topics that exist; see `Transport.describe`."""
-        return self._topics.describe(names)
+        return self._admin.describe(names)
 
     def create(self, specs: Sequence[TopicSpec]) -> None:
         """Create topics; see `Transport.create`."""
-        self._topics.create(specs)
+        self._admin.create(specs)
 
     def close(self) -> None:
         """Nothing is held open here: each part closes its own clients."""

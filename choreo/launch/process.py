@@ -13,22 +13,19 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 
+from choreo.catalog import Catalog, announce
 from choreo.clock import SystemClock
-from choreo.codec import Codec, Schemas
-from choreo.errors import BrokerUnavailable
 from choreo.kafka import KafkaTransport
 from choreo.launch.health import serve_health
 from choreo.manifest import Manifest
-from choreo.records import COMMANDS, ENDS, MANIFESTS, memory_topic
-from choreo.runtime import Engine, Resources, Worker
-from choreo.runtime.catalog import Catalog
-from choreo.runtime.topics import apply_topics, check_topics
+from choreo.records import memory_topic
+from choreo.runtime import Resources, Worker
+from choreo.runtime.assembly import codec_for, engine_for, topics_read
 from choreo.service import Declaration, Service, declarations
 from choreo.settings import Settings, claim_slot
-from choreo.step import Rules
-from choreo.transport import Outgoing, Transport
+from choreo.topics import apply_topics, check_topics
+from choreo.transport import Transport
 
-ANNOUNCE_TIMEOUT_S = 30.0
 GC_THRESHOLD = 400_000
 _log = logging.getLogger("choreo")
 
@@ -121,8 +118,7 @@ async def running(
             stack.callback(transport.close)
         prepare = apply_topics if create_topics else check_topics
         await asyncio.to_thread(prepare, declared, transport, settings)
-        catalog = await asyncio.to_thread(_announce, declared, transport)
-        stack.callback(catalog.close)
+        catalog = await asyncio.to_thread(announce, [Manifest.of(each) for each in declared], transport)
         instance = settings.instance
         if not instance:
             slot = claim_slot(*sorted(each.name for each in declared))
@@ -146,39 +142,19 @@ async def _worker(
     instance: str,
     stack: AsyncExitStack,
 ) -> Worker:
-    delivery = settings.delivery if transport.guarantees.exactly_once else "at_least_once"
-    codec = Codec(
-        declaration.event_types,
-        catalog.schemas,
-        event_bytes_max=settings.event_bytes_max,
-        consumes=declaration.consumes,
-    )
-    rules = Rules(
-        declaration,
-        codec,
-        at_least_once=delivery == "at_least_once",
-        hops_max=settings.hops_max,
-        waiting_max=settings.waiting_max,
-        event_bytes_max=settings.event_bytes_max,
-    )
+    if not transport.guarantees.exactly_once:
+        settings = settings.model_copy(update={"delivery": "at_least_once"})
     resources = Resources(declaration.providers)
     await resources.open()
     stack.push_async_callback(resources.close)
-    engine = Engine(
-        rules,
-        resources,
-        clock=SystemClock(),
-        concurrency_max=settings.concurrency_max,
-        remember_for=settings.remember_for,
-        refresh=catalog.refresh,
-        concerns=lambda saga_type: catalog.concerns(declaration.name, saga_type),
-    )
+    codec = codec_for(declaration, catalog.schemas, settings)
+    engine = engine_for(declaration, codec, resources, catalog, settings, SystemClock())
     source = await asyncio.to_thread(
         transport.source,
         group=declaration.name,
-        topics=sorted({*declaration.topics_in, ENDS, COMMANDS}),
+        topics=topics_read(declaration),
         memory_topic=memory_topic(declaration.name),
-        delivery=delivery,
+        delivery=settings.delivery,
         instance=instance,
     )
     return Worker(
@@ -189,35 +165,6 @@ async def _worker(
         batch_s_max=settings.batch_timeout_s,
         drain_s=settings.drain_timeout_s,
     )
-
-
-def _announce(declared: Sequence[Declaration], transport: Transport) -> Catalog:
-    """Read the manifests that there are, and write ours if nothing there contradicts them.
-
-    Raises:
-        SchemaError: If a fingerprint of ours is out there with another meaning.
-        BrokerUnavailable: If the brokers do not answer.
-    """
-    manifests = [Manifest.of(each) for each in declared]
-    catalog = Catalog(transport, Schemas(), manifests)
-    catalog.load()
-    if catalog.contradicted:
-        catalog.close()
-        raise catalog.contradicted[0]
-    sender = transport.sender()
-    failures: list[Exception] = []
-    try:
-        for manifest in manifests:
-            outgoing = Outgoing(
-                MANIFESTS, manifest.key.encode(), manifest.to_bytes(), [("content-type", b"application/json")]
-            )
-            sender.enqueue(outgoing, lambda error: failures.append(error) if error is not None else None)
-        left = sender.flush(ANNOUNCE_TIMEOUT_S)
-    finally:
-        sender.close()
-    if left or failures:
-        raise BrokerUnavailable(f"the manifests could not be announced: {failures[0] if failures else 'no answer'}")
-    return catalog
 
 
 def run(*services: Service, settings: Settings | None = None, health: tuple[str, int] | None = None) -> None:

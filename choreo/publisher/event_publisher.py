@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
+from choreo.catalog import announcement
 from choreo.clock import Clock, SystemClock
 from choreo.codec import Codec, Schemas
-from choreo.errors import BrokerUnavailable, BufferFull, ChoreoError, Problem, SchemaError, TopicProblem
+from choreo.errors import BrokerUnavailable, BufferFull, ChoreoError, SchemaError, TopicProblem
 from choreo.event import Envelope, Event
 from choreo.kafka import KafkaTransport
 from choreo.manifest import Manifest
@@ -21,6 +22,7 @@ from choreo.publisher.address import Rights, Where, identify, refused, rights_of
 from choreo.records import MANIFESTS
 from choreo.service import Declaration, Service, declarations
 from choreo.settings import Settings
+from choreo.topics import missing_topic
 from choreo.transport import Outgoing, Sender, Transport
 
 BUFFER_PAUSE_S = 0.005
@@ -101,18 +103,14 @@ class Publisher:
         found = transport.describe(wanted)
         names = " ".join(each.name for each in self._declarations)
         missing = [
-            Problem("CH080", f"topic {topic} does not exist", "", f"run `choreo topics apply` for {names}")
-            for topic in wanted
-            if topic not in found
+            missing_topic(topic, f"run `choreo topics apply` for {names}") for topic in wanted if topic not in found
         ]
         if missing:
             raise TopicProblem(missing)
 
     def _announce(self) -> None:
-        """Write the manifests, by which the tracker reads what is published; compacted, so again is once."""
-        manifests = [Manifest.of(each) for each in self._declarations]
-        json_type = [("content-type", b"application/json")]
-        self._send([Outgoing(MANIFESTS, each.key.encode(), each.to_bytes(), json_type) for each in manifests])
+        """Write the manifests, by which the tracker reads what is published."""
+        self._send([announcement(Manifest.of(each)) for each in self._declarations])
 
     def close(self) -> None:
         """Wait until the brokers have all that was handed over, then close; closing twice is fine.

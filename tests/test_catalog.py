@@ -7,9 +7,9 @@ import pytest
 from pydantic import Field
 
 from choreo import Event, Service
+from choreo.catalog import announce
 from choreo.clock import ManualClock
 from choreo.errors import IncompatibleSchema
-from choreo.launch.running import _announce
 from choreo.manifest import Manifest
 from choreo.records import MANIFESTS
 from choreo.service import declarations
@@ -36,7 +36,7 @@ def test_a_fingerprint_that_means_something_else_out_there_is_refused_at_start()
     broker.write([Outgoing(MANIFESTS, b"others@1", theirs, [])])
 
     with pytest.raises(IncompatibleSchema, match=r"prices\.Priced: its fingerprint .* is already out there"):
-        _announce([declared], broker)
+        announce([ours], broker)
     reader = broker.reader([MANIFESTS])
     assert [record.key for record in reader.poll(0, 10)] == [b"others@1"], "what is refused is not announced"
 
@@ -51,6 +51,6 @@ def test_what_means_the_same_is_announced():
     broker = MemoryBroker(ManualClock())
     broker.create([TopicSpec(MANIFESTS, 1)])
     for _ in range(2):
-        _announce([declared], broker).close()
+        announce([Manifest.of(declared)], broker)
 
     assert {record.key for record in broker.reader([MANIFESTS]).poll(0, 10)} == {f"prices@{declared.version}".encode()}

@@ -1,6 +1,6 @@
 """Topics: what exists, and making what does not.
 
-The admin calls live here; which topics are needed does not (`launch`). A fresh admin client is made for each call,
+The admin calls live here; which topics are needed does not (`topics`). A fresh admin client is made for each call,
 because one that outlives a broker's restart answers with stale leader epochs.
 """
 
@@ -20,7 +20,7 @@ DESCRIBE_TIMEOUT_S = 10.0
 CONFIGS = ("cleanup.policy", "max.message.bytes", "retention.ms")
 
 
-class Topics:
+class TopicAdmin:
     """Admin calls on one connection."""
 
     def __init__(self, connection: Connection) -> None:
