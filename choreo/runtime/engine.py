@@ -119,14 +119,14 @@ class Engine:
             records: In each partition's order, of owned partitions only.
         """
         work = BatchResult()
-        chains, ends = self._intake.chains(records, work)
+        saga_batches, ends = self._intake.saga_batches(records, work)
         if ends:
             ended_ms = now_ms(self._clock.now())
             for saga, record in ends.items():
                 if not self._only_ended(saga, ended_ms, work):
-                    chains[saga] = SagaBatch(*saga, [record])
-        self._wake(chains, work)
-        todo = deque(chains.values())
+                    saga_batches[saga] = SagaBatch(*saga, [record])
+        self._wake(saga_batches, work)
+        todo = deque(saga_batches.values())
         if len(todo) == 1 or self._concurrency_max == 1:
             await self._run(todo, work)
         elif todo:
@@ -202,52 +202,52 @@ class Engine:
         """Let the threads of blocking handlers end; those that never return go on until the process ends."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _wake(self, chains: dict[SagaKey, SagaBatch], work: BatchResult) -> None:
+    def _wake(self, saga_batches: dict[SagaKey, SagaBatch], work: BatchResult) -> None:
         """Add what is due, in partitions whose backlog has been read, and what is owed since they were gained."""
         now = now_ms(self._clock.now())
         for number, partition in self._partitions.items():
             if number not in self._behind:
                 for saga_id in partition.schedule.due(partition.memories, now):
-                    _chain_of(chains, number, saga_id).woken = True
+                    _saga_batch_of(saga_batches, number, saga_id).woken = True
                     work.woken.append((number, saga_id))
             # In an order that does not hang on how Python hashes.
             for saga_id in sorted(partition.owed):
-                _chain_of(chains, number, saga_id).owed = True
+                _saga_batch_of(saga_batches, number, saga_id).owed = True
                 work.vouched.append((number, saga_id))
             for saga_id in sorted(partition.vouched)[:WOKEN_MAX]:
-                _chain_of(chains, number, saga_id).vouched = True
+                _saga_batch_of(saga_batches, number, saga_id).vouched = True
 
     async def _run(self, todo: deque[SagaBatch], work: BatchResult) -> None:
         """Take sagas one after another; several of these run side by side while handlers await."""
         intake, process, partitions, counts = self._intake, self._processor.process, self._partitions, work.counts
         while todo:
-            chain = todo.popleft()
-            items = intake.items(chain, work)
+            saga_batch = todo.popleft()
+            items = intake.items(saga_batch, work)
             if items is None:
                 await intake.look(work)
-                items = intake.items(chain, work, looked=True) or []
-            if items or chain.due:
-                saga_id = chain.saga_id = _saga_id(chain.key)
-                before = partitions[chain.partition].memories.get(saga_id)
+                items = intake.items(saga_batch, work, looked=True) or []
+            if items or saga_batch.due:
+                saga_id = saga_batch.saga_id = _saga_id(saga_batch.key)
+                before = partitions[saga_batch.partition].memories.get(saga_id)
                 try:
                     memory = Memory() if before is None else Memory.decode(before)
                 except UndecodableRecord as error:
                     for record, _ in items:
-                        intake.dead_letter(record, error, chain.outputs, work)
+                        intake.dead_letter(record, error, saga_batch.outputs, work)
                 else:
-                    await process(chain, items, memory, work)
-                    self._keep(chain, memory, before, work)
+                    await process(saga_batch, items, memory, work)
+                    self._keep(saga_batch, memory, before, work)
                     counts["events"] += len(items)
             # Those of one saga stay together, in their order; sagas stand as they are done.
-            work.outputs += chain.outputs
+            work.outputs += saga_batch.outputs
 
-    def _keep(self, chain: SagaBatch, memory: Memory, before: bytes | None, work: BatchResult) -> None:
+    def _keep(self, saga_batch: SagaBatch, memory: Memory, before: bytes | None, work: BatchResult) -> None:
         """Add a saga's memory to what changed, and when something is due of it."""
         after = memory.encode()
         if after != before and (before is not None or after != _NOTHING):
-            self._remember(chain.partition, chain.saga_id, after, work)
-        if memory.timers and (chain.woken or memory.due_ms != (0 if before is None else peek(before).due_ms)):
-            work.due.append((chain.partition, chain.saga_id, memory.due_ms))
+            self._remember(saga_batch.partition, saga_batch.saga_id, after, work)
+        if memory.timers and (saga_batch.woken or memory.due_ms != (0 if before is None else peek(before).due_ms)):
+            work.due.append((saga_batch.partition, saga_batch.saga_id, memory.due_ms))
 
     def _only_ended(self, saga: SagaKey, ended_ms: int, work: BatchResult) -> bool:
         """Stamp a memory where the saga's end is all that came: nothing is decoded.
@@ -292,7 +292,7 @@ def _saga_id(key: bytes | None) -> str:
     return (key or b"").decode()
 
 
-def _chain_of(chains: dict[SagaKey, SagaBatch], partition: int, saga_id: str) -> SagaBatch:
-    """Return the chain of a saga; a new one where no record came for it."""
+def _saga_batch_of(saga_batches: dict[SagaKey, SagaBatch], partition: int, saga_id: str) -> SagaBatch:
+    """Return what came for a saga; a new one where no record came for it."""
     saga = (partition, saga_id.encode())
-    return chains.get(saga) or chains.setdefault(saga, SagaBatch(*saga, []))
+    return saga_batches.get(saga) or saga_batches.setdefault(saga, SagaBatch(*saga, []))

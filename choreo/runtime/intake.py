@@ -1,7 +1,7 @@
 """From records to what they hold, sorted by saga.
 
-Sorting a batch into chains, decoding a chain's records when its turn has come, their second chance once newly announced
-schemas are read, and dead letters live here; what a chain comes to does not (`saga_processor`). The engine has one.
+Sorting a batch by saga, decoding a saga's records when its turn has come, their second chance once newly announced
+schemas are read, and dead letters live here; what they come to does not (`saga_processor`). The engine has one.
 """
 
 import asyncio
@@ -44,38 +44,40 @@ class Intake:
     refresh: Callable[[], Coroutine[Any, Any, None]] | None
     concerns: Callable[[str], bool]
 
-    def chains(
+    def saga_batches(
         self, records: Sequence[Record], work: BatchResult
     ) -> tuple[dict[SagaKey, SagaBatch], dict[SagaKey, Record]]:
         """Return what came, by saga, and apart from it the ends to remember of sagas that nothing else came for.
 
-        Most ends come alone, and need no chain.
+        Most ends come alone, and need no `SagaBatch`.
         """
-        chains: dict[SagaKey, SagaBatch] = {}
+        saga_batches: dict[SagaKey, SagaBatch] = {}
         ends: dict[SagaKey, Record] = {}
         offsets = work.offsets
         for record in records:
             topic, partition, offset, key, _, _, _ = record
             offsets[topic, partition] = offset + 1
             saga = (partition, key)
-            chain = chains.get(saga)
-            if topic == ENDS and chain is None:
+            saga_batch = saga_batches.get(saga)
+            if topic == ENDS and saga_batch is None:
                 try:
                     if self._heeds(record):
                         ends.setdefault(saga, record)
                 except UndecodableRecord as error:
                     self.dead_letter(record, error, work.outputs, work)
                 continue
-            if chain is None:
-                chain = chains[saga] = SagaBatch(partition, key, [ends.pop(saga)] if saga in ends else [])
-            chain.records.append(record)
-        return chains, ends
+            if saga_batch is None:
+                saga_batch = saga_batches[saga] = SagaBatch(partition, key, [ends.pop(saga)] if saga in ends else [])
+            saga_batch.records.append(record)
+        return saga_batches, ends
 
-    def items(self, chain: SagaBatch, work: BatchResult, *, looked: bool = False) -> list[tuple[Record, Item]] | None:
-        """Return what a chain's records hold, without those that are not for this service or cannot be read.
+    def items(
+        self, saga_batch: SagaBatch, work: BatchResult, *, looked: bool = False
+    ) -> list[tuple[Record, Item]] | None:
+        """Return what a saga's records hold, without those that are not for this service or cannot be read.
 
         Args:
-            chain: The records.
+            saga_batch: The records.
             work: Where those are counted that cannot be read.
             looked: Schemas that were announced since have been looked for: what is unknown now remains so.
 
@@ -85,7 +87,7 @@ class Intake:
         found: list[tuple[Record, Item]] = []
         useless: list[tuple[Record, UndecodableRecord]] = []
         rules = self.rules
-        for record in chain.records:
+        for record in saga_batch.records:
             topic = record[0]
             try:
                 if topic == ENDS:
@@ -105,7 +107,7 @@ class Intake:
                 # Another service's command is its own to set aside; unreadable, nobody knows whose it is.
                 useless.append((record, error))
         for record, why in useless:
-            self.dead_letter(record, why, chain.outputs, work)
+            self.dead_letter(record, why, saga_batch.outputs, work)
         return found
 
     def dead_letter(self, record: Record, error: UndecodableRecord, outputs: list[Outgoing], work: BatchResult) -> None:

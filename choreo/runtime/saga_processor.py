@@ -47,17 +47,17 @@ class SagaProcessor:
         self.clock = clock
 
     async def process(
-        self, chain: SagaBatch, items: Iterable[tuple[Record, Item]], memory: Memory, work: BatchResult
+        self, saga_batch: SagaBatch, items: Iterable[tuple[Record, Item]], memory: Memory, work: BatchResult
     ) -> None:
         """Process records in their order, then the timers that are due.
 
         Args:
-            chain: The saga, and where its outputs go.
+            saga_batch: The saga, and where its outputs go.
             items: Its records, with what each holds.
             memory: What is remembered of it; this changes it, and nobody else may meanwhile.
             work: What the batch comes to.
         """
-        saga = _OneSaga(self, chain, memory, work, Participant(SagaMemory(self.rules, memory, chain.saga_id)))
+        saga = _OneSaga(self, saga_batch, memory, work, Participant(SagaMemory(self.rules, memory, saga_batch.saga_id)))
         if memory.owed:
             saga.publish_owed()
         for record, item in items:
@@ -72,10 +72,10 @@ class SagaProcessor:
                     if outcome.steps:
                         await saga.take(outcome.steps, comes_again=True)
             except UndecodableRecord as error:
-                self.intake.dead_letter(record, error, chain.outputs, work)
+                self.intake.dead_letter(record, error, saga_batch.outputs, work)
             if memory.held:
                 await saga.release()
-        if chain.woken and memory.timers:
+        if saga_batch.woken and memory.timers:
             await saga.wake()
 
 
@@ -83,7 +83,7 @@ class _OneSaga(Struct):
     """One saga while its part of a batch is processed."""
 
     processor: SagaProcessor
-    chain: SagaBatch
+    saga_batch: SagaBatch
     memory: Memory
     work: BatchResult
     participant: Participant
@@ -150,11 +150,11 @@ class _OneSaga(Struct):
     def end(self) -> None:
         """Record that the saga has ended."""
         if self.participant.saga_ended(now_ms(self.processor.clock.now())):
-            self.work.ended.append((self.chain.partition, self.chain.saga_id, self.memory.ended_ms))
+            self.work.ended.append((self.saga_batch.partition, self.saga_batch.saga_id, self.memory.ended_ms))
 
     def publish_owed(self) -> None:
         """Publish again the outputs that may be lost in a crash; forget them where they are known to be published."""
-        if not self.chain.owed:
+        if not self.saga_batch.owed:
             self.memory.owed.clear()
             return
         for key in self.memory.owed:
@@ -176,7 +176,7 @@ class _OneSaga(Struct):
             self.work.errors.append(outcome.error)
 
     def _publish(self, outcome: Outcome) -> None:
-        rules, outputs = self.processor.rules, self.chain.outputs
+        rules, outputs = self.processor.rules, self.saga_batch.outputs
         for envelope in outcome.events:
             outputs.append(rules.codec.outgoing(envelope))
         ended = outcome.ended
@@ -185,9 +185,13 @@ class _OneSaga(Struct):
             outputs.append(end(ended, rules.service, completed=completed, now=ended.occurred_at))
 
     def _journal(self, added: Iterable[Note]) -> None:
-        service, saga_id, saga_type = self.processor.rules.service, self.chain.saga_id, self.participant.saga.saga_type
+        service, saga_id, saga_type = (
+            self.processor.rules.service,
+            self.saga_batch.saga_id,
+            self.participant.saga.saga_type,
+        )
         for note in added:
-            self.chain.outputs.append(journal(note, service, saga_id, saga_type, self.processor.clock.now()))
+            self.saga_batch.outputs.append(journal(note, service, saga_id, saga_type, self.processor.clock.now()))
             self.work.counts[note.kind] += 1
 
     def _owe(self, key: FenceKey) -> None:
