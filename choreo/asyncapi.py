@@ -15,15 +15,15 @@ from choreo.choreography import Choreography
 from choreo.event import short
 from choreo.manifest import Manifest
 
-Node = dict[str, Any]  # JSON: a document of others' making, checked against their schema in the tests.
+Json = dict[str, Any]  # A document in a format of others, checked against their schema in the tests.
 
 VERSION = "3.0.0"
 AVRO = "application/vnd.apache.avro+json;version=1.9.0"
 BINDING = "0.5.0"
 """Of the Kafka bindings."""
-_TEXT: Node = {"type": "string"}
-_UUID: Node = {"type": "string", "format": "uuid"}
-_HEADERS: Mapping[str, Node] = {
+_TEXT: Json = {"type": "string"}
+_UUID: Json = {"type": "string", "format": "uuid"}
+_HEADERS: Mapping[str, Json] = {
     "ce_specversion": {"const": "1.0"},
     "ce_id": {"type": "string", "minLength": 1, "maxLength": 64, "description": "The event's id."},
     "ce_type": {**_TEXT, "description": "The event's type: its Avro full name."},
@@ -45,7 +45,7 @@ _HEADERS: Mapping[str, Node] = {
 """What travels around every event, as in CloudEvents' binary mode; each value is text in UTF-8."""
 
 
-def asyncapi(manifests: Iterable[Manifest]) -> Node:
+def asyncapi(manifests: Iterable[Manifest]) -> Json:
     """Return the document of these services: a channel for each topic, a message for each event type.
 
     A service's handlers are operations: one for each topic that a handler reads and one for each that it writes to.
@@ -57,7 +57,7 @@ def asyncapi(manifests: Iterable[Manifest]) -> Node:
     known = list(manifests)
     choreography = Choreography(known)
     schemas = {digest: schema for manifest in known for digest, schema in manifest.schemas.items()}
-    document: Node = {
+    document: Json = {
         "asyncapi": VERSION,
         "info": _info(choreography, known),
         "defaultContentType": "application/avro",
@@ -72,7 +72,7 @@ def asyncapi(manifests: Iterable[Manifest]) -> Node:
     return deepcopy(document)
 
 
-def _info(choreography: Choreography, manifests: Sequence[Manifest]) -> Node:
+def _info(choreography: Choreography, manifests: Sequence[Manifest]) -> Json:
     services = {manifest.service: manifest.service_version for manifest in manifests}
     told = "".join(f"{name}@{version}\n" for name, version in sorted(services.items()))
     sagas = {
@@ -91,7 +91,7 @@ def _info(choreography: Choreography, manifests: Sequence[Manifest]) -> Node:
     }
 
 
-def _channel(choreography: Choreography, topic: str) -> Node:
+def _channel(choreography: Choreography, topic: str) -> Json:
     names = [name for name, event in choreography.events.items() if event.topic == topic]
     return {
         "address": topic,
@@ -106,9 +106,9 @@ def _channel(choreography: Choreography, topic: str) -> Node:
     }
 
 
-def _message(choreography: Choreography, name: str, schemas: Mapping[str, Node]) -> Node:
+def _message(choreography: Choreography, name: str, schemas: Mapping[str, Json]) -> Json:
     event = choreography.events[name]
-    message: Node = {
+    message: Json = {
         "name": name,
         "title": short(name),
         "contentType": "application/avro",
@@ -127,11 +127,11 @@ def _message(choreography: Choreography, name: str, schemas: Mapping[str, Node])
     return message
 
 
-def _facts(choreography: Choreography, name: str) -> Node:
+def _facts(choreography: Choreography, name: str) -> Json:
     """Return what AsyncAPI has no word for, leaving out what does not hold."""
     event = choreography.events[name]
     sagas = choreography.sagas
-    facts: Node = {
+    facts: Json = {
         "failure": event.failure,
         "fingerprint": event.fingerprint,
         "sensitive": event.sensitive,
@@ -144,7 +144,7 @@ def _facts(choreography: Choreography, name: str) -> Node:
     return {key: value for key, value in facts.items() if value}
 
 
-def _operations(choreography: Choreography) -> Iterator[tuple[str, Node]]:
+def _operations(choreography: Choreography) -> Iterator[tuple[str, Json]]:
     for step in choreography.nodes:
         facts = {
             "service": step.service,
@@ -170,8 +170,8 @@ def _by_topic(choreography: Choreography, names: Iterable[str]) -> dict[str, lis
     return found
 
 
-def _operation(action: str, title: str, topic: str, names: Iterable[str], facts: Node) -> Node:
-    operation: Node = {
+def _operation(action: str, title: str, topic: str, names: Iterable[str], facts: Json) -> Json:
+    operation: Json = {
         "action": action,
         "channel": _ref("channels", topic),
         "title": title,
@@ -185,6 +185,6 @@ def _operation(action: str, title: str, topic: str, names: Iterable[str], facts:
     return operation
 
 
-def _ref(*path: str) -> Node:
+def _ref(*path: str) -> Json:
     """Return a reference to a place in the document, as a JSON pointer."""
     return {"$ref": "#/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in path)}

@@ -91,6 +91,12 @@ class Node:
         return self.handler.waits_for
 
     @property
+    def keeps(self) -> Names:
+        """Return the event types whose bodies its service keeps, because it may be given them later than they come."""
+        undone_with = self.causes.union(self.original, *self.handler.extras)
+        return undone_with.union(*self.waits_for) if self.kind == "forward" and self.joins else undone_with
+
+    @property
     def emissions(self) -> list[EmissionManifest]:
         """Return everything that it may return, whichever outcome it is part of."""
         return [emission for outcome in self.handler.outcomes for emission in outcome]

@@ -22,11 +22,7 @@ def covers(outer: BranchPath, inner: BranchPath) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class BranchPaths:
-    """Where everything of one saga type may stand.
-
-    Args:
-        flow: The saga type.
-    """
+    """Where everything of one saga type may stand."""
 
     flow: SagaFlow
 

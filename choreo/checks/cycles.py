@@ -15,11 +15,7 @@ from choreo.errors import Problem
 
 @dataclass(frozen=True, eq=False)
 class Cycles:
-    """The cycles of one saga type.
-
-    Args:
-        flow: The saga type.
-    """
+    """The cycles of one saga type."""
 
     flow: SagaFlow
 

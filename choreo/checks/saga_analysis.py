@@ -21,11 +21,7 @@ from choreo.choreography import Node
 
 @dataclass(frozen=True, eq=False)
 class SagaAnalysis:
-    """One saga type, as checks see it.
-
-    Args:
-        flow: The saga type.
-    """
+    """One saga type, as checks see it."""
 
     flow: SagaFlow
 

@@ -17,11 +17,7 @@ NONE: Events = frozenset()
 
 @dataclass(frozen=True, eq=False)
 class ServiceGraph:
-    """All services together, as checks ask about them.
-
-    Args:
-        choreography: The services.
-    """
+    """All services together, as checks ask about them."""
 
     choreography: Choreography
 

@@ -1,7 +1,7 @@
 """What new versions of services do otherwise than those that run, as far as live sagas may need it.
 
 Manifests are compared here, handler by handler; each change comes with the question that finds the sagas which it
-strands (`saga_needs`). Counting those does not live here (`stranded_sagas`). Pure.
+strands (`saga_needs`). Counting those does not live here (`stranding`). Pure.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import partial
 
+from choreo.choreography import Choreography
 from choreo.deploy.saga_needs import has_deadline, has_originals, has_steps, has_undoings, has_undoings_for, is_of
 from choreo.event import short
 from choreo.manifest import HandlerManifest, Manifest, SagaManifest
@@ -126,7 +127,8 @@ def _taken(old: Manifest, handler: HandlerManifest, kept: HandlerManifest) -> It
         whole = any(dropped.issuperset(types) for types in handler.waits_for)
         strands = partial(has_steps, step=step, taking=None if whole else dropped)
         yield _dropped(old, kept, dropped, "steps to finish for it", strands)
-    remembered = _remembered(old)
+    # What the service keeps, another handler finds though it came before that one did.
+    remembered = frozenset[str]().union(*(node.keeps for node in Choreography([old]).nodes))
     more = [types for types in kept.waits_for if before.isdisjoint(types) and not remembered.issuperset(types)]
     if more:
         beside = frozenset[str]().union(*more)
@@ -149,16 +151,6 @@ def _dropped(old: Manifest, kept: HandlerManifest, dropped: Names, left: str, st
         fix=f"Let {kept.name} take {_or(dropped)}, too, {_UNTIL}.",
         place=kept.place,
     )
-
-
-def _remembered(manifest: Manifest) -> Names:
-    """Return the events that a service keeps whole, so that another handler finds those that came before it did."""
-    found: set[str] = set()
-    for each in manifest.handlers:
-        found.update(each.causes, each.original, *each.extras)
-        if each.kind == "forward" and (len(each.waits_for) > 1 or each.fan_in):
-            found.update(*each.waits_for)
-    return frozenset(found)
 
 
 def _saga(old: Manifest, new: Manifest, saga: SagaManifest, deployed: Sequence[Manifest]) -> ServiceChange | None:

@@ -148,17 +148,15 @@ class Rules:
         return Undo(handler, node.causes, node.original, handler.original_optional, guarded)
 
     def _compile(self, graph: Choreography, undos: list[Undo]) -> None:
-        undo_bodies = NOTHING.union(*(types for node in graph.compensations for types in node.handler.extras))
-        undo_bodies = undo_bodies.union(*(undo.causes | undo.originals for undo in undos))
-        awaited = {node.handler.name: node.waited_for for node in graph.nodes if node.kind == "forward" and node.joins}
-        self.kept_bodies = undo_bodies.union(*awaited.values())
+        self.kept_bodies = NOTHING.union(*(node.keeps for node in graph.nodes))
         self.kept = self.kept_bodies.union(*self.unless.values(), *self.awaits.values())
         if any(each.later for each in self.declaration.handlers):
             # What calls a Later off is said when it is made, so that anything read may be asked for.
             self.kept |= names(self.declaration.consumes) | names(self.declaration.emits)
         self.alone = {
-            name: types - undo_bodies.union(*(other for key, other in awaited.items() if key != name))
-            for name, types in awaited.items()
+            node.handler.name: node.keeps.difference(*(other.keeps for other in graph.nodes if other is not node))
+            for node in graph.nodes
+            if node.kind == "forward" and node.joins
         }
         starts = {saga.starts: saga.name for saga in self.owned.values()}
         self.reactions = {
