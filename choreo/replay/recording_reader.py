@@ -23,7 +23,7 @@ from choreo.saga import SagaState
 from choreo.schema.forms import EPOCH
 from choreo.step.settlement import PATH_STEPS_MAX
 from choreo.tracker.client import Tracker
-from choreo.tracker.row_decoder import RowDecoder, end_row, note_row
+from choreo.tracker.row_decoder import RowDecoder, note_row
 from choreo.tracker.rows import EventRow, NoteRow, fold_events, in_order, parents, place
 from choreo.tracker.store import Store
 from choreo.transport import Headers, Record, Transport
@@ -92,7 +92,7 @@ class _SagaRecords:
             UndecodableRecord: If it is not what its topic holds.
         """
         if record.topic in {JOURNAL, ENDS}:
-            noted = end_row(record) if record.topic == ENDS else note_row(record)
+            noted = note_row(record)
             if len(self.notes) < EVENTS_MAX or noted.note_id in self.notes:
                 self.notes.setdefault(noted.note_id, noted)
             else:

@@ -16,7 +16,7 @@ from choreo.clock import Clock, SystemClock
 from choreo.errors import SchemaError, TransportError, UndecodableRecord
 from choreo.manifest import Manifest
 from choreo.records import ENDS, JOURNAL, MANIFESTS
-from choreo.tracker.row_decoder import RowDecoder, end_row, note_row
+from choreo.tracker.row_decoder import RowDecoder, note_row
 from choreo.tracker.rows import EventRow, NoteRow, microseconds
 from choreo.tracker.store import ManifestRow, Store, UndecodableRow
 from choreo.tracker.verdict import Verdict
@@ -238,10 +238,8 @@ class Follower:
     def _decode(self, records: list[Record], batch: _DecodedBatch) -> None:
         for record in records:
             try:
-                if record.topic == JOURNAL:
+                if record.topic in {JOURNAL, ENDS}:
                     batch.notes.append(note_row(record))
-                elif record.topic == ENDS:
-                    batch.notes.append(end_row(record))
                 elif record.topic != MANIFESTS:
                     batch.events.append(self._decoder.event(record))
             except UndecodableRecord as error:

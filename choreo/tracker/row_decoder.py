@@ -7,7 +7,6 @@ and sensitive fields are masked before anything else sees them. No service code 
 
 import json
 import logging
-from collections.abc import Iterable
 from datetime import date, datetime, time
 from functools import lru_cache
 from hashlib import blake2b
@@ -17,14 +16,13 @@ from choreo.codec import MAGIC, plain_decoder
 from choreo.codec.decoder import HEAD_BYTES, Decoder
 from choreo.errors import UndecodableRecord
 from choreo.manifest import Manifest
+from choreo.records import ENDS
 from choreo.tracker.rows import ENDED, EventRow, NoteRow, microseconds
 from choreo.transport import Record
 
 TEXT_CHARS_MAX = 4000
 SCHEMAS_MAX = 4096
 """Most schemas whose decoders are kept for the next `RowDecoder`: each takes milliseconds to make."""
-_END_TEXTS = ("service", "event_type", "event_id", "saga_type")
-_NOTE_TEXTS = (*_END_TEXTS, "handler", "branch", "trigger", "step", "reason", "error", "actor", "command_id")
 _log = logging.getLogger("choreo")
 
 
@@ -102,43 +100,36 @@ def _decoder(schema: str) -> Decoder:
 
 
 def note_row(record: Record) -> NoteRow:
-    """Return the row of a record of `choreo.journal`.
+    """Return the row of a record of `choreo.journal` or `choreo.ends`.
 
     Raises:
         UndecodableRecord: If it is none; retrying does not help.
     """
     body = _body(record)
+    ended = record.topic == ENDS
+    identity = _headers(record).get("ce_id") or blake2b(record.value or b"", digest_size=16).hexdigest()
     attempt = body.get("attempt")
-    return _note_row(
-        record,
-        body,
-        _NOTE_TEXTS,
-        note_id=_identity(record),
-        kind=_field(body, "note"),
-        attempt=attempt if isinstance(attempt, int) and 0 <= attempt < 2**31 else 0,
-    )
-
-
-def end_row(record: Record) -> NoteRow:
-    """Return the row of a record of `choreo.ends`.
-
-    Raises:
-        UndecodableRecord: If it is none; retrying does not help.
-    """
-    body = _body(record)
-    identity = f"{ENDED}:{_identity(record)}"
-    return _note_row(record, body, _END_TEXTS, note_id=identity, kind=ENDED, reason=_field(body, "outcome"))
-
-
-def _note_row(record: Record, body: dict[str, Any], texts: Iterable[str], **others: Any) -> NoteRow:
-    others |= {name: _field(body, name) for name in texts}
     return NoteRow(
         saga_id=_field(body, "saga_id") or _text(record.key),
+        note_id=f"{ENDED}:{identity}" if ended else identity,
+        kind=ENDED if ended else _field(body, "note"),
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
+        service=_field(body, "service"),
+        handler=_field(body, "handler"),
+        branch=_field(body, "branch"),
+        trigger=_field(body, "trigger"),
+        step=_field(body, "step"),
+        reason=_field(body, "outcome" if ended else "reason"),
+        error=_field(body, "error"),
+        event_type=_field(body, "event_type"),
+        event_id=_field(body, "event_id"),
+        saga_type=_field(body, "saga_type"),
+        attempt=attempt if isinstance(attempt, int) and 0 <= attempt < 2**31 else 0,
         at_us=_micros(_field(body, "at"), record),
-        **others,
+        actor=_field(body, "actor"),
+        command_id=_field(body, "command_id"),
     )
 
 
@@ -170,10 +161,6 @@ def _field(body: dict[str, Any], name: str) -> str:
     value = body.get(name)
     # JSON may hold lone surrogates, which no database takes.
     return value[:TEXT_CHARS_MAX].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
-
-
-def _identity(record: Record) -> str:
-    return _headers(record).get("ce_id") or blake2b(record.value or b"", digest_size=16).hexdigest()
 
 
 def _micros(text: str, record: Record) -> int:

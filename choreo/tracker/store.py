@@ -86,6 +86,12 @@ def _upsert(table: str, columns: tuple[str, ...], identity: tuple[str, ...]) -> 
     ]
     if "differs" in columns:
         sets.append("differs = max(events.differs, excluded.differs, events.digest <> excluded.digest)")
+    return _put(table, columns, identity, sets)
+
+
+def _put(table: str, columns: tuple[str, ...], identity: tuple[str, ...], sets: list[str] | None = None) -> str:
+    """Return an insert that sets the columns of a row that is there already, to what is inserted unless told."""
+    sets = sets or [f"{name} = excluded.{name}" for name in columns if name not in identity]
     marks = ", ".join("?" * len(columns))
     # Only names from this module are put together; every value is bound.
     return (
@@ -96,26 +102,19 @@ def _upsert(table: str, columns: tuple[str, ...], identity: tuple[str, ...]) -> 
 
 _PUT_EVENT = _upsert("events", _columns(EventRow), ("saga_id", "event_id"))
 _PUT_NOTE = _upsert("notes", _columns(NoteRow), ("saga_id", "note_id"))
-_PUT_VIEW = (
-    "INSERT INTO views (saga_id, type, business_key, state, flags, started_us, updated_us, rested_us, stale) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT (saga_id) DO UPDATE SET type = excluded.type, "
-    "business_key = excluded.business_key, state = excluded.state, flags = excluded.flags, "
-    "started_us = excluded.started_us, updated_us = excluded.updated_us, rested_us = excluded.rested_us, stale = 0"
+_PUT_VIEW = _put(
+    "views",
+    ("saga_id", "type", "business_key", "state", "flags", "started_us", "updated_us", "rested_us", "stale"),
+    ("saga_id",),
 )
-_PUT_OFFSET = (
-    "INSERT INTO offsets (topic, part, next) VALUES (?, ?, ?) "
-    "ON CONFLICT (topic, part) DO UPDATE SET next = excluded.next"
-)
+_PUT_OFFSET = _put("offsets", ("topic", "part", "next"), ("topic", "part"))
+_PUT_UNDECODABLE = _put("undecodable", ("topic", "part", "pos", "reason", "error"), ("topic", "part", "pos"))
+_PUT_MARK = _put("marks", ("name", "value"), ("name",))
+_PUT_MANIFEST = _put("manifests", ("name", "pos", "body"), ("name",)) + " WHERE excluded.pos >= manifests.pos"
 _PUT_END = (
     "INSERT INTO offsets (topic, part, next, ended) VALUES (?, ?, 0, ?) "
     "ON CONFLICT (topic, part) DO UPDATE SET ended = excluded.ended"
 )
-_PUT_MANIFEST = (
-    "INSERT INTO manifests (name, pos, body) VALUES (?, ?, ?) "
-    "ON CONFLICT (name) DO UPDATE SET pos = excluded.pos, body = excluded.body WHERE excluded.pos >= manifests.pos"
-)
-_PUT_UNDECODABLE = "INSERT OR REPLACE INTO undecodable (topic, part, pos, reason, error) VALUES (?, ?, ?, ?, ?)"
-_PUT_MARK = "INSERT INTO marks (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 EVENTS = f"SELECT {', '.join(_columns(EventRow))} FROM events"  # noqa: S608 - names of this module only
 """Reads `EventRow`s."""
 _EVENTS_BARE = EVENTS.replace("payload", "NULL")
@@ -210,10 +209,7 @@ class Store:
 
     def put_views(self, rows: Iterable[Summary]) -> None:
         """Replace what is kept of these sagas for finding and counting them."""
-        self._many(
-            _PUT_VIEW,
-            ((row[0], row[1], row[2], row[3].value, _bits(row[4]), row[5], row[6], row[7]) for row in rows),
-        )
+        self._many(_PUT_VIEW, ((*row[:3], row.state.value, _bits(row.flags), *row[5:], 0) for row in rows))
 
     def put_offsets(self, offsets: Mapping[Position, int]) -> None:
         """Remember where to read on."""

@@ -10,9 +10,10 @@ import fastavro
 from choreo.choreography import Choreography
 from choreo.event import emitted_id, saga_id_for
 from choreo.manifest import Manifest
+from choreo.records import ENDS, JOURNAL
 from choreo.schema.avro import fingerprint
 from choreo.tracker.projection import project
-from choreo.tracker.row_decoder import RowDecoder, end_row, note_row
+from choreo.tracker.row_decoder import RowDecoder, note_row
 from choreo.tracker.rows import EventRow, NoteRow
 from choreo.tracker.verdict import Verdict
 from choreo.tracker.views import Flag, SagaView
@@ -283,10 +284,8 @@ def rows(records: Iterable[Record], manifests: Iterable[Manifest] = MANIFESTS) -
         decoder.learn(each)
     events, notes = [], []
     for record in records:
-        if record.topic == "choreo.journal":
+        if record.topic in {JOURNAL, ENDS}:
             notes.append(note_row(record))
-        elif record.topic == "choreo.ends":
-            notes.append(end_row(record))
         else:
             events.append(decoder.event(record))
     return events, notes
