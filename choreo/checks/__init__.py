@@ -57,7 +57,7 @@ def check_manifests(manifests: Iterable[Manifest]) -> list[Problem]:
     """
     announced = list(manifests)
     graph = ServiceGraph(Choreography(announced))
-    found = [*check_consistency(graph, announced), *check_causes(graph), *check_gathering(graph)]
+    found = [*check_consistency(announced), *check_causes(graph), *check_gathering(graph)]
     sagas = [SagaAnalysis(flow) for flow in flows(graph)]
     found += check_reachability(graph, [analysis.opened.flow for analysis in sagas])
     for analysis in sagas:

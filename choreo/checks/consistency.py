@@ -1,55 +1,35 @@
 """Do services agree about what they share?
 
-Owners of sagas and of their ends, and what services say of one event live here, told by manifests. Services that are
-checked from their code are refused for some of it before (`service.between`); of what runs already, this is told alone.
+What services declare of one event, and of the owners of sagas and their ends, is compared here by manifests. Services
+that are checked from their code are refused for double owners before, by the same rule (`service.validation`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from choreo.checks.service_graph import ServiceGraph
 from choreo.errors import Problem
-from choreo.event import short
 from choreo.manifest import EventManifest, Manifest
 from choreo.schema import incompatibilities
+from choreo.service import Ownership, ownership_problems
 
 
-def check_consistency(graph: ServiceGraph, manifests: Iterable[Manifest]) -> Iterator[Problem]:
+def check_consistency(manifests: Iterable[Manifest]) -> Iterator[Problem]:
     """Yield what services say differently; of several versions of one service the last one counts.
 
     Args:
-        graph: The services together.
         manifests: What each of them announced.
     """
     latest = list({each.service: each for each in manifests}.values())
-    yield from _owners(latest)
-    yield from _ends(graph, latest)
+    yield from ownership_problems([_ownership(each) for each in latest])
     yield from _events(latest)
 
 
-def _owners(manifests: Sequence[Manifest]) -> Iterator[Problem]:
-    names: dict[str, str] = {}
-    starts: dict[str, str] = {}
-    for each in manifests:
-        for saga in each.sagas:
-            if saga.name in names:
-                message = f"saga type {saga.name} is owned by {names[saga.name]} and again by {each.service}"
-                yield Problem("CH044", message, each.place, "Keep one of them: a saga type has one owner.")
-            elif saga.starts in starts:
-                message = f"{short(saga.starts)} starts {starts[saga.starts]} and {saga.name}"
-                yield Problem("CH043", message, each.place, "Give each saga type a starting event of its own.")
-            names.setdefault(saga.name, each.service)
-            starts.setdefault(saga.starts, saga.name)
-
-
-def _ends(graph: ServiceGraph, manifests: Sequence[Manifest]) -> Iterator[Problem]:
-    for owner in manifests:
-        for saga in owner.sagas:
-            for end in sorted({*saga.completes, *saga.fails}):
-                for step in graph.choreography.producers(end):
-                    if step.service != owner.service:
-                        message = f"{step.name} emits {short(end)}, which ends {saga.name}, owned by {owner.service}"
-                        fix = f"Emit an event of its own, and let {owner.service} turn it into {short(end)}."
-                        yield Problem("CH045", message, step.handler.place, fix)
+def _ownership(manifest: Manifest) -> Ownership:
+    return Ownership(
+        manifest.service,
+        manifest.place,
+        [(saga.name, saga.starts, [*saga.completes, *saga.fails]) for saga in manifest.sagas],
+        [(f"{manifest.service}.{each.name}", each.place, each.emits) for each in manifest.handlers],
+    )
 
 
 def _events(manifests: Sequence[Manifest]) -> Iterator[Problem]:

@@ -8,10 +8,10 @@ is `choreo check`'s. `resolution` calls this.
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import MappingProxyType
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from choreo.errors import Problem
-from choreo.event import Event, Failure
+from choreo.event import Event, Failure, short
 from choreo.handler import Handler, Kind, Role
 from choreo.saga import Saga, alternatives
 from choreo.service.declaration import Declaration
@@ -87,6 +87,22 @@ CODES = MappingProxyType(
 """Code → title."""
 
 
+class Ownership(NamedTuple):
+    """Which sagas a service owns, and what its handlers emit, by the events' full names.
+
+    Attributes:
+        service: Its name.
+        place: `file.py:line`.
+        sagas: Of each saga type its name, its start and its ends.
+        steps: Of each handler its step, its place and what it emits.
+    """
+
+    service: str
+    place: str
+    sagas: Sequence[tuple[str, str, Sequence[str]]]
+    steps: Sequence[tuple[str, str, Sequence[str]]]
+
+
 def problems_within(service: Service, handlers: Sequence[Handler], *, complete: bool) -> Iterator[Problem]:
     """Return what is wrong within one service.
 
@@ -111,8 +127,28 @@ def problems_within(service: Service, handlers: Sequence[Handler], *, complete: 
 def problems_between(declarations: Sequence[Declaration]) -> Iterator[Problem]:
     """Return what no two of these services may declare."""
     yield from _names_between(declarations)
-    yield from _owners(declarations)
-    yield from _ends(declarations)
+    yield from ownership_problems([_ownership(declaration) for declaration in declarations])
+
+
+def ownership_problems(services: Sequence[Ownership]) -> Iterator[Problem]:
+    """Return where services claim one saga type, one start, or each other's ends."""
+    claims = [(name, starts, each) for each in services for name, starts, _ in each.sagas]
+    for (name, _, first), (_, _, other) in _doubles(claims, lambda claim: claim[0]):
+        message = f"saga type {name} is owned by {first.service} and again by {other.service}"
+        yield Problem("CH044", message, other.place, "Keep one of them: a saga type has one owner.")
+    for (name, starts, _), (other_name, _, other) in _doubles(claims, lambda claim: claim[1]):
+        if name != other_name:
+            message = f"{short(starts)} starts {name} and {other_name}"
+            yield Problem("CH043", message, other.place, "Give each saga type a starting event of its own.")
+    ends = {end: (each.service, name) for each in services for name, _, named in each.sagas for end in named}
+    for each in services:
+        for step, place, emitted in each.steps:
+            for end in emitted:
+                owner, saga = ends.get(end, (each.service, ""))
+                if owner != each.service:
+                    message = f"{step} emits {short(end)}, which ends {saga}, owned by {owner}"
+                    fix = f"Emit an event of {each.service}'s own, and let {owner} turn it into {short(end)}."
+                    yield Problem("CH045", message, place, fix)
 
 
 def owned(service: Service) -> list[Saga]:
@@ -287,33 +323,16 @@ def _path(event_type: type[Event]) -> str:
     return f"{event_type.__module__}.{event_type.__qualname__}"
 
 
-def _owners(declarations: Sequence[Declaration]) -> Iterator[Problem]:
-    owned_by = [(saga, declaration) for declaration in declarations for saga in declaration.sagas]
-    for (saga, first), (_, other) in _doubles(owned_by, lambda each: each[0].name):
-        message = f"saga type {saga.name} is owned by {first.name} and again by {other.name}"
-        yield Problem("CH044", message, other.place, "Keep one of them: a saga type has one owner.")
-    for (saga, _), (other_saga, other) in _doubles(owned_by, lambda each: each[0].starts):
-        if saga.name != other_saga.name:
-            message = f"{saga.starts.__name__} starts {saga.name} and {other_saga.name}"
-            yield Problem("CH043", message, other.place, "Give each saga type a starting event of its own.")
+def _ownership(declaration: Declaration) -> Ownership:
+    def name(event_type: type[Event]) -> str:
+        return event_type.__choreo_type__ or _path(event_type)
 
-
-def _ends(declarations: Sequence[Declaration]) -> Iterator[Problem]:
-    ends = {
-        event_type: (declaration.name, saga.name)
-        for declaration in declarations
-        for saga in declaration.sagas
-        for event_type in (*saga.completes, *saga.fails)
-    }
-    for declaration in declarations:
-        for handler in declaration.handlers:
-            for event_type in handler.emits:
-                owner, saga = ends.get(event_type, (declaration.name, ""))
-                if owner != declaration.name:
-                    name = event_type.__name__
-                    message = f"{handler.step} emits {name}, which ends {saga}, owned by {owner}"
-                    fix = f"Emit an event of {declaration.name}'s own, and let {owner} turn it into {name}."
-                    yield Problem("CH045", message, handler.place, fix)
+    return Ownership(
+        declaration.name,
+        declaration.place,
+        [(saga.name, name(saga.starts), [*map(name, (*saga.completes, *saga.fails))]) for saga in declaration.sagas],
+        [(handler.step, handler.place, [*map(name, handler.emits)]) for handler in declaration.handlers],
+    )
 
 
 def _doubles(items: Iterable[T], key: Callable[[T], object]) -> Iterator[tuple[T, T]]:
