@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from choreo.errors import Problem
 from choreo.manifest import EventManifest, Manifest
 from choreo.schema import incompatibilities
-from choreo.service import Ownership, ownership_problems
+from choreo.service import SagaClaims, claim_problems
 
 
 def check_consistency(manifests: Iterable[Manifest]) -> Iterator[Problem]:
@@ -19,12 +19,12 @@ def check_consistency(manifests: Iterable[Manifest]) -> Iterator[Problem]:
         manifests: What each of them announced.
     """
     latest = list({each.service: each for each in manifests}.values())
-    yield from ownership_problems([_ownership(each) for each in latest])
+    yield from claim_problems([_claims(each) for each in latest])
     yield from _events(latest)
 
 
-def _ownership(manifest: Manifest) -> Ownership:
-    return Ownership(
+def _claims(manifest: Manifest) -> SagaClaims:
+    return SagaClaims(
         manifest.service,
         manifest.place,
         [(saga.name, saga.starts, [*saga.completes, *saga.fails]) for saga in manifest.sagas],

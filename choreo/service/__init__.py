@@ -9,19 +9,19 @@ from choreo.service.declaration import Declaration
 from choreo.service.decorators import Service
 from choreo.service.providers import Provider
 from choreo.service.resolution import declaration, declarations, mistakes
-from choreo.service.validation import CODES, Ownership, ownership_problems
+from choreo.service.validation import CODES, SagaClaims, claim_problems
 
 __all__ = [
     "CODES",
     "Context",
     "Declaration",
     "Later",
-    "Ownership",
     "Provider",
+    "SagaClaims",
     "Service",
     "State",
+    "claim_problems",
     "declaration",
     "declarations",
     "mistakes",
-    "ownership_problems",
 ]

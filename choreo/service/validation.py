@@ -87,7 +87,7 @@ CODES = MappingProxyType(
 """Code → title."""
 
 
-class Ownership(NamedTuple):
+class SagaClaims(NamedTuple):
     """Which sagas a service owns, and what its handlers emit, by the events' full names.
 
     Attributes:
@@ -127,10 +127,10 @@ def problems_within(service: Service, handlers: Sequence[Handler], *, complete: 
 def problems_between(declarations: Sequence[Declaration]) -> Iterator[Problem]:
     """Return what no two of these services may declare."""
     yield from _names_between(declarations)
-    yield from ownership_problems([_ownership(declaration) for declaration in declarations])
+    yield from claim_problems([_claims(declaration) for declaration in declarations])
 
 
-def ownership_problems(services: Sequence[Ownership]) -> Iterator[Problem]:
+def claim_problems(services: Sequence[SagaClaims]) -> Iterator[Problem]:
     """Return where services claim one saga type, one start, or each other's ends."""
     claims = [(name, starts, each) for each in services for name, starts, _ in each.sagas]
     for (name, _, first), (_, _, other) in _doubles(claims, lambda claim: claim[0]):
@@ -323,11 +323,11 @@ def _path(event_type: type[Event]) -> str:
     return f"{event_type.__module__}.{event_type.__qualname__}"
 
 
-def _ownership(declaration: Declaration) -> Ownership:
+def _claims(declaration: Declaration) -> SagaClaims:
     def name(event_type: type[Event]) -> str:
         return event_type.__choreo_type__ or _path(event_type)
 
-    return Ownership(
+    return SagaClaims(
         declaration.name,
         declaration.place,
         [(saga.name, name(saga.starts), [*map(name, (*saga.completes, *saga.fails))]) for saga in declaration.sagas],
