@@ -20,8 +20,9 @@ Errors name a condition, and say whether retrying helps:
         └── RetriesExhausted       its retries are spent; the step is parked
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,12 @@ class Problem:
     def __str__(self) -> str:
         """Return the problem on one line: code, message, fix, place."""
         return "  ".join(part for part in (f"{self.code} {self.message}", self.fix, self.place) if part)
+
+
+def guess(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Return "Did you mean …?" where a known name is close, else what to do instead."""
+    close = get_close_matches(name, list(known), 1)
+    return f"Did you mean {close[0]}?" if close else otherwise
 
 
 class ChoreoError(Exception):

@@ -13,7 +13,6 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Literal, Self
@@ -23,7 +22,7 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from choreo.errors import ChoreoError, Problem
+from choreo.errors import ChoreoError, Problem, guess
 
 PREFIX = "CHOREO_"
 SLOTS_MAX = 1024
@@ -272,8 +271,7 @@ def setting_problems(error: ValidationError) -> list[Problem]:
     for detail in error.errors(include_url=False, include_context=False, include_input=False):
         name = ".".join(str(part) for part in detail["loc"]) or "settings"
         if detail["type"] == "extra_forbidden":
-            close = get_close_matches(name, Settings.model_fields, n=1)
-            fix = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(Settings.model_fields)}."
+            fix = guess(name, Settings.model_fields, f"There are: {', '.join(Settings.model_fields)}.")
             problems.append(Problem("CH901", f"There is no setting {name}.", "", fix))
             continue
         text = detail["msg"].removeprefix("Value error, ")

@@ -7,10 +7,9 @@ handler is `signature`'s, and to a provider `providers`'.
 import collections.abc
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from itertools import chain, islice, product
 from typing import Annotated, Any, Never, NoReturn, Union, get_args, get_origin, get_type_hints
 
@@ -123,12 +122,6 @@ def shown(hint: Hint) -> str:
     if isinstance(hint, type) and not isinstance(hint, types.GenericAlias):
         return hint.__name__
     return str(hint).replace("typing.", "")
-
-
-def guess(name: str, known: Iterable[str], otherwise: str) -> str:
-    """Return "Did you mean …?" where a known name is close, else what to do instead."""
-    close = get_close_matches(name, list(known), 1)
-    return f"Did you mean {close[0]}?" if close else otherwise
 
 
 def returned(hint: Hint) -> Returned:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from choreo.errors import Problem
+from choreo.errors import Problem, guess
 from choreo.service.context import Context, State
 from choreo.service.decorators import WrittenProvider
-from choreo.service.hints import Hint, bare, guess, hints_of, inner, is_event, provided, shown
+from choreo.service.hints import Hint, bare, hints_of, inner, is_event, provided, shown
 
 Resource = type[Any]  # A resource may be of any type.
 _PER = ("service", "step")

@@ -11,14 +11,14 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, get_args
 
-from choreo.errors import Problem
+from choreo.errors import Problem, guess
 from choreo.event import Event
 from choreo.handler import Handler, Kind, Parameter, Role
 from choreo.saga import alternatives
 from choreo.service import hints
 from choreo.service.context import Context, State
 from choreo.service.decorators import WrittenHandler
-from choreo.service.hints import Hint, Returned, guess, is_event, shown
+from choreo.service.hints import Hint, Returned, is_event, shown
 from choreo.service.providers import match, suggestion
 
 # A name stands in `/service/handler`, in `service.handler` and in comma-separated lists of steps.

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
-from choreo.errors import Problem
+from choreo.errors import Problem, guess
 from choreo.event import Event, Failure, short
 from choreo.handler import Handler, Kind, Role
 from choreo.saga import Saga, alternatives
 from choreo.service.declaration import Declaration
 from choreo.service.decorators import Service
-from choreo.service.hints import guess, is_event, shown
+from choreo.service.hints import is_event, shown
 
 T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
