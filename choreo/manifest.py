@@ -73,7 +73,7 @@ class EventManifest(_Record):
     topic: str
     failure: bool = False
     fingerprint: str = Field("", description="Of the schema this service has, in hex, as in a record's framing.")
-    sensitive: list[str] = Field([], description="Fields that are nobody's business, as dotted paths.")
+    sensitive: list[str] = Field([], description="Sensitive fields, as dotted paths.")
 
 
 class Manifest(_Record):

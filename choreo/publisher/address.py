@@ -209,7 +209,7 @@ def _not_ours(rights: Rights, kind: type) -> DeclarationError:
     close = get_close_matches(name, [each.__name__ for each in rights.types], n=1)
     hint = f"Did you mean {close[0]}? " if close else ""
     fix = f"{hint}Open the publisher with the service that owns its saga, or declare service.publishes({name}, by=…)."
-    return refused("CH091", f"{name} is nobody's to publish here: from outside these services publish {allowed}", fix)
+    return refused("CH091", f"{name} is not published from outside here: these services publish {allowed}", fix)
 
 
 def refused(code: str, message: str, fix: str = "") -> DeclarationError:
