@@ -7,7 +7,7 @@ words. Their meaning lives elsewhere (`saga_flow`, `exclusion`).
 from collections.abc import Iterable
 from itertools import compress
 
-from choreo.checks.service_graph import Events
+from choreo.choreography import Names
 
 _TRUTH = bytes.maketrans(b"01", b"\x00\x01")
 
@@ -32,7 +32,7 @@ class BitSets:
             mark |= self._bits.get(name, 0)
         return mark
 
-    def names(self, mark: int) -> Events:
+    def names(self, mark: int) -> Names:
         """Return the names that a number stands for."""
         digits = bin(mark)[:1:-1].encode().translate(_TRUTH)
         return frozenset(compress(self._names, digits))

@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 from choreo.checks.phrases import any_of
 from choreo.checks.saga_analysis import SagaAnalysis
-from choreo.checks.service_graph import Events
-from choreo.choreography import Node
+from choreo.choreography import Names, Node
 from choreo.event import short
 
 
@@ -43,7 +42,7 @@ class BlockedSteps:
     """
 
     analysis: SagaAnalysis
-    ends: Events
+    ends: Names
 
     def waits(self, come: AbstractSet[str]) -> Iterator[BlockedStep]:
         """Yield the steps that would lead on and do not, where a saga rests; the nearest to its end first.

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from choreo.checks.phrases import any_of, union
 from choreo.checks.saga_analysis import SagaAnalysis
-from choreo.checks.service_graph import NONE, ServiceGraph
-from choreo.choreography import Node
+from choreo.checks.service_graph import ServiceGraph
+from choreo.choreography import NOTHING, Node
 from choreo.errors import Problem
 from choreo.event import short
 
@@ -148,7 +148,7 @@ def _hasty(
     analysis: SagaAnalysis, earlier: str, compensation: Node, later: str, undoing: Sequence[Node]
 ) -> Iterator[Problem]:
     """Yield a compensation's causes that may come though what came later is not undone yet."""
-    undone = NONE.union(*(each.handler.emits for each in undoing))
+    undone = NOTHING.union(*(each.handler.emits for each in undoing))
     hasty = [
         cause
         for cause in sorted(compensation.causes & analysis.flow.events)
@@ -156,9 +156,9 @@ def _hasty(
     ]
     if hasty:
         # Of a fan-in that gathers this branch, too, this branch brings nothing else.
-        apart = analysis.in_branch.barred(later) if analysis.places.branched(later) else NONE
+        apart = analysis.in_branch.barred(later) if analysis.places.branched(later) else NOTHING
         come = analysis.in_saga.reached(later, undone, apart | undone)
-        causes = NONE.union(*(each.causes for each in undoing))
+        causes = NOTHING.union(*(each.causes for each in undoing))
         hasty = [
             cause
             for cause in hasty

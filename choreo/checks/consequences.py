@@ -14,10 +14,9 @@ from choreo.checks.branch_paths import ROOT, BranchPath, covers
 from choreo.checks.cycles import Cycles
 from choreo.checks.exclusion import Exclusion
 from choreo.checks.saga_flow import SagaFlow
-from choreo.checks.service_graph import NONE, Events
 from choreo.checks.step_outcomes import cancelled
 from choreo.checks.triggers import Triggers
-from choreo.choreography import Node
+from choreo.choreography import NOTHING, Names, Node
 
 WAYS_MAX = 1_000
 """Ways that are followed for one question, beyond two for each step; of a saga that has more nothing is said."""
@@ -39,7 +38,7 @@ class Within(NamedTuple):
     place: BranchPath = ROOT
     given: Sequence[str] = ()
     gathered: Sequence[str] = ()
-    seen: Events = NONE
+    seen: Names = NOTHING
     undone: frozenset[str] = frozenset()
 
 
@@ -49,7 +48,7 @@ class Way:
 
     Attributes:
         come: What has come, steps that were cancelled among it.
-        woken: Steps that something has come for, and that have not been looked at since.
+        woken: Steps that an event has come for since they were last looked at.
         aborted: A failure has come.
         choices: Steps that run and may come to different things, in the order they were ready.
         timed: Deadlines that are set.
@@ -76,7 +75,7 @@ class Consequences:
 
     Args:
         flow: The saga type.
-        triggers: Who hears of what in it.
+        triggers: Which steps an event may make ready.
         in_saga: What is never in one saga.
         in_branch: What is never in one branch.
         cycles: Which steps lead back to themselves.
@@ -88,7 +87,7 @@ class Consequences:
     in_branch: Exclusion
     cycles: Cycles
 
-    def certain(self, event: str) -> Events:
+    def certain(self, event: str) -> Names:
         """Return what an event leads to in any case, as far as that can be told without going into what else does."""
         come = self._begun([event])
         way = Way(set(come), dict(self.triggers.of(event)), not come.isdisjoint(self.flow.failures))
@@ -107,27 +106,27 @@ class Consequences:
         way.woken.update({name: self.triggers.steps[name] for name in sorted(undone)})
         return next(self._rests(wanted, way, within), None) is None
 
-    def ends(self, event: str) -> list[Events] | None:
+    def ends(self, event: str) -> list[Names] | None:
         """Return what has come in the end once an event has, for each way that the saga may go; None for too many."""
-        found = list(islice(self._rests(NONE, self._way([event]), Within(given=[event])), ENDS_MAX + 1))
+        found = list(islice(self._rests(NOTHING, self._way([event]), Within(given=[event])), ENDS_MAX + 1))
         return found if len(found) <= ENDS_MAX else None
 
-    def rests(self, wanted: AbstractSet[str], *events: str) -> Iterator[Events]:
+    def rests(self, wanted: AbstractSet[str], *events: str) -> Iterator[Names]:
         """Yield what has come where a saga rests without any of what is wanted; nothing beyond `WAYS_MAX`."""
         return self._rests(wanted, self._way(events), Within(given=events))
 
-    def _begun(self, events: Iterable[str]) -> Events:
+    def _begun(self, events: Iterable[str]) -> Names:
         """Return what has come once these have, from services that are not here, too."""
         come = self.flow.past(*events)
         # What undoing leads to comes from elsewhere where there is something to undo.
-        undoings = self.triggers.causes if come.isdisjoint(self.flow.failures) else NONE
+        undoings = self.triggers.causes if come.isdisjoint(self.flow.failures) else NOTHING
         return come | (self.flow.granted - self.flow.failures - undoings)
 
     def _way(self, events: Iterable[str]) -> Way:
         come = self._begun(events)
         return Way(set(come), self.triggers.woken(come), not come.isdisjoint(self.flow.failures))
 
-    def _rests(self, wanted: AbstractSet[str], way: Way, within: Within) -> Iterator[Events]:
+    def _rests(self, wanted: AbstractSet[str], way: Way, within: Within) -> Iterator[Names]:
         ways, left = [way] if way.come.isdisjoint(wanted) else [], WAYS_MAX + 2 * len(self.flow.steps)
         while ways and left:
             left -= 1
@@ -149,8 +148,8 @@ class Consequences:
                 self._come(other, outcome)
                 ways.append(other)
 
-    def _come(self, way: Way, events: Events) -> None:
-        """Let something come, and whoever waits for it hear of it."""
+    def _come(self, way: Way, events: Names) -> None:
+        """Add events, and the steps that they may make ready."""
         fresh = events - way.come
         way.come |= fresh
         way.aborted = way.aborted or not fresh.isdisjoint(self.flow.failures)
@@ -168,11 +167,11 @@ class Consequences:
                     found |= self._taken_up(step, way, within)
             self._come(way, frozenset(found))
 
-    def _taken_up(self, step: Node, way: Way, within: Within) -> Events:
+    def _taken_up(self, step: Node, way: Way, within: Within) -> Names:
         """Return what a step that is ready comes to in any case; what it may come to besides is to be chosen."""
         if step.kind == "deadline":
             way.timed[step.name] = step
-            return NONE
+            return NOTHING
         outcomes = self.triggers.outcomes.of(step, way.come, within.seen, aborted=way.aborted or bool(within.seen))
         if len(outcomes) > 1:
             way.choices[step.name] = step
@@ -203,7 +202,7 @@ class Consequences:
                 return True
         return False
 
-    def _next(self, way: Way, within: Within) -> Sequence[Events] | None:
+    def _next(self, way: Way, within: Within) -> Sequence[Names] | None:
         """Return what the next step that has a choice may come to; None where no step has one."""
         while way.choices:
             name = next(iter(way.choices))
@@ -214,7 +213,7 @@ class Consequences:
                 return [each for each in self._possible(found, within) if not self._returns(step, each, way.chosen)]
         return None
 
-    def _possible(self, outcomes: Sequence[Events], within: Within) -> Sequence[Events]:
+    def _possible(self, outcomes: Sequence[Names], within: Within) -> Sequence[Names]:
         """Return what may come beside what a way began with."""
         return [
             outcome
@@ -229,7 +228,7 @@ class Consequences:
             )
         ]
 
-    def _returns(self, step: Node, outcome: Events, chosen: AbstractSet[str]) -> bool:
+    def _returns(self, step: Node, outcome: Names, chosen: AbstractSet[str]) -> bool:
         """Return whether an outcome only has steps run again that have chosen: some time they choose otherwise."""
         cycle, back = self.cycles.of(step), False
         names, met = list(outcome) if cycle else [], set[str]()
@@ -240,13 +239,13 @@ class Consequences:
                 met.add(other.name)
                 if other.name in chosen:
                     back = True
-                elif len(self.triggers.outcomes.of(other, NONE, NONE, aborted=False)) > 1:
+                elif len(self.triggers.outcomes.of(other, NOTHING, NOTHING, aborted=False)) > 1:
                     return False
                 else:
                     names += other.handler.emits
         return back
 
-    def _expired(self, way: Way, within: Within) -> Sequence[Events] | None:
+    def _expired(self, way: Way, within: Within) -> Sequence[Names] | None:
         """Return what the next deadline may come to: it fires, or one of what it awaits is in time."""
         while way.timed:
             name = next(iter(way.timed))
@@ -255,7 +254,9 @@ class Consequences:
             lasts = step.handler.after_abort or not self._over(step, way, within)
             if lasts and way.come.isdisjoint(step.handler.awaits):
                 in_time = [self.flow.past(each) for each in step.handler.awaits if each in self.flow.events]
-                return self._possible([*self.triggers.outcomes.of(step, NONE, NONE, aborted=False), *in_time], within)
+                return self._possible(
+                    [*self.triggers.outcomes.of(step, NOTHING, NOTHING, aborted=False), *in_time], within
+                )
         return None
 
     def _gather(self, way: Way, wanted: AbstractSet[str], within: Within) -> bool:
@@ -290,7 +291,7 @@ class Consequences:
             return bool(self.flow.granted)
         return all(self._brings(types | wanted, come, place, name, within) for place, name in opened)
 
-    def _brings(self, types: Events, come: AbstractSet[str], place: BranchPath, opener: str, within: Within) -> bool:
+    def _brings(self, types: Names, come: AbstractSet[str], place: BranchPath, opener: str, within: Within) -> bool:
         """Return whether a branch, whichever way it goes, brings one of these."""
         outer = self.triggers.around(place) & come
         seen = (self.flow.failures & come) - outer | within.seen

@@ -11,8 +11,7 @@ from choreo.checks.branch_paths import BranchPaths
 from choreo.checks.consequences import Consequences
 from choreo.checks.exclusion import Exclusion
 from choreo.checks.saga_flow import SagaFlow
-from choreo.checks.service_graph import NONE, Events
-from choreo.choreography import Node
+from choreo.choreography import NOTHING, Names, Node
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +50,14 @@ class Coverage:
         return self._followed[0]
 
     @property
-    def unended(self) -> Mapping[str, Events]:
+    def unended(self) -> Mapping[str, Names]:
         """Return the failures that do not always lead to a failing end, and what has come where a saga rests then."""
         return self._followed[1]
 
     @cached_property
-    def _followed(self) -> tuple[Mapping[str, Sequence[str]], Mapping[str, Events]]:
+    def _followed(self) -> tuple[Mapping[str, Sequence[str]], Mapping[str, Names]]:
         left: dict[str, list[str]] = {}
-        unended: dict[str, Events] = {}
+        unended: dict[str, Names] = {}
         for failure in sorted(self.flow.first_failures):
             certain = self.consequences.certain(failure)
             doubtful = [name for name, causes in self._causes.items() if self._doubtful(name, causes, failure, certain)]
@@ -75,11 +74,11 @@ class Coverage:
                 unended[failure] = rest
         return left, unended
 
-    def _doubtful(self, original: str, causes: Events, failure: str, certain: Events) -> bool:
+    def _doubtful(self, original: str, causes: Names, failure: str, certain: Names) -> bool:
         """Return whether more has to be looked at to know that a failure has something undone."""
         return certain.isdisjoint(causes) and not self.exclusion.plain(original, failure)
 
-    def _covered(self, original: str, failure: str, ends: Sequence[Events] | None) -> bool:
+    def _covered(self, original: str, failure: str, ends: Sequence[Names] | None) -> bool:
         """Return whether a failure has something undone whichever way the saga goes, or never meets it."""
         causes = self._causes[original]
         met = [end for end in ends or () if original in end]
@@ -91,9 +90,9 @@ class Coverage:
         return self.consequences.reach(causes, original, failure, undone=undone) or self.exclusion.of(original, failure)
 
     @cached_property
-    def _causes(self) -> Mapping[str, Events]:
+    def _causes(self) -> Mapping[str, Names]:
         """Return what sets the undoing of each event going."""
-        return {name: NONE.union(*(each.causes for each in undoers)) for name, undoers in self.undoers.items()}
+        return {name: NOTHING.union(*(each.causes for each in undoers)) for name, undoers in self.undoers.items()}
 
     def overtaken(self, compensation: Node) -> bool:
         """Return whether a cause may come before what is undone for it, so that there is nothing to undo."""
@@ -109,8 +108,8 @@ class Coverage:
         return not of_one and bool(self.flow.through[cause] & self.flow.marks.of(originals))
 
     @cached_property
-    def unsure(self) -> Events:
+    def unsure(self) -> Names:
         """Return the events of compensations that do not run where a cause came first."""
         steps = {step.name: step for undoers in self.undoers.values() for step in undoers}.values()
         silent = [step for step in steps if not step.handler.original_optional and self.overtaken(step)]
-        return NONE.union(*(step.handler.emits for step in silent))
+        return NOTHING.union(*(step.handler.emits for step in silent))

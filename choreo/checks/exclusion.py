@@ -13,8 +13,7 @@ from operator import or_
 
 from choreo.checks.branch_paths import BranchPaths
 from choreo.checks.saga_flow import SagaFlow
-from choreo.checks.service_graph import NONE, Events
-from choreo.choreography import Node
+from choreo.choreography import NOTHING, Names, Node
 
 TRIGGERS_MAX = 8
 """Events, any one of which makes a step ready, that are compared with each other."""
@@ -67,7 +66,7 @@ class Repetition:
                     left.append(step)
         return once, alternatives
 
-    def emits(self, step: Node) -> Events:
+    def emits(self, step: Node) -> Names:
         """Return what a step, or what stands in for it, may emit."""
         return frozenset(step.handler.emits).union(step.stand_in.handler.emits if step.stand_in is not None else ())
 
@@ -116,7 +115,7 @@ class Exclusion:
 
     flow: SagaFlow
     repetition: Repetition
-    _beside: dict[str, Events] = field(default_factory=dict, init=False, repr=False)
+    _beside: dict[str, Names] = field(default_factory=dict, init=False, repr=False)
     _known: dict[str, int] = field(default_factory=dict, init=False, repr=False)
     _kept_by: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False)
 
@@ -135,18 +134,18 @@ class Exclusion:
         """Return whether a step that runs once returns what one certainly needs, or what the other does."""
         return bool(self._barred(one) & self.flow.through[other])
 
-    def beside(self, event: str) -> Events:
+    def beside(self, event: str) -> Names:
         """Return what may come where this event does, on any of its ways; the rest needs what they keep away."""
         if event not in self._beside:
             kept = map(self.flow.marks.names, self._kept(event))
-            self._beside[event] = NONE.union(*(self._reached(each) for each in kept))
+            self._beside[event] = NOTHING.union(*(self._reached(each) for each in kept))
         return self._beside[event]
 
-    def reached(self, event: str, without: Events, apart: Events) -> Events:
+    def reached(self, event: str, without: Names, apart: Names) -> Names:
         """Return what may come where one event does and others do not, or not in its branch."""
         return self._reached(self.barred(event) | without, apart)
 
-    def barred(self, event: str) -> Events:
+    def barred(self, event: str) -> Names:
         """Return what an event's past keeps from coming."""
         return self.flow.marks.names(self._barred(event))
 
@@ -176,7 +175,7 @@ class Exclusion:
             ways += [reduce(or_, (flow.through[each] for each in choice), known) for choice in product(*groups)]
         return ways if 1 <= len(ways) <= WAYS_MAX else [known]
 
-    def _reached(self, without: Events, apart: Events = NONE) -> Events:
+    def _reached(self, without: Names, apart: Names = NOTHING) -> Names:
         steps = self.flow.reached(without, apart).values()
         return self.flow.outside.union({self.flow.saga.starts}, *(step.handler.emits for step in steps)) - without
 

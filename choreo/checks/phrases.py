@@ -1,6 +1,6 @@
-"""How checks tell of events: by the names that people call them.
+"""Event types in messages, by their class names.
 
-Wording that several checks share lives here; what they have to say does not.
+Phrases that several checks share live here; the messages do not.
 """
 
 from collections.abc import Iterable

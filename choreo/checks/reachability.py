@@ -1,7 +1,7 @@
 """Does every event find a handler, and every handler its events?
 
-What is emitted for nobody and waited for from nobody lives here; what comes too late, or only sometimes, does not
-(`waits`). A service that is not among those given is thought of: what only it could bring is a warning.
+Events without a handler, and handlers whose events no service emits, are found here; what comes too late, or only
+sometimes, is not (`waits`). What a service could emit that is not among those given is a warning.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -9,8 +9,8 @@ from difflib import get_close_matches
 
 from choreo.checks.phrases import any_of
 from choreo.checks.saga_flow import SagaFlow
-from choreo.checks.service_graph import Events, ServiceGraph
-from choreo.choreography import Node
+from choreo.checks.service_graph import ServiceGraph
+from choreo.choreography import Names, Node
 from choreo.errors import Problem
 from choreo.event import short
 
@@ -109,7 +109,7 @@ def _groups(step: Node) -> Sequence[Sequence[str]]:
     return step.parameters
 
 
-def _behind_itself(graph: ServiceGraph, step: Node, come: Events) -> bool:
+def _behind_itself(graph: ServiceGraph, step: Node, come: Names) -> bool:
     """Return whether a step waits for itself; else it waits for one that does, and that is told of."""
     ahead, met = [step], {step.name}
     while ahead:

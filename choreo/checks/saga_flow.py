@@ -12,8 +12,8 @@ from operator import and_, or_
 
 from choreo.checks.bitsets import BitSets
 from choreo.checks.components import components
-from choreo.checks.service_graph import NONE, Events, ServiceGraph
-from choreo.choreography import Node, SagaType
+from choreo.checks.service_graph import ServiceGraph
+from choreo.choreography import NOTHING, Names, Node, SagaType
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class SagaFlow:
 
     graph: ServiceGraph
     saga: SagaType
-    granted: Events = NONE
+    granted: Names = NOTHING
 
     @property
     def place(self) -> str:
@@ -36,17 +36,17 @@ class SagaFlow:
         return self.graph.choreography.place(self.saga.owner)
 
     @property
-    def completes(self) -> Events:
+    def completes(self) -> Names:
         """Return the events that complete it."""
         return self.saga.completes
 
     @property
-    def fails(self) -> Events:
+    def fails(self) -> Names:
         """Return the events that end it as failed."""
         return self.saga.fails
 
     @cached_property
-    def outside(self) -> Events:
+    def outside(self) -> Names:
         """Return what comes from outside: published into running sagas, or by a service that is not here."""
         return self.graph.outside(self.saga.name) | self.granted
 
@@ -55,22 +55,22 @@ class SagaFlow:
         """Return every step that a saga of this type may take, the nearest to its start first."""
         return tuple(self.reached().values())
 
-    def reached(self, without: Events = NONE, apart: Events = NONE) -> dict[str, Node]:
+    def reached(self, without: Names = NOTHING, apart: Names = NOTHING) -> dict[str, Node]:
         """Return the steps that may be taken where some events never come, or never in the branch asked about."""
         return self.graph.reached({self.saga.starts, *self.outside}, without, apart)
 
     @cached_property
-    def events(self) -> Events:
+    def events(self) -> Names:
         """Return every event that it may have."""
         return frozenset({self.saga.starts, *self.outside}).union(*(step.handler.emits for step in self.steps))
 
     @cached_property
-    def failures(self) -> Events:
+    def failures(self) -> Names:
         """Return the failures among its events, without the one that ends it."""
         return self.graph.failing(self.events) - self.fails
 
     @cached_property
-    def first_failures(self) -> Events:
+    def first_failures(self) -> Names:
         """Return the failures that may come before any other; the rest only follow one of these."""
         return self.failures & self.outside.union(*(step.handler.emits for step in self._unfailing))
 
@@ -107,7 +107,7 @@ class SagaFlow:
                 found[name] = past
         return found
 
-    def past(self, *events: str) -> Events:
+    def past(self, *events: str) -> Names:
         """Return what has come for certain once these have come, themselves included."""
         return self.marks.names(reduce(or_, (self.through[each] for each in events), 0))
 
@@ -139,7 +139,7 @@ class SagaFlow:
         """Return for each event, as a mark, all that may have had a part in its coming, itself included."""
         causes: dict[str, set[str]] = {name: set() for name in self.events}
         for step in self.steps:
-            taken = NONE.union(step.causes, step.handler.original, *step.parameters) & self.events
+            taken = NOTHING.union(step.causes, step.handler.original, *step.parameters) & self.events
             for name in step.handler.emits:
                 causes[name] |= taken
         found: dict[str, int] = {}

@@ -1,6 +1,6 @@
-"""Who hears what, over all services.
+"""The graph of all services, as checks ask about it.
 
-What every saga type has in common lives here: which steps an event may make ready, what nobody brings, and what may
+What every saga type has in common lives here: which steps an event may make ready, what no service emits, and what may
 follow at all. What may follow in one saga type does not (`saga_flow`).
 """
 
@@ -9,10 +9,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 
-from choreo.choreography import Choreography, Node
-
-Events = frozenset[str]
-NONE: Events = frozenset()
+from choreo.choreography import NOTHING, Choreography, Names, Node
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +20,7 @@ class ServiceGraph:
 
     @cached_property
     def triggered(self) -> Mapping[str, Mapping[str, Node]]:
-        """Return whom each event may make ready, or undo, by name and in the choreography's order."""
+        """Return the steps that each event may make ready, or have undone, by name and in the choreography's order."""
         found: dict[str, dict[str, Node]] = {}
         for step in self.choreography.nodes:
             handler = step.handler
@@ -34,52 +31,52 @@ class ServiceGraph:
         return found
 
     def triggered_by(self, event: str) -> Collection[Node]:
-        """Return whom an event may make ready, or undo."""
+        """Return the steps that an event may make ready, or have undone."""
         return self.triggered.get(event, {}).values()
 
     @cached_property
-    def brought(self) -> Events:
-        """Return the events that somebody emits, starts or publishes."""
+    def brought(self) -> Names:
+        """Return the events that are emitted, published or start a saga here."""
         emitted = (step.handler.emits for step in self.choreography.nodes)
         return frozenset(self._starts).union(*emitted) | self.published
 
     @cached_property
-    def taken(self) -> Events:
+    def taken(self) -> Names:
         """Return the events that some handler reacts to, undoes or looks out for."""
         return self.read.union(*(step.handler.original for step in self.choreography.nodes))
 
     @cached_property
-    def read(self) -> Events:
+    def read(self) -> Names:
         """Return the events that some service reads for the sake of a handler."""
-        return NONE.union(*(step.reads for step in self.choreography.nodes))
+        return NOTHING.union(*(step.reads for step in self.choreography.nodes))
 
     @cached_property
-    def missing(self) -> Events:
-        """Return the events that handlers wait for and that nobody brings."""
-        return NONE.union(*(self.wants(step) for step in self.choreography.nodes)) - self.brought
+    def missing(self) -> Names:
+        """Return the events that handlers wait for and that come from no service here."""
+        return NOTHING.union(*(self.wants(step) for step in self.choreography.nodes)) - self.brought
 
     @cached_property
-    def absent(self) -> Events:
+    def absent(self) -> Names:
         """Return those of the missing events that a service may bring that is not here.
 
-        Where somebody here emits to its topic, or owns the saga that it ends, nobody else is thought to bring it.
+        An event whose topic a service here emits to, or that ends a saga owned here, is expected from no other service.
         """
         ends = (name for owned in self.choreography.sagas.values() for name in (*owned.completes, *owned.fails))
         topics = {self._topic(name) for name in self.brought}
         return frozenset(name for name in self.missing if self._topic(name) not in topics) - frozenset(ends)
 
     @cached_property
-    def published(self) -> Events:
+    def published(self) -> Names:
         """Return what comes from outside into running sagas."""
         known = self.choreography.events
         return frozenset(name for name in known if self.choreography.publishers(name))
 
-    def outside(self, saga_type: str) -> Events:
+    def outside(self, saga_type: str) -> Names:
         """Return what comes from outside into sagas of one type.
 
         A service publishes into sagas that it has a part in; one that has a part in none, into any.
         """
-        here, anywhere = self._parts[saga_type], NONE.union(*self._parts.values())
+        here, anywhere = self._parts[saga_type], NOTHING.union(*self._parts.values())
         publishers = self.choreography.publishers
         return frozenset(
             name
@@ -87,17 +84,17 @@ class ServiceGraph:
             if not here.isdisjoint(publishers(name)) or anywhere.isdisjoint(publishers(name))
         )
 
-    def failing(self, events: Iterable[str]) -> Events:
+    def failing(self, events: Iterable[str]) -> Names:
         """Return the failures among some events."""
         known = self.choreography.events
         return frozenset(name for name in events if name in known and known[name].failure)
 
-    def wants(self, step: Node) -> Events:
+    def wants(self, step: Node) -> Names:
         """Return every event that a step may be given, but for what it undoes."""
         own = step.handler
         return frozenset(own.causes).union(*step.parameters, *own.extras)
 
-    def reached(self, come: AbstractSet[str], without: Events = NONE, apart: Events = NONE) -> dict[str, Node]:
+    def reached(self, come: AbstractSet[str], without: Names = NOTHING, apart: Names = NOTHING) -> dict[str, Node]:
         """Return the steps that may be taken once some events have come, the nearest first, by name.
 
         Args:
@@ -119,7 +116,7 @@ class ServiceGraph:
             known.update(level)
         return steps
 
-    def _may_run(self, step: Node, come: AbstractSet[str], apart: Events) -> bool:
+    def _may_run(self, step: Node, come: AbstractSet[str], apart: Names) -> bool:
         handler = step.handler
         if handler.kind == "compensation":
             undone = handler.original_optional or not come.isdisjoint(handler.original)

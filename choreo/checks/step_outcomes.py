@@ -11,8 +11,7 @@ from functools import cached_property
 
 from choreo.checks.exclusion import Repetition
 from choreo.checks.saga_flow import SagaFlow
-from choreo.checks.service_graph import NONE, Events
-from choreo.choreography import Node
+from choreo.choreography import NOTHING, Names, Node
 
 
 def cancelled(step: str) -> str:
@@ -32,7 +31,7 @@ class StepOutcomes:
     flow: SagaFlow
     repetition: Repetition
 
-    def of(self, step: Node, come: AbstractSet[str], seen: Events, *, aborted: bool) -> Sequence[Events]:
+    def of(self, step: Node, come: AbstractSet[str], seen: Names, *, aborted: bool) -> Sequence[Names]:
         """Return what a step that is ready may come to, one of it each time.
 
         Args:
@@ -47,53 +46,57 @@ class StepOutcomes:
         found = list(self._plain[name])
         if aborted:
             found = [each - self.flow.completes for each in found] if step.service == self.flow.saga.owner else found
-            late = step.delays if self.told(step, come, seen) else NONE
+            late = step.delays if self.told(step, come, seen) else NOTHING
             found += [each - late for each in found] if late else []
         if not self.unless[name].isdisjoint(come) or not self.unless[name].isdisjoint(seen):
-            found.append(NONE)
+            found.append(NOTHING)
         if not self.cancels[name].isdisjoint(come) or not self.cancels[name].isdisjoint(seen):
             found.append(frozenset({cancelled(name)}))
-        if len(found) > 1 and (own := self._own.get(name, NONE) & come):
+        if len(found) > 1 and (own := self._own.get(name, NOTHING) & come):
             # It has run: it has returned what nobody else returns.
             found = [each for each in found if own <= each] or found
         return list(dict.fromkeys(found))
 
-    def told(self, step: Node, come: AbstractSet[str], seen: Events) -> bool:
+    def told(self, step: Node, come: AbstractSet[str], seen: Names) -> bool:
         """Return whether a step's service has read of a failure, or emitted one: that ends what it lets come later."""
         failures = self._told[step.service]
         return not failures.isdisjoint(come) or not failures.isdisjoint(seen)
 
     def taken(self, step: Node, come: AbstractSet[str]) -> bool:
         """Return whether a step's outcome has come already, for nobody else brings it."""
-        own = self._own.get(step.name, NONE)
+        own = self._own.get(step.name, NOTHING)
         return any(outcome <= come and not own.isdisjoint(outcome) for outcome in self._plain[step.name])
 
     @cached_property
-    def traces(self) -> Mapping[str, Events]:
+    def traces(self) -> Mapping[str, Names]:
         """Return for each step what tells by itself that it has run and come to all that it comes to."""
         whole = {name for name, outcomes in self._plain.items() if all(len(each) <= 1 for each in outcomes)}
-        return {step.name: self._own.get(step.name, NONE) if step.name in whole else NONE for step in self.flow.steps}
+        return {
+            step.name: self._own.get(step.name, NOTHING) if step.name in whole else NOTHING for step in self.flow.steps
+        }
 
     @cached_property
-    def unless(self) -> Mapping[str, Events]:
+    def unless(self) -> Mapping[str, Names]:
         """Return for each step the events that it does not run after."""
         return {step.name: frozenset(step.handler.unless) for step in self.flow.steps}
 
     @cached_property
-    def cancels(self) -> Mapping[str, Events]:
+    def cancels(self) -> Mapping[str, Names]:
         """Return for each step the causes that cancel it."""
-        return {step.name: NONE.union(*(each.causes for each in self.flow.undoing(step))) for step in self.flow.steps}
+        return {
+            step.name: NOTHING.union(*(each.causes for each in self.flow.undoing(step))) for step in self.flow.steps
+        }
 
     @cached_property
-    def _plain(self) -> Mapping[str, tuple[Events, ...]]:
+    def _plain(self) -> Mapping[str, tuple[Names, ...]]:
         once = {step.name for step in self.repetition.once}
-        found: dict[str, tuple[Events, ...]] = {}
+        found: dict[str, tuple[Names, ...]] = {}
         for step in self.flow.steps:
             named = [frozenset(name for each in outcome for name in each.types) for outcome in step.outcomes]
             if step.kind == "forward" and step.name not in once and any(named):
                 # It may return nothing again and again until it has counted enough.
                 named = [each for each in named if each]
-            found[step.name] = tuple(named) or (NONE,)
+            found[step.name] = tuple(named) or (NOTHING,)
         return found
 
     @cached_property
@@ -108,17 +111,17 @@ class StepOutcomes:
         )
 
     @cached_property
-    def _told(self) -> Mapping[str, Events]:
+    def _told(self) -> Mapping[str, Names]:
         """Return for each service the failures that it reads or emits."""
         handlers = self.flow.graph.choreography.handlers
         return {
             service: self.flow.failures
-            & NONE.union(*(each.reads.union(each.handler.emits) for each in handlers(service)))
+            & NOTHING.union(*(each.reads.union(each.handler.emits) for each in handlers(service)))
             for service in {step.service for step in self.flow.steps}
         }
 
     @cached_property
-    def _own(self) -> Mapping[str, Events]:
+    def _own(self) -> Mapping[str, Names]:
         """Return for each step that runs once what nobody else brings."""
         alone = self.repetition.alone
         return {

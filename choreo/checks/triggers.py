@@ -1,7 +1,7 @@
-"""Whom an event wakes, in one saga type, while its ways are followed.
+"""Which steps an event may make ready, in one saga type.
 
-Tables of who hears of what, and where it stands, live here, so that a walk over a large saga looks at few steps; the
-walk does not (`consequences`). Steps that nothing follows from, such as letters to customers, are in none of them.
+These tables are made once, so that following a large saga looks at few steps; following it is done elsewhere
+(`consequences`). Steps that lead to no end, no failure and no undoing are in none of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,16 +11,15 @@ from functools import cached_property
 from choreo.checks.bitsets import BitSets
 from choreo.checks.branch_paths import BranchPath, BranchPaths
 from choreo.checks.saga_flow import SagaFlow
-from choreo.checks.service_graph import NONE, Events
 from choreo.checks.step_outcomes import StepOutcomes, cancelled
-from choreo.choreography import Node
+from choreo.choreography import NOTHING, Names, Node
 
-NOBODY: Mapping[str, Node] = {}
+_NO_STEPS: Mapping[str, Node] = {}
 
 
 @dataclass(frozen=True, eq=False)
 class Triggers:
-    """Who hears of what in one saga type.
+    """Which steps of one saga type an event may make ready, and in which branches.
 
     Args:
         flow: The saga type.
@@ -34,9 +33,9 @@ class Triggers:
 
     def of(self, event: str) -> Mapping[str, Node]:
         """Return the steps that an event, or that a step was cancelled, may make ready."""
-        return self._triggered.get(event, NOBODY)
+        return self._triggered.get(event, _NO_STEPS)
 
-    def woken(self, come: Events) -> dict[str, Node]:
+    def woken(self, come: Names) -> dict[str, Node]:
         """Return the steps that may be ready once these have come, without those that have run for certain."""
         waking, run = 0, 0
         for name in come:
@@ -47,11 +46,11 @@ class Triggers:
 
     def inside(self, place: BranchPath) -> Mapping[str, Node]:
         """Return the steps that may run in a branch, or further in."""
-        return self._inside.get(place, NOBODY)
+        return self._inside.get(place, _NO_STEPS)
 
-    def around(self, place: BranchPath) -> Events:
+    def around(self, place: BranchPath) -> Names:
         """Return the events that stand around a branch, steps that were cancelled there among them."""
-        return NONE.union(*(self._standing.get(place[:depth], NONE) for depth in range(len(place))))
+        return NOTHING.union(*(self._standing.get(place[:depth], NOTHING) for depth in range(len(place))))
 
     @cached_property
     def steps(self) -> Mapping[str, Node]:
@@ -63,15 +62,15 @@ class Triggers:
             for step in flow.producers(names.pop()):
                 if step.name not in found:
                     found.add(step.name)
-                    taken = NONE.union(*step.parameters, step.takes) - met
+                    taken = NOTHING.union(*step.parameters, step.takes) - met
                     names += taken
                     met |= taken
         return {step.name: step for step in flow.steps if step.name in found or step.kind == "compensation"}
 
     @cached_property
-    def causes(self) -> Events:
+    def causes(self) -> Names:
         """Return the causes of all compensations."""
-        return NONE.union(*(step.causes for step in self.flow.steps))
+        return NOTHING.union(*(step.causes for step in self.flow.steps))
 
     @cached_property
     def cancelled(self) -> Mapping[str, Node]:
@@ -84,7 +83,7 @@ class Triggers:
         return [step for step in self.steps.values() if step.handler.fan_in]
 
     @cached_property
-    def opened(self) -> Mapping[str, Events]:
+    def opened(self) -> Mapping[str, Names]:
         """Return for each step the events that begin branches."""
         return {step.name: step.opens for step in self.flow.steps}
 
@@ -120,7 +119,7 @@ class Triggers:
         told: dict[str, list[str]] = {}
         for step in self.steps.values():
             groups = [step.causes] if step.kind == "compensation" else step.parameters
-            for name in NONE.union(*groups):
+            for name in NOTHING.union(*groups):
                 wakes.setdefault(name, []).append(step.name)
             for name in self.outcomes.traces[step.name]:
                 told.setdefault(name, []).append(step.name)
