@@ -1,22 +1,16 @@
 """Settings: the only reader of the environment.
 
-What can be set, where each value comes from and which slot of a host a process takes live here; what the values do
+What can be set and where each value comes from live here; what the values do
 does not. The command line, `launch` and the publisher make one `Settings` and hand it down to everything below.
 """
 
-import fcntl
 import os
 import re
-import socket
-import tempfile
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote
+from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
@@ -25,7 +19,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from choreo.errors import ChoreoError, Problem, guess
 
 PREFIX = "CHOREO_"
-SLOTS_MAX = 1024
 
 # Never all of KAFKA_*: broker images configure themselves by that prefix.
 _USUAL_NAMES = {
@@ -196,16 +189,16 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Put the places in their order."""
         return (
-            _Place(settings_cls, init_settings),
-            _Place(settings_cls, lambda: _own_names(os.environ)),
-            _Place(settings_cls, lambda: _usual_names(os.environ)),
-            _Place(settings_cls, lambda: _own_names(_dotenv())),
-            _Place(settings_cls, lambda: _usual_names(_dotenv())),
-            _Place(settings_cls, _pyproject),
+            _SettingsPlace(settings_cls, init_settings),
+            _SettingsPlace(settings_cls, lambda: _own_names(os.environ)),
+            _SettingsPlace(settings_cls, lambda: _usual_names(os.environ)),
+            _SettingsPlace(settings_cls, lambda: _own_names(_dotenv())),
+            _SettingsPlace(settings_cls, lambda: _usual_names(_dotenv())),
+            _SettingsPlace(settings_cls, _pyproject),
         )
 
 
-class _Place(PydanticBaseSettingsSource):
+class _SettingsPlace(PydanticBaseSettingsSource):
     """One place that settings come from; its client properties are named alike before places are merged."""
 
     def __init__(self, settings_cls: type[BaseSettings], read: Callable[[], dict[str, Any]]) -> None:
@@ -278,88 +271,3 @@ def setting_problems(error: ValidationError) -> list[Problem]:
         variable = PREFIX + name.upper().replace(".", "__", 1).replace(".", "_")
         problems.append(Problem("CH902", f"The setting {name} cannot be that: {text}.", "", f"Set it by {variable}."))
     return problems
-
-
-class Slot:
-    """One claimed place among the processes of a host; held until released, or until the process ends.
-
-    Attributes:
-        number: Counted from 0.
-        instance: `<hostname>-<number>`, for `group.instance.id` and `transactional.id`.
-    """
-
-    def __init__(self, number: int, descriptors: Sequence[int]) -> None:
-        self.number = number
-        self.instance = f"{re.sub(r'[^A-Za-z0-9._-]', '-', socket.gethostname())}-{number}"
-        self._descriptors = list(descriptors)
-
-    def release(self) -> None:
-        """Give the slot back; releasing twice is fine."""
-        while self._descriptors:
-            os.close(self._descriptors.pop())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
-
-
-def claim_slot(*groups: str, directory: Path | None = None) -> Slot:
-    """Take the first slot of this host that is free in all groups, so that equal commands share work and fence nobody.
-
-    The operating system gives a slot back when its process ends, however it ends, so the next process takes over the
-    identity and with it the partitions.
-
-    Args:
-        groups: Names of the services that run in this process.
-        directory: Where the lock files are; in the host's directory for temporary files if None.
-
-    Raises:
-        ChoreoError: If no lock file can be opened or all slots are taken. Naming `instance` in the settings helps.
-    """
-    place = directory or Path(tempfile.gettempdir()) / "choreo-slots"
-    if not place.exists():
-        place.mkdir(parents=True, exist_ok=True)
-        with suppress(PermissionError):
-            # Users of one host share the slots, since they share its name; nobody may remove another's file.
-            place.chmod(0o1777)
-    for number in range(SLOTS_MAX):
-        # Sorted, so that two processes that want overlapping groups meet at the same file.
-        descriptors = _lock_all([place / f"{quote(group, safe='')}-{number}.lock" for group in sorted(groups)])
-        if descriptors is not None:
-            return Slot(number, descriptors)
-    raise ChoreoError(
-        f"No slot for {', '.join(groups)} is free in {place}. Set CHOREO_INSTANCE to this process's own name."
-    )
-
-
-def _lock_all(paths: Sequence[Path]) -> list[int] | None:
-    descriptors: list[int] = []
-    for path in paths:
-        descriptor = _try_lock(path)
-        if descriptor is None:
-            for each in descriptors:
-                os.close(each)
-            return None
-        descriptors.append(descriptor)
-    return descriptors
-
-
-def _try_lock(path: Path) -> int | None:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    except PermissionError:
-        return None  # Another user's slot: a kernel that protects shared directories does not even let it be opened.
-    except OSError as error:
-        raise ChoreoError(
-            f"The lock file {path} cannot be opened: {error.strerror}. Set CHOREO_INSTANCE to this process's own name."
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor

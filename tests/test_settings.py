@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,8 +6,7 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
-from choreo.errors import ChoreoError
-from choreo.settings import Settings, claim_slot, setting_problems
+from choreo.settings import Settings, setting_problems
 
 
 @pytest.fixture(autouse=True)
@@ -136,50 +133,3 @@ def test_the_json_schema_can_be_published():
     jsonschema.Draft202012Validator.check_schema(schema)
     assert all(field.get("description") for field in schema["properties"].values())
     json.dumps(schema)
-
-
-def test_slots_are_taken_in_order_and_given_back(tmp_path: Path):
-    first, second = claim_slot("shop/orders", directory=tmp_path), claim_slot("shop/orders", directory=tmp_path)
-    other = claim_slot("payments", directory=tmp_path)
-    assert [first.number, second.number, other.number] == [0, 1, 0]
-    assert second.instance.endswith("-1")
-    first.release()
-    first.release()
-    with claim_slot("shop/orders", directory=tmp_path) as again:
-        assert again.number == 0
-    second.release()
-    other.release()
-
-
-def test_a_slot_is_free_again_when_its_process_is_killed(tmp_path: Path):
-    program = (
-        "import pathlib, sys; from choreo.settings import claim_slot\n"
-        "slot = claim_slot('orders', directory=pathlib.Path(sys.argv[1])); print(slot.number, flush=True); sys.stdin.read()"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path)]
-    root = Path(__file__).parents[1]
-    with subprocess.Popen(command, stdin=-1, stdout=-1, cwd=root, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().strip() == "0"
-        with claim_slot("orders", directory=tmp_path) as beside:
-            assert beside.number == 1
-        process.kill()
-        process.wait()
-    with claim_slot("orders", directory=tmp_path) as after:
-        assert after.number == 0
-
-
-def test_a_place_that_cannot_be_locked_says_what_to_do(tmp_path: Path):
-    (tmp_path / "orders-0.lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ChoreoError, match="CHOREO_INSTANCE"):
-        claim_slot("orders", directory=tmp_path)
-
-
-def test_a_process_of_several_services_takes_one_slot_in_all(tmp_path: Path):
-    with (
-        claim_slot("payments", directory=tmp_path) as alone,
-        claim_slot("orders", "payments", directory=tmp_path) as both,
-        claim_slot("orders", directory=tmp_path) as after,
-    ):
-        # Slot 0 of orders was given back when payments turned out to be taken.
-        assert (alone.number, both.number, after.number) == (0, 1, 0)

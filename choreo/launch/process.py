@@ -5,24 +5,24 @@ loop is `runtime.Worker`. `choreo run`, `choreo demo` and users' own programs co
 """
 
 import asyncio
-import contextlib
 import gc
 import logging
 import signal
 import threading
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from choreo.catalog import Catalog, announce
 from choreo.clock import SystemClock
 from choreo.kafka import KafkaTransport
 from choreo.launch.health import serve_health
+from choreo.launch.slot import claim_slot
 from choreo.manifest import Manifest
 from choreo.records import memory_topic
 from choreo.runtime import Resources, Worker
 from choreo.runtime.assembly import codec_for, engine_for, topics_read
 from choreo.service import Declaration, Service, declarations
-from choreo.settings import Settings, claim_slot
+from choreo.settings import Settings
 from choreo.topics import apply_topics, check_topics
 from choreo.transport import Transport
 
@@ -35,15 +35,16 @@ class Running:
 
     Attributes:
         workers: One a service.
+        tasks: One a worker; it ends when the worker has stopped or failed.
     """
 
     def __init__(self, workers: Sequence[Worker]) -> None:
         self.workers = list(workers)
-        self._tasks: list[asyncio.Task[None]] = []
+        self.tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to work; called by `running`."""
-        self._tasks = [asyncio.create_task(worker.run(), name=worker.name) for worker in self.workers]
+        self.tasks = [asyncio.create_task(worker.run(), name=worker.name) for worker in self.workers]
 
     @property
     def ready(self) -> bool:
@@ -62,8 +63,8 @@ class Running:
             async with asyncio.timeout(timeout_s):
                 pending: set[asyncio.Task[None]] = set(waits)
                 while pending:
-                    done, _ = await asyncio.wait({*pending, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done & set(self._tasks):
+                    done, _ = await asyncio.wait({*pending, *self.tasks}, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done & set(self.tasks):
                         await task
                     pending -= done
         finally:
@@ -81,21 +82,22 @@ class Running:
         Raises:
             ChoreoError: If a service failed; the others are stopped first.
         """
-        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
+        done, _ = await asyncio.wait(self.tasks, return_when=asyncio.FIRST_EXCEPTION)
         self.stop()
-        await asyncio.wait(self._tasks)
+        await asyncio.wait(self.tasks)
         for task in done:
             task.result()
-        for task in self._tasks:
+        for task in self.tasks:
             task.result()
 
 
-@contextlib.asynccontextmanager
+@asynccontextmanager
 async def running(
     *services: Service,
     settings: Settings | None = None,
     transport: Transport | None = None,
     create_topics: bool = False,
+    health: tuple[str, int] | None = None,
 ) -> AsyncIterator[Running]:
     """Run services in this process for as long as the block lasts; leaving it drains and commits.
 
@@ -104,6 +106,7 @@ async def running(
         settings: Where and how; read from the environment unless given.
         transport: Brokers to use instead of those the settings name.
         create_topics: Create what is missing instead of refusing to start.
+        health: Address for `/healthz` and `/readyz`, if wanted.
 
     Raises:
         DeclarationError: If the services cannot run as declared; retrying does not help.
@@ -127,9 +130,14 @@ async def running(
         workers = [await _worker(each, settings, transport, catalog, instance, stack) for each in declared]
         live = Running(workers)
         live.start()
+        server = None
         try:
+            if health is not None:
+                server = await serve_health(live, *health)
             yield live
         finally:
+            if server is not None:
+                server.close()
             live.stop()
             await live.wait()
 
@@ -167,20 +175,23 @@ async def _worker(
     )
 
 
-def run(*services: Service, settings: Settings | None = None, health: tuple[str, int] | None = None) -> None:
-    """Run services until SIGTERM or SIGINT; then drain, commit and return.
-
-    Args:
-        services: What to run.
-        settings: Where and how; read from the environment unless given.
-        health: Address for `/healthz` and `/readyz`, if wanted.
+def run(
+    *services: Service,
+    settings: Settings | None = None,
+    transport: Transport | None = None,
+    create_topics: bool = False,
+    health: tuple[str, int] | None = None,
+) -> None:
+    """Run services until SIGTERM or SIGINT; then drain, commit and return. Arguments are those of `running`.
 
     Raises:
         ChoreoError: As `running`; and if a service fails.
     """
-    settings = settings if settings is not None else Settings()
     tune_garbage_collection()
-    asyncio.run(_until_told(services, settings, health))
+    services_running = running(
+        *services, settings=settings, transport=transport, create_topics=create_topics, health=health
+    )
+    asyncio.run(_until_signal(services_running))
 
 
 def tune_garbage_collection() -> None:
@@ -194,21 +205,14 @@ def tune_garbage_collection() -> None:
     gc.set_threshold(GC_THRESHOLD, 20, 50)
 
 
-async def _until_told(services: Sequence[Service], settings: Settings, health: tuple[str, int] | None) -> None:
-    told = asyncio.Event()
-    loop = asyncio.get_running_loop()
+async def _until_signal(services_running: AbstractAsyncContextManager[Running]) -> None:
+    signalled = asyncio.Event()
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, told.set)
-    async with running(*services, settings=settings) as live:
-        server = await serve_health(live, *health) if health is not None else None
-        waiting = asyncio.create_task(told.wait())
-        ending = asyncio.create_task(live.wait())
-        await asyncio.wait({waiting, ending}, return_when=asyncio.FIRST_COMPLETED)
-        if server is not None:
-            server.close()
-        if not ending.done():
-            _log.info("draining: %s", ", ".join(worker.name for worker in live.workers))
-            live.stop()
+            asyncio.get_running_loop().add_signal_handler(number, signalled.set)
+    async with services_running as live:
+        waiting = asyncio.create_task(signalled.wait())
+        await asyncio.wait({waiting, *live.tasks}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
-        await ending
+        if signalled.is_set():
+            _log.info("draining: %s", ", ".join(worker.name for worker in live.workers))
