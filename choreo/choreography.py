@@ -194,6 +194,7 @@ class Choreography:
         sagas: dict[str, SagaType] = {}
         events: dict[str, EventManifest] = {}
         self._nodes: dict[tuple[str, str], Node] = {}
+        self._seen_by: dict[str, Names] = {}
         self._starts: dict[str, SagaType] = {}
         self._published: dict[str, dict[str, str]] = {}
         self.outside: dict[str, str] = {}
@@ -267,7 +268,7 @@ class Choreography:
 
     def sees(self, service: str) -> Names:
         """Return what the newest version of a service reads or emits."""
-        return NOTHING.union(*(each.reads.union(each.handler.emits) for each in self.handlers(service) if each.current))
+        return self._seen_by.get(service, NOTHING)
 
     def producers(self, event_type: str) -> tuple[Node, ...]:
         """Return the handlers that may emit an event type."""
@@ -326,6 +327,9 @@ class Choreography:
             emits, waited_for = (known.emits, known.waited_for) if known is not None else (NOTHING, NOTHING)
             node = Node(manifest.service, handler, current, emits, waited_for)
             self._nodes[node.key] = node
+            if current:
+                seen = self._seen_by.get(manifest.service, NOTHING)
+                self._seen_by[manifest.service] = seen.union(node.reads, handler.emits)
 
     def _link_undoers(self) -> None:
         """Link each handler to what undoes it and to what stands in for it once its retries are spent."""
