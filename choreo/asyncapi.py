@@ -74,7 +74,7 @@ def asyncapi(manifests: Iterable[Manifest]) -> Json:
 
 def _info(choreography: Choreography, manifests: Sequence[Manifest]) -> Json:
     services = {manifest.service: manifest.service_version for manifest in manifests}
-    told = "".join(f"{name}@{version}\n" for name, version in sorted(services.items()))
+    versions = "".join(f"{name}@{version}\n" for name, version in sorted(services.items()))
     sagas = {
         name: {"owner": owned.owner, **owned.manifest.model_dump(mode="json", exclude={"name"}, exclude_none=True)}
         for name, owned in choreography.sagas.items()
@@ -82,7 +82,7 @@ def _info(choreography: Choreography, manifests: Sequence[Manifest]) -> Json:
     return {
         "title": ", ".join(choreography.sagas or sorted(choreography.services)),
         # There is no version of all services but that of each.
-        "version": blake2b(told.encode(), digest_size=6).hexdigest(),
+        "version": blake2b(versions.encode(), digest_size=6).hexdigest(),
         "description": (
             "Events of sagas on Kafka. The key of a record is its saga id, and its partition is murmur2 of the key. "
             "Its value is Avro's single-object encoding: C3 01, the schema's fingerprint, the body."

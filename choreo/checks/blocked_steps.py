@@ -1,6 +1,6 @@
 """What a saga that rests without an end waits for.
 
-Where a saga rests is told by `consequences`; which of its steps would lead on, and why they do not run, lives here.
+`consequences` finds where a saga rests; which of its steps would lead on, and why they do not run, lives here.
 What is made of that does not (`waits`, `completion`).
 """
 
@@ -103,7 +103,7 @@ class BlockedSteps:
                 ready = False
                 makers = {each.name: each for name in types for each in self.analysis.flow.producers(name)}
                 if all(self._settled(each, come) for each in makers.values() if each.name in self.leading):
-                    return self._told(step, types, list(makers.values()), come)
+                    return self._blocked_step(step, types, list(makers.values()), come)
         if ready and not come.isdisjoint(handler.unless):
             return BlockedStep(step, (), "", step)
         return self._put_off(step, come) if ready else None
@@ -112,8 +112,8 @@ class BlockedSteps:
         """Return that a step lets come later what a failure calls off."""
         late = [name for each in step.emissions if each.later for name in each.types]
         called_off = step.kind != "compensation" or not come.isdisjoint(step.causes)
-        told = f"lets {any_of(late)} come later, and a failure calls that off"
-        return BlockedStep(step, (), told) if late and called_off else None
+        why = f"lets {any_of(late)} come later, and a failure calls that off"
+        return BlockedStep(step, (), why) if late and called_off else None
 
     def _settled(self, step: Node, come: AbstractSet[str]) -> bool:
         """Return whether a step has come to something, though it may be nothing."""
@@ -124,7 +124,9 @@ class BlockedSteps:
             return False
         return not guarded.handler.fan_in or not come.isdisjoint(guarded.handler.emits)
 
-    def _told(self, step: Node, types: Sequence[str], makers: Sequence[Node], come: AbstractSet[str]) -> BlockedStep:
+    def _blocked_step(
+        self, step: Node, types: Sequence[str], makers: Sequence[Node], come: AbstractSet[str]
+    ) -> BlockedStep:
         publishers = self.analysis.flow.graph.choreography.publishers
         outside = next((by or service for name in types for service, by in publishers(name).items()), "")
         if outside:

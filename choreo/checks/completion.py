@@ -56,40 +56,40 @@ def _unending(analysis: SagaAnalysis) -> Iterator[Problem]:
     standstill = BlockedSteps(opened, flow.fails)
     found: dict[str, tuple[BlockedStep | None, list[str]]] = {}
     for failure, come in opened.coverage.unended.items():
-        # One that follows completion, or leaves something undone, is told of as that.
+        # One that follows completion, or leaves something undone, is reported as that.
         if failure in flow.granted | uncovered or flow.follows(failure, flow.completes):
             continue
         # A step that has all it needs and says nothing tells more than one that waits.
         wait = next(iter(sorted(standstill.waits(come), key=lambda wait: bool(wait.types))), None)
         if wait is not None and (wait.skipped is not None or not analysis.coverage.unsure.isdisjoint(wait.types)):
-            # That is told of as what it is.
+            # It is reported as what it is.
             continue
         if failure in flow.graph.taken:
             found.setdefault(wait.step.name if wait is not None else "", (wait, []))[1].append(failure)
         else:
-            yield _unheard(flow, failure)
+            yield _untaken(flow, failure)
     for wait, failures in found.values():
         yield _unended(flow, failures, wait)
 
 
-def _unheard(flow: SagaFlow, failure: str) -> Problem:
+def _untaken(flow: SagaFlow, failure: str) -> Problem:
     by = next(iter(flow.producers(failure)), None)
-    told = f"{short(failure)}, which {by.name if by is not None else 'somebody outside'} may emit, is taken by nobody"
-    message = f"{told}: then saga {flow.saga.name} neither completes nor fails"
+    what = f"{short(failure)}, which {by.name if by is not None else 'somebody outside'} may emit, is taken by nobody"
+    message = f"{what}: then saga {flow.saga.name} neither completes nor fails"
     fix = f"Let {_failing(flow).name} take it, too."
     return Problem("CH112", message, by.handler.place if by is not None else flow.place, fix)
 
 
 def _unended(flow: SagaFlow, failures: Sequence[str], wait: BlockedStep | None) -> Problem:
     step = _failing(flow)
-    told = f"{any_of(failures)} does not always lead to {any_of(sorted(flow.fails))}"
+    what = f"{any_of(failures)} does not always lead to {any_of(sorted(flow.fails))}"
     fix = f"Let {step.name} take {union(failures)}, too, or what comes once all is undone for it."
     if wait is not None and wait.types:
         each = " from each branch" if wait.step.handler.fan_in else ""
-        told += f": {wait.step.name} waits for {any_of(wait.types)}{each}"
+        what += f": {wait.step.name} waits for {any_of(wait.types)}{each}"
     elif wait is not None:
-        told, fix = f"{told}: {wait.step.name} {wait.why}", f"Let {wait.step.name} return it at once."
-    return Problem("CH112", told, (step if wait is None else wait.step).handler.place, fix)
+        what, fix = f"{what}: {wait.step.name} {wait.why}", f"Let {wait.step.name} return it at once."
+    return Problem("CH112", what, (step if wait is None else wait.step).handler.place, fix)
 
 
 def _failing(flow: SagaFlow) -> Node:

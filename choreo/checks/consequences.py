@@ -88,7 +88,7 @@ class Consequences:
     cycles: Cycles
 
     def certain(self, event: str) -> Names:
-        """Return what an event leads to in any case, as far as that can be told without going into what else does."""
+        """Return what an event leads to in any case, without following what depends on other events."""
         come = self._begun([event])
         way = Way(set(come), dict(self.triggers.of(event)), not come.isdisjoint(self.flow.failures))
         self._close(way, Within())
@@ -192,10 +192,12 @@ class Consequences:
 
     def _over(self, step: Node, way: Way, within: Within) -> bool:
         """Return whether a deadline is set no more, or called off, because its service knows of a failure."""
-        return (way.aborted or bool(within.seen)) and self.triggers.outcomes.told(step, way.come, within.seen)
+        return (way.aborted or bool(within.seen)) and self.triggers.outcomes.knows_of_failure(
+            step, way.come, within.seen
+        )
 
     def _unknown(self, compensation: Node, come: AbstractSet[str]) -> bool:
-        """Return whether nobody knows what was done that this undoes: the step was cancelled, or its retries spent."""
+        """Return whether it is unknown what was done that this undoes: the step was cancelled, or its retries spent."""
         for step in self.triggers.undone.get(compensation.name, ()):
             spent = step.stand_in.handler.emits if step.stand_in is not None else ()
             if cancelled(step.name) in come or any(name in come and name in compensation.causes for name in spent):

@@ -34,13 +34,13 @@ def _claims(manifest: Manifest) -> SagaClaims:
 
 def _events(manifests: Sequence[Manifest]) -> Iterator[Problem]:
     first: dict[str, tuple[Manifest, EventManifest]] = {}
-    told: set[str] = set()
+    reported: set[str] = set()
     for each in manifests:
         for name, event in each.events.items():
             other, known = first.setdefault(name, (each, event))
-            differences = list(_differences((other, known), (each, event))) if name not in told else []
+            differences = list(_differences((other, known), (each, event))) if name not in reported else []
             if differences:
-                told.add(name)
+                reported.add(name)
                 message = f"{name} is not the same to {other.service} and {each.service}: {'; '.join(differences)}"
                 yield Problem("CH119", message, each.place, "Let both import one class, of one version.")
 

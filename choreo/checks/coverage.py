@@ -45,7 +45,7 @@ class Coverage:
     def left(self) -> Mapping[str, Sequence[str]]:
         """Return for each event the failures after which nothing may undo it.
 
-        What undoes a later event is taken to run, so that one mistake is not told once for each event before it.
+        What undoes a later event is taken to run, so that one mistake is not reported once for each event before it.
         """
         return self._followed[0]
 

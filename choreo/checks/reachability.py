@@ -76,7 +76,7 @@ def _unhandled(graph: ServiceGraph, flows: Collection[SagaFlow]) -> Iterator[Pro
     handled = graph.taken.union(*(flow.completes | flow.fails for flow in flows))
     # Whoever handles it may be where what is absent comes from.
     for step in () if graph.absent else graph.choreography.nodes:
-        # A failure for nobody is worse than that, and told of where sagas end.
+        # A failure that nothing takes is worse, and reported by `completion`.
         facts = [name for name in dict.fromkeys(step.handler.emits) if name not in graph.failing(step.handler.emits)]
         left = [name for name in facts if name not in handled and not _slip(graph, name)]
         others = [name for name in facts if name in handled]
@@ -110,7 +110,7 @@ def _groups(step: Node) -> Sequence[Sequence[str]]:
 
 
 def _behind_itself(graph: ServiceGraph, step: Node, come: Names) -> bool:
-    """Return whether a step waits for itself; else it waits for one that does, and that is told of."""
+    """Return whether a step waits for itself; else it waits for one that does, and that one is reported."""
     ahead, met = [step], {step.name}
     while ahead:
         for types in _groups(ahead.pop()):

@@ -1,7 +1,7 @@
 """What may follow what, in one saga type.
 
-Which steps a saga of this type can take and what must have come before an event live here, told by manifests alone.
-What excludes an event does not (`exclusion`), nor what it leads to (`consequences`) or in which branches it stands
+Which steps a saga of this type can take, and what must have come before an event, is worked out here from manifests
+alone. What excludes an event is not (`exclusion`), nor what it leads to (`consequences`) or in which branches it stands
 (`branch_paths`).
 """
 
@@ -86,7 +86,7 @@ class SagaFlow:
 
     @cached_property
     def marks(self) -> BitSets:
-        """Return the numbering of its events, by which `before` is told."""
+        """Return the numbering of its events, that `before` is written in."""
         return BitSets(sorted(self.events))
 
     @cached_property

@@ -46,7 +46,7 @@ class StepOutcomes:
         found = list(self._plain[name])
         if aborted:
             found = [each - self.flow.completes for each in found] if step.service == self.flow.saga.owner else found
-            late = step.delays if self.told(step, come, seen) else NOTHING
+            late = step.delays if self.knows_of_failure(step, come, seen) else NOTHING
             found += [each - late for each in found] if late else []
         if not self.unless[name].isdisjoint(come) or not self.unless[name].isdisjoint(seen):
             found.append(NOTHING)
@@ -57,9 +57,9 @@ class StepOutcomes:
             found = [each for each in found if own <= each] or found
         return list(dict.fromkeys(found))
 
-    def told(self, step: Node, come: AbstractSet[str], seen: Names) -> bool:
+    def knows_of_failure(self, step: Node, come: AbstractSet[str], seen: Names) -> bool:
         """Return whether a step's service has read of a failure, or emitted one: that ends what it lets come later."""
-        failures = self._told[step.service]
+        failures = self._failures_seen[step.service]
         return not failures.isdisjoint(come) or not failures.isdisjoint(seen)
 
     def taken(self, step: Node, come: AbstractSet[str]) -> bool:
@@ -111,7 +111,7 @@ class StepOutcomes:
         )
 
     @cached_property
-    def _told(self) -> Mapping[str, Names]:
+    def _failures_seen(self) -> Mapping[str, Names]:
         """Return for each service the failures that it reads or emits."""
         handlers = self.flow.graph.choreography.handlers
         return {

@@ -39,9 +39,9 @@ class Triggers:
         """Return the steps that may be ready once these have come, without those that have run for certain."""
         waking, run = 0, 0
         for name in come:
-            wakes, told = self._traces.get(name, (0, 0))
+            wakes, runs = self._traces.get(name, (0, 0))
             waking |= wakes
-            run |= told
+            run |= runs
         return {name: self.steps[name] for name in sorted(self._numbers.names(waking & ~run))}
 
     def inside(self, place: BranchPath) -> Mapping[str, Node]:
@@ -116,15 +116,17 @@ class Triggers:
     def _traces(self) -> Mapping[str, tuple[int, int]]:
         """Return for each event, as marks, the steps that it may make ready and those that it comes from alone."""
         wakes: dict[str, list[str]] = {}
-        told: dict[str, list[str]] = {}
+        come_from: dict[str, list[str]] = {}
         for step in self.steps.values():
             groups = [step.causes] if step.kind == "compensation" else step.parameters
             for name in NOTHING.union(*groups):
                 wakes.setdefault(name, []).append(step.name)
             for name in self.outcomes.traces[step.name]:
-                told.setdefault(name, []).append(step.name)
+                come_from.setdefault(name, []).append(step.name)
         of = self._numbers.of
-        return {name: (of(wakes.get(name, ())), of(told.get(name, ()))) for name in wakes.keys() | told.keys()}
+        return {
+            name: (of(wakes.get(name, ())), of(come_from.get(name, ()))) for name in wakes.keys() | come_from.keys()
+        }
 
     @cached_property
     def _inside(self) -> Mapping[BranchPath, Mapping[str, Node]]:

@@ -40,7 +40,7 @@ def stranding(running: Iterable[Manifest], new: Iterable[Manifest], live: Iterab
                 if counts[at] <= SAMPLE_MAX:
                     samples[at].append(f"{saga.business_key} ({saga.saga_id})" if saga.business_key else saga.saga_id)
     return [
-        _problem(change, f"with {change.left} in {count} live saga{'s' * (count != 1)}: {_told(sample, count)}")
+        _problem(change, f"with {change.left} in {count} live saga{'s' * (count != 1)}: {_named(sample, count)}")
         for change, count, sample in zip(found, counts, samples, strict=True)
         if count
     ]
@@ -50,6 +50,6 @@ def _problem(change: ServiceChange, consequence: str) -> Problem:
     return Problem(change.code, f"{change.what}, {consequence}", change.place, change.fix)
 
 
-def _told(sample: Sequence[str], count: int) -> str:
+def _named(sample: Sequence[str], count: int) -> str:
     more = [f"{count - len(sample)} more"] if count > len(sample) else []
     return ", ".join([*sample, *more])

@@ -31,7 +31,7 @@ def has_steps(saga: SagaView, step: StepName, taking: Collection[str] | None = N
     """
     types = {event.event_id: event.type for event in saga.events}
     for each in _open(saga, step):
-        # A join is not told by what it took, so all that has come may be.
+        # A join does not say what it took: it may be anything that has come.
         taken = {types[each.trigger]} if each.trigger in types else set(types.values())
         if taking is None or not taken.isdisjoint(taking):
             return True

@@ -25,24 +25,24 @@ def duration(seconds: float | None) -> str:
 
 def event_caption(picture: Picture, event: str) -> list[str]:
     """Return the lines that an event's box has: its name, who decides on it, and what it is to a saga."""
-    told = [picture.label(event)]
-    told += [f"by {source.by}" for source in picture.origins if source.by and event in source.events]
+    lines = [picture.label(event)]
+    lines += [f"by {source.by}" for source in picture.origins if source.by and event in source.events]
     for name, owned in picture.choreography.sagas.items():
         saga = owned.manifest
         ends = (("starts", [saga.starts]), ("completes", saga.completes), ("fails", saga.fails))
-        told += [f"{what} {name}" for what, events in ends if event in events]
-    return told
+        lines += [f"{what} {name}" for what, events in ends if event in events]
+    return lines
 
 
 def step_caption(step: Node) -> list[str]:
     """Return the lines that a step's box has: its name, and what arrows do not say."""
     sign = {Kind.COMPENSATION: "↶ ", Kind.DEADLINE: "⏱ "}.get(kind_of(step), "")
-    told = [sign + step.handler.name]
+    lines = [sign + step.handler.name]
     guarded = step.guarded
     if kind_of(step) is Kind.DEADLINE:
-        told.append(f"after {duration(step.handler.within_s)}")
+        lines.append(f"after {duration(step.handler.within_s)}")
     if len(step.handler.waits_for) > 1 and guarded is None:
-        told.append(f"joins {len(step.handler.waits_for)}")
+        lines.append(f"joins {len(step.handler.waits_for)}")
     if guarded is not None:
-        told.append(f"when {guarded.handler.name} gives up")
-    return told
+        lines.append(f"when {guarded.handler.name} gives up")
+    return lines

@@ -92,7 +92,7 @@ class Origin:
 
 
 class Picture:
-    """A choreography in the order in which it is told.
+    """A choreography, in the order in which it is drawn.
 
     Args:
         choreography: All services together.

@@ -78,23 +78,23 @@ class _Telling:
             if source.service == service:
                 yield from (f"  {self._emitted(event, by=source.by)}" for event in source.events)
         hosts = {step.name: self._picture.host(step) for step in self._picture.steps if step.service == service}
-        told: set[str] = set()
+        written: set[str] = set()
         for step in self._picture.steps:
             if step.service == service and hosts[step.name] is None:
-                yield from self._with_attached(step, 1, hosts, told)
+                yield from self._with_attached(step, 1, hosts, written)
         for step in self._picture.steps:
             if step.service == service:
-                yield from self._with_attached(step, 1, hosts, told)
+                yield from self._with_attached(step, 1, hosts, written)
 
-    def _with_attached(self, step: Node, depth: int, hosts: dict[str, Node | None], told: set[str]) -> Iterator[str]:
+    def _with_attached(self, step: Node, depth: int, hosts: dict[str, Node | None], written: set[str]) -> Iterator[str]:
         """Return a step and below it the steps that undo it or stand in for it, each once."""
-        if step.name in told:
+        if step.name in written:
             return
-        told.add(step.name)
+        written.add(step.name)
         yield from self._step(step, "  " * depth)
         for name, host in hosts.items():
             if host is not None and host.name == step.name:
-                yield from self._with_attached(self._by_name[name], depth + 1, hosts, told)
+                yield from self._with_attached(self._by_name[name], depth + 1, hosts, written)
 
     def _step(self, step: Node, indent: str) -> Iterator[str]:
         sign, colour = _KINDS[kind_of(step)]

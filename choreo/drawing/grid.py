@@ -92,8 +92,8 @@ def _lane_order(picture: Picture, services: Sequence[str]) -> list[str]:
         joined = set(net).union(*(group for group in groups if group & net))
         groups = [group for group in groups if not group & net] + [joined]
     found = [[each for each in services if each in group] for group in groups]
-    told = sorted(filter(None, found), key=lambda group: services.index(group[0]))
-    return [service for group in told for service in _shortest(group, nets)]
+    ordered = sorted(filter(None, found), key=lambda group: services.index(group[0]))
+    return [service for group in ordered for service in _shortest(group, nets)]
 
 
 def _shortest(services: Sequence[str], nets: Sequence[frozenset[str]]) -> Sequence[str]:
