@@ -7,11 +7,10 @@ envelope's identity before anything is encoded.
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import Enum
 from typing import NamedTuple, TypedDict
 
-from choreo.errors import DeclarationError, Problem
+from choreo.errors import DeclarationError, Problem, guess
 from choreo.event import Event, saga_id_for, start_event_id, uuid7
 from choreo.saga import Saga
 from choreo.service import Declaration
@@ -206,9 +205,8 @@ def _not_ours(rights: Rights, kind: type) -> DeclarationError:
     if emitters := rights.emitters.get(kind):
         message = f"{name} is emitted by {' and '.join(emitters)}, in a handler, not from outside"
         return refused("CH091", message, f"From outside these services publish {allowed}.")
-    close = get_close_matches(name, [each.__name__ for each in rights.types], n=1)
-    hint = f"Did you mean {close[0]}? " if close else ""
-    fix = f"{hint}Open the publisher with the service that owns its saga, or declare service.publishes({name}, by=…)."
+    fix = f"Open the publisher with the service that owns its saga, or declare service.publishes({name}, by=…)."
+    fix = " ".join(filter(None, (guess(name, [each.__name__ for each in rights.types], ""), fix)))
     return refused("CH091", f"{name} is not published from outside here: these services publish {allowed}", fix)
 
 
