@@ -228,7 +228,7 @@ class Choreography:
         )
         self._link_undoers()
         self._mark_leading()
-        self._downstream = {name: self._flood(saga.starts) for name, saga in self.sagas.items()}
+        self._events_of = {name: self._following(saga.starts) for name, saga in self.sagas.items()}
         self._concerned = {name: self._services_reading(name) for name in self.sagas}
 
     @property
@@ -304,16 +304,9 @@ class Choreography:
         saga = self.sagas.get(saga_type)
         return None if saga is None else saga.owner
 
-    def downstream(self, saga_type: str) -> tuple[Node, ...]:
-        """Return every step that a saga of this type may take, nearest to its start first."""
-        return self._downstream.get(saga_type, ())
-
-    def events_of(self, saga_type: str) -> frozenset[str]:
+    def events_of(self, saga_type: str) -> Names:
         """Return every event type that a saga of this type may have; empty where nobody has announced it."""
-        if saga_type not in self.sagas:
-            return frozenset()
-        emitted = (node.handler.emits for node in self._downstream[saga_type])
-        return frozenset({self.sagas[saga_type].starts}).union(self._published, *emitted)
+        return self._events_of.get(saga_type, NOTHING)
 
     def concerns(self, service: str, saga_type: str) -> bool:
         """Return whether a service consumes events of a saga type; True where service or saga type are not known."""
@@ -357,25 +350,20 @@ class Choreography:
                 if node.kind == "forward" and node.current:
                     ahead += [each for name in NOTHING.union(*node.waits_for) for each in emitting.get(name, ())]
 
-    def _flood(self, start: str) -> tuple[Node, ...]:
-        """Return what may follow from a start, level by level.
+    def _following(self, start: str) -> Names:
+        """Return every event that may follow from a start, itself included.
 
         One of a join's events is enough to count it in: its other ones may come from a service that has not announced
         itself yet. What comes from outside may come into any saga.
         """
-        found: dict[tuple[str, str], Node] = {}
-        level = [start, *sorted(self._published)]
-        seen = set(level)
-        while level:
-            following: list[str] = []
-            for name in level:
-                for node in self._taken_by.get(name, ()):
-                    if node.key not in found:
-                        found[node.key] = node
-                        following += [each for each in node.handler.emits if each not in seen]
-                        seen.update(node.handler.emits)
-            level = following
-        return tuple(found.values())
+        events = {start, *self._published}
+        ahead = list(events)
+        while ahead:
+            for node in self._taken_by.get(ahead.pop(), ()):
+                following = set(node.handler.emits) - events
+                events |= following
+                ahead += following
+        return frozenset(events)
 
     def _services_reading(self, saga_type: str) -> Names:
         events = self.events_of(saga_type)
