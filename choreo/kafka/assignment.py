@@ -8,6 +8,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from enum import Enum
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -27,6 +28,28 @@ PAUSE_S = 0.1
 _log = logging.getLogger("choreo.kafka")
 
 
+class AssignmentState(Enum):
+    """Where a consumer stands with its group."""
+
+    JOINING = "the group has not said who owns what, or takes back what it said"
+    ASSIGNED = "partitions are assigned, and not read yet: their offsets and memory are to be read first"
+    READING = "what is assigned is read, which may be nothing"
+    LEAVING = "the consumer leaves, and the group has yet to say who owns what"
+    LEFT = "the consumer leaves, and nothing more is awaited of the group"
+
+
+_MEMBER = {AssignmentState.JOINING, AssignmentState.ASSIGNED, AssignmentState.READING}
+_TRANSITIONS = {
+    # Nothing is taken back of who was assigned nothing, so an assignment may follow any other.
+    AssignmentState.JOINING: _MEMBER | {AssignmentState.LEAVING},
+    AssignmentState.ASSIGNED: _MEMBER | {AssignmentState.LEFT},
+    AssignmentState.READING: _MEMBER | {AssignmentState.LEFT},
+    # Who leaves never reads again.
+    AssignmentState.LEAVING: {AssignmentState.LEAVING, AssignmentState.LEFT},
+    AssignmentState.LEFT: {AssignmentState.LEAVING, AssignmentState.LEFT},
+}
+
+
 class Assignment:
     """What a consumer owns.
 
@@ -43,8 +66,7 @@ class Assignment:
     Attributes:
         turn: Counts the changes of what is owned.
         offsets: The next offset to read, by own bookkeeping; its keys are the partitions owned.
-        settled: The group has said who owns what, and nothing has been revoked since.
-        closing: The consumer leaves, and answers nothing any more.
+        state: Where the consumer stands with its group.
         failure: What made a callback fail; an exception raised within one would lose records.
     """
 
@@ -68,12 +90,11 @@ class Assignment:
         self._memory_topic = memory_topic
         self.turn = turn
         self.offsets: dict[Position, int] = {}
-        self.settled = self.closing = False
+        self.state = AssignmentState.JOINING
         self.failure: TransportError | None = None
         self._lost = set(lost)
         self._gained: dict[int, dict[str, bytes]] = {}
-        # Assigned by the group, but not read yet: the brokers did not tell offsets or memory.
-        self._waiting: list[Position] = []
+        self._assigned: list[Position] = []
         # Gained, and not read to the end since: what has come before may still be there.
         self._backlog: set[Position] = set()
         self._caught_up = False
@@ -100,7 +121,25 @@ class Assignment:
     @property
     def waiting(self) -> bool:
         """Whether the group has assigned something that `place` has not begun to read."""
-        return bool(self._waiting)
+        return self.state is AssignmentState.ASSIGNED
+
+    @property
+    def settled(self) -> bool:
+        """Whether the group has said who owns what, and has taken nothing back since."""
+        return self.state not in {AssignmentState.JOINING, AssignmentState.LEAVING}
+
+    def leave(self) -> None:
+        """Take note that the consumer leaves; from now on it is asked nothing."""
+        self._enter(AssignmentState.LEFT if self.settled else AssignmentState.LEAVING)
+
+    @property
+    def _leaving(self) -> bool:
+        return self.state in {AssignmentState.LEAVING, AssignmentState.LEFT}
+
+    def _enter(self, state: AssignmentState) -> None:
+        if state not in _TRANSITIONS[self.state]:
+            raise RuntimeError(f"{self._group}: an assignment cannot go from {self.state.name} to {state.name}")
+        self.state = state
 
     @property
     def told(self) -> frozenset[int]:
@@ -128,7 +167,7 @@ class Assignment:
             TopicProblem: If partitions of different topics do not fit together.
             TransportError: If the brokers refuse us; retrying does not help.
         """
-        positions = self._waiting
+        positions = self._assigned
         numbers = self._numbers(positions)
         try:
             offsets = self._committed(positions, COMMITTED_TIMEOUT_S)
@@ -136,7 +175,7 @@ class Assignment:
         except BrokerUnavailable as error:
             _log.warning("%s: partitions %s wait for the brokers: %s", self._group, numbers, error)
             return
-        self._waiting = []
+        self._enter(AssignmentState.READING)
         self.offsets = offsets
         self._backlog = set(offsets)
         self._gained.update(memories)
@@ -174,18 +213,19 @@ class Assignment:
         """Take note. `place` asks the brokers: a callback may come on an event loop, which is not to wait for them."""
         _log.debug("%s: assigned %s", self._group, [(each.topic, each.partition) for each in partitions])
         self.turn += 1
-        self.settled = True
         # A consumer that is being closed answers nothing any more; to ask it would wait out every time-out.
-        if not self.closing:
-            self._waiting = [(each.topic, each.partition) for each in partitions]
+        if self._leaving:
+            self._enter(AssignmentState.LEFT)
+        else:
+            self._assigned = [(each.topic, each.partition) for each in partitions]
+            self._enter(AssignmentState.ASSIGNED if partitions else AssignmentState.READING)
         self._hold()
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Step 6. No commit is in flight: polls and commits are made one at a time."""
         _log.debug("%s: revoked %s", self._group, [(each.topic, each.partition) for each in partitions])
         self.turn += 1
-        self.settled = False
-        self._waiting = []
+        self._enter(AssignmentState.LEAVING if self._leaving else AssignmentState.JOINING)
         for each in partitions:
             self.offsets.pop((each.topic, each.partition), None)
             self._backlog.discard((each.topic, each.partition))

@@ -289,7 +289,7 @@ class KafkaSource:
         """Join anew where our client has lost all brokers: its group will throw it out, and it will never know."""
         if self._liveness.lost(self._consumer):
             old, owned = self._consumer, self._assignment
-            owned.closing = True
+            owned.leave()
             self._join(owned.turn + 1, owned.told)
             leave(old, 0.0)
 
@@ -315,7 +315,7 @@ class KafkaSource:
         """Leave: with a static identity the partitions wait for it until the session times out."""
         # An assignment that meets a closing consumer can block for ever, Python's lock held: await it first.
         owned = self._assignment
-        owned.closing = True
+        owned.leave()
         deadline = time.monotonic() + SETTLE_TIMEOUT_S
         while not owned.settled and owned.failure is None and time.monotonic() < deadline:
             self._consumer.poll(PAUSE_S)
