@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 RESOLUTION_S = 0.001
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 
 class Clock(Protocol):
@@ -26,7 +28,7 @@ class SystemClock:
     """
 
     def __init__(self) -> None:
-        self._answer = (0.0, datetime.fromtimestamp(0, UTC))
+        self._answer = (0.0, EPOCH)
 
     def now(self) -> datetime:
         """Return the current time, aware, in UTC; up to `RESOLUTION_S` late."""

@@ -39,8 +39,8 @@ _SPAN_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours
 
 def read_span(value: object) -> object:
     """Read `7d` or `90s`; leave the forms that pydantic reads to pydantic."""
-    if isinstance(value, str) and (found := _SPAN.fullmatch(value.strip().lower())):
-        return timedelta(**{_SPAN_UNITS[found[2]]: float(found[1])})
+    if isinstance(value, str) and (span := _SPAN.fullmatch(value.strip().lower())):
+        return timedelta(**{_SPAN_UNITS[span[2]]: float(span[1])})
     return value
 
 
@@ -145,8 +145,8 @@ class Settings(BaseSettings):
     def _check_servers(cls, value: str) -> str:
         servers = [server.strip() for server in value.split(",") if server.strip()]
         for server in servers:
-            found = _SERVER.fullmatch(server)
-            if found is None or not 0 < int(found[1] or 1) <= _PORT_MAX:
+            address = _SERVER.fullmatch(server)
+            if address is None or not 0 < int(address[1] or 1) <= _PORT_MAX:
                 raise ValueError(f"{server!r} is not host:port")
         if not servers:
             raise ValueError("name at least one broker as host:port")
@@ -210,13 +210,13 @@ class _SettingsPlace(PydanticBaseSettingsSource):
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        found = dict(self._read())
-        if isinstance(found.get("kafka"), Mapping):
-            properties = _properties(found["kafka"])
+        values = dict(self._read())
+        if isinstance(values.get("kafka"), Mapping):
+            properties = _properties(values["kafka"])
             # One answer to which brokers: the property stands in for the field within its place.
             servers = properties.pop("bootstrap.servers", None)
-            found = ({} if servers is None else {"bootstrap_servers": servers}) | found | {"kafka": properties}
-        return found
+            values = ({} if servers is None else {"bootstrap_servers": servers}) | values | {"kafka": properties}
+        return values
 
 
 def _dotenv() -> dict[str, str]:
@@ -237,7 +237,7 @@ def _pyproject() -> dict[str, Any]:
 
 def _own_names(variables: Mapping[str, str]) -> dict[str, Any]:
     """Read `CHOREO_*`. An empty variable says nothing, as Compose passes on what is not set."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     properties: dict[str, str] = {}
     for variable, value in variables.items():
         name = variable.upper().removeprefix(PREFIX).lower()
@@ -246,8 +246,8 @@ def _own_names(variables: Mapping[str, str]) -> dict[str, Any]:
         if name.startswith("kafka__"):
             properties[name.removeprefix("kafka__").replace("__", ".")] = value
         elif name != "kafka" and name in Settings.model_fields:
-            found[name] = value
-    return found | ({"kafka": properties} if properties else {})
+            values[name] = value
+    return values | ({"kafka": properties} if properties else {})
 
 
 def _usual_names(variables: Mapping[str, str]) -> dict[str, Any]:

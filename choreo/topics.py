@@ -49,13 +49,13 @@ def plan_topics(
         BrokerUnavailable: If no broker answers.
     """
     specs = needed(declarations, settings)
-    found = transport.describe([spec.name for spec in specs])
-    counts = {found[spec.name].partitions for spec in specs if spec.name in found and _counted(spec.name)}
+    existing = transport.describe([spec.name for spec in specs])
+    counts = {existing[spec.name].partitions for spec in specs if spec.name in existing and _counted(spec.name)}
     agreed = counts.pop() if len(counts) == 1 else settings.partitions
     missing = [
-        spec._replace(partitions=agreed) if _counted(spec.name) else spec for spec in specs if spec.name not in found
+        spec._replace(partitions=agreed) if _counted(spec.name) else spec for spec in specs if spec.name not in existing
     ]
-    return missing, _misfits(specs, found, settings)
+    return missing, _misfits(specs, existing, settings)
 
 
 def apply_topics(declarations: Sequence[Declaration], transport: Transport, settings: Settings) -> list[TopicSpec]:
@@ -100,11 +100,11 @@ def _counted(topic: str) -> bool:
     return topic != MANIFESTS and not topic.endswith(".dlq")
 
 
-def _misfits(specs: Sequence[TopicSpec], found: dict[str, TopicState], settings: Settings) -> list[Problem]:
+def _misfits(specs: Sequence[TopicSpec], existing: dict[str, TopicState], settings: Settings) -> list[Problem]:
     problems: list[Problem] = []
     counts: dict[int, list[str]] = {}
     for spec in specs:
-        if (state := found.get(spec.name)) is None:
+        if (state := existing.get(spec.name)) is None:
             continue
         if _counted(spec.name):
             counts.setdefault(state.partitions, []).append(spec.name)
@@ -129,11 +129,11 @@ def _misfits(specs: Sequence[TopicSpec], found: dict[str, TopicState], settings:
                 )
             )
     if len(counts) > 1:
-        told = "; ".join(f"{count}: {', '.join(topics)}" for count, topics in sorted(counts.items()))
+        by_count = "; ".join(f"{count}: {', '.join(topics)}" for count, topics in sorted(counts.items()))
         problems.append(
             Problem(
                 "CH081",
-                f"partition counts differ ({told}), so one saga would be spread over several consumers",
+                f"partition counts differ ({by_count}), so one saga would be spread over several consumers",
                 "",
                 f"while no saga runs: kafka-topics.sh --alter --topic … --partitions {max(counts)}",
             )

@@ -13,13 +13,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
 
+from choreo.clock import EPOCH
 from choreo.codec.code_writer import INLINE_DEPTH_MAX, CodeWriter
 from choreo.codec.wire import EXACT, count_at, long_at, span_at, timestamp_at
 from choreo.errors import IncompatibleSchema, SchemaError, UndecodableRecord
 from choreo.schema import Schema, avro_schema, form_of, incompatibilities, tightened
 from choreo.schema.avro import SchemaNode, resolve
 from choreo.schema.compatibility import matching_branch
-from choreo.schema.forms import EPOCH, EPOCH_ORDINAL, Form, members
+from choreo.schema.forms import EPOCH_ORDINAL, Form, members
 
 HEAD_BYTES = 10
 DAY_MICROSECONDS = 86_400_000_000

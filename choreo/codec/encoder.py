@@ -11,11 +11,12 @@ from struct import Struct
 
 from pydantic import BaseModel
 
+from choreo.clock import EPOCH
 from choreo.codec.code_writer import INLINE_DEPTH_MAX, CodeWriter
 from choreo.codec.wire import EXACT, SMALL, SMALL_LONGS, long_bytes, unscaled
 from choreo.errors import SchemaError
 from choreo.schema import avro_schema, fingerprint, form_of
-from choreo.schema.forms import EPOCH, EPOCH_ORDINAL, Form, branch_of, members, time_micros
+from choreo.schema.forms import EPOCH_ORDINAL, Form, branch_of, members, time_micros
 
 MAGIC = b"\xc3\x01"
 """What Avro's single-object encoding begins with."""

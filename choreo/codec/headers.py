@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
+from choreo.clock import EPOCH, MICROSECOND
 from choreo.errors import UndecodableRecord
 from choreo.event import Envelope
-from choreo.schema.forms import EPOCH, MICROSECOND
 from choreo.transport import Headers, Record
 
 ID_BYTES_MAX = 64

@@ -34,20 +34,21 @@ class TopicAdmin:
         """
         admin = AdminClient(self._connection.config({}))
         try:
-            found = admin.list_topics(timeout=DESCRIBE_TIMEOUT_S).topics
-            wanted = [name for name in (found if names is None else names) if name in found and not found[name].error]
+            topics = admin.list_topics(timeout=DESCRIBE_TIMEOUT_S).topics
+            asked = topics if names is None else names
+            wanted = [name for name in asked if name in topics and not topics[name].error]
             resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in wanted]
             futures = admin.describe_configs(resources, request_timeout=CALL_TIMEOUT_S) if resources else {}
             configs = {resource.name: future.result(CALL_TIMEOUT_S) for resource, future in futures.items()}
         except KafkaException as error:
             # Why the brokers cannot be reached comes to a callback, which is called when the client is polled.
             admin.poll(0)
-            told = error_of(error)
-            raise permanent(told) or BrokerUnavailable(self._connection.reason(told.str())) from error
+            cause = error_of(error)
+            raise permanent(cause) or BrokerUnavailable(self._connection.reason(cause.str())) from error
         return {
             name: TopicState(
                 name,
-                len(found[name].partitions),
+                len(topics[name].partitions),
                 {key: configs[name][key].value for key in CONFIGS if key in configs.get(name, {})},
             )
             for name in wanted

@@ -115,7 +115,7 @@ class Assignment:
 
     @property
     def changed(self) -> bool:
-        """Whether something is to be told that is no record: partitions gained or lost, or a backlog read."""
+        """Whether something is to be reported that is no record: partitions gained or lost, or a backlog read."""
         return bool(self._gained or self._lost or self._caught_up)
 
     @property
@@ -142,8 +142,8 @@ class Assignment:
         self.state = state
 
     @property
-    def told(self) -> frozenset[int]:
-        """The partitions that count as owned until somebody is told that they are lost."""
+    def owned(self) -> frozenset[int]:
+        """The partitions that count as owned until the engine has been given them as lost."""
         return frozenset(self._lost | {number for _, number in self.offsets})
 
     def reach_end(self, position: Position) -> None:
@@ -188,7 +188,7 @@ class Assignment:
             restoring: Memory is read again too, for a commit may have happened.
 
         Raises:
-            BrokerUnavailable: If the brokers do not tell; nothing has changed then.
+            BrokerUnavailable: If the brokers do not answer; nothing has changed then.
         """
         positions = list(self.offsets)
         offsets = self._committed(positions, COMMITTED_TIMEOUT_S if restoring else REWIND_TIMEOUT_S)
@@ -247,7 +247,7 @@ class Assignment:
         topics: dict[int, set[str]] = defaultdict(set)
         for topic, number in positions:
             topics[number].add(topic)
-        if any(found != self._topics for found in topics.values()):
+        if any(named != self._topics for named in topics.values()):
             raise TopicProblem(
                 [
                     Problem(
@@ -268,13 +268,13 @@ class Assignment:
         while wanted:
             error: KafkaError | None
             try:
-                found = self._consumer.committed(wanted, timeout=COMMITTED_CALL_S)
-                error = next((each.error for each in found if each.error is not None), None)
+                committed = self._consumer.committed(wanted, timeout=COMMITTED_CALL_S)
+                error = next((each.error for each in committed if each.error is not None), None)
             except KafkaException as raised:
-                found, error = [], error_of(raised)
+                committed, error = [], error_of(raised)
             if error is None:
                 self._liveness.hear()
-                return {(each.topic, each.partition): max(each.offset, 0) for each in found}
+                return {(each.topic, each.partition): max(each.offset, 0) for each in committed}
             if (refused := permanent(error)) is not None:
                 raise refused
             if time.monotonic() > deadline or self._liveness.lost(self._consumer):

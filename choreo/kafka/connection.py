@@ -31,7 +31,7 @@ DEFAULTS: Mapping[str, Any] = {
 
 
 class Connection:
-    """Client properties, and the last error that a client's callback told.
+    """Client properties, and the last error that a client's callback was given.
 
     Args:
         config: Client properties of the user's, which win over the defaults.
@@ -71,10 +71,10 @@ class Connection:
 
         A wrong password or certificate shows in calls as a time-out; its cause reaches the callback alone.
         """
-        told = f"{error}"
-        advice = _advice(self._last_error or told)
+        text = f"{error}"
+        advice = _advice(self._last_error or text)
         last = f"; the client says: {self._last_error}" if self._last_error else ""
-        return f"no answer from {self.servers}: {told}{last}{advice}"
+        return f"no answer from {self.servers}: {text}{last}{advice}"
 
     def _on_error(self, error: KafkaError) -> None:
         # That all brokers are down follows every real reason, and says none.

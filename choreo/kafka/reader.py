@@ -59,21 +59,21 @@ class KafkaReader:
         self._properties = connection.config(chosen, forced)
         self._consumer = Consumer(self._properties)
         try:
-            found = self._consumer.list_topics(timeout=CALL_TIMEOUT_S).topics
+            existing = self._consumer.list_topics(timeout=CALL_TIMEOUT_S).topics
         except KafkaException as error:
             leave(self._consumer)
             raise BrokerUnavailable(connection.reason(error_of(error).str())) from error
         self._next: dict[Position, int] = {
             (topic, number): offsets.get((topic, number), 0)
             for topic in topics
-            if topic in found
-            for number in found[topic].partitions
+            if topic in existing
+            for number in existing[topic].partitions
         }
         self._passed: dict[Position, int] = {}
         # Asked about ends on a connection of its own: brokers answer one connection in turn, so on the reader's own
         # every question would wait behind a fetch that waits for records.
-        self._asking: Consumer | None = None
-        self._asks = connection.config({"group.id": "choreo-reader"}, forced)
+        self._end_consumer: Consumer | None = None
+        self._end_properties = connection.config({"group.id": "choreo-reader"}, forced)
         if self._next:
             self._begin()
 
@@ -121,27 +121,27 @@ class KafkaReader:
             BrokerUnavailable: If no broker answers.
         """
         ends: dict[Position, int] = {}
-        if self._asking is None:
-            self._asking = Consumer(self._asks)
+        if self._end_consumer is None:
+            self._end_consumer = Consumer(self._end_properties)
         for position, following in self._next.items():
-            low, high = self._bounds(self._asking, position)
+            low, high = self._bounds(self._end_consumer, position)
             read_all = self._passed.get(position, -1) >= high or high <= low
             ends[position] = following if read_all else high
         return ends
 
-    def _bounds(self, asking: Consumer, position: Position) -> tuple[int, int]:
+    def _bounds(self, consumer: Consumer, position: Position) -> tuple[int, int]:
         """Return where a partition begins and ends; one that has just been made has no leader for a moment."""
         deadline = time.monotonic() + CALL_TIMEOUT_S
         while True:
             try:
-                low, high = asking.get_watermark_offsets(
+                low, high = consumer.get_watermark_offsets(
                     TopicPartition(*position), timeout=CALL_TIMEOUT_S, cached=False
                 )
             except KafkaException as error:
                 if error_of(error).code() not in _LEADERLESS or time.monotonic() > deadline:
                     # It may have lost all brokers: the next question is a new client's.
-                    self._asking = None
-                    leave(asking, 0.0)
+                    self._end_consumer = None
+                    leave(consumer, 0.0)
                     raise BrokerUnavailable(self._connection.reason(error_of(error).str())) from error
                 time.sleep(LEADERLESS_PAUSE_S)
             else:
@@ -150,5 +150,5 @@ class KafkaReader:
     def close(self) -> None:
         """Stop reading."""
         leave(self._consumer)
-        if self._asking is not None:
-            leave(self._asking)
+        if self._end_consumer is not None:
+            leave(self._end_consumer)

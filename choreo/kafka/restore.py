@@ -64,8 +64,8 @@ def restore(connection: Connection, topic: str, partitions: Iterable[int]) -> di
         while left:
             now = time.monotonic()
             if now - began > RESTORE_TIMEOUT_S or now - still > STILL_TIMEOUT_S:
-                told = f"the memory in {topic} could not be read to its end, in partitions {sorted(left)}"
-                raise BrokerUnavailable(connection.reason(told))
+                reason = f"the memory in {topic} could not be read to its end, in partitions {sorted(left)}"
+                raise BrokerUnavailable(connection.reason(reason))
             message = consumer.poll(POLL_S)
             if message is None:
                 continue
@@ -116,12 +116,12 @@ def _uncommitted_ends(connection: Connection, topic: str, numbers: list[int]) ->
                     # A partition that was emptied has its end where it begins: there is nothing to wait for.
                     ends[number] = high if high > low else 0
                 except KafkaException as error:
-                    told = error_of(error)
+                    cause = error_of(error)
                     # The topic was there at the start; brokers that have just come back may not know it yet.
-                    if told.code() not in _UNKNOWN_YET and (refused := permanent(told, topic)) is not None:
+                    if cause.code() not in _UNKNOWN_YET and (refused := permanent(cause, topic)) is not None:
                         raise refused from error
                     if time.monotonic() > deadline:
-                        raise BrokerUnavailable(connection.reason(told.str())) from error
+                        raise BrokerUnavailable(connection.reason(cause.str())) from error
                     time.sleep(PAUSE_S)
     finally:
         leave(consumer)

@@ -50,7 +50,7 @@ class KafkaSender:
         if self._stop.is_set():
             raise TransportError("the sender is closed")
 
-        def told(error: KafkaError | None, _message: Any) -> None:  # The client's messages are untyped.
+        def answered(error: KafkaError | None, _message: Any) -> None:  # The client's messages are untyped.
             try:
                 done(None if error is None else self._failure(error, outgoing.topic))
             except Exception:  # noqa: BLE001 - told in the log.
@@ -61,7 +61,7 @@ class KafkaSender:
         headers: Any = outgoing.headers
         try:
             self._producer.produce(
-                outgoing.topic, outgoing.value, outgoing.key, outgoing.partition, headers=headers, on_delivery=told
+                outgoing.topic, outgoing.value, outgoing.key, outgoing.partition, headers=headers, on_delivery=answered
             )
         except BufferError as error:
             raise BufferFull("the buffer of records that the brokers have not taken yet is full") from error

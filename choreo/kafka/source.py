@@ -290,7 +290,7 @@ class KafkaSource:
         if self._liveness.lost(self._consumer):
             old, owned = self._consumer, self._assignment
             owned.leave()
-            self._join(owned.turn + 1, owned.told)
+            self._join(owned.turn + 1, owned.owned)
             leave(old, 0.0)
 
     def _still_owner(self) -> bool:

@@ -1,7 +1,7 @@
 """Waiting until the brokers have what was sent.
 
 Counting what is still on its way and bounded waiting, in threads and on the event loop, live here; what is sent does
-not. `publishing` makes one `Acknowledgements` a call.
+not. `event_publisher` makes one `Acknowledgements` a call.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Which saga an event from outside belongs to, and under which ids it travels.
 
-The rules of SEMANTICS 1 about starts, business keys and generations live here; no I/O does. `publishing` asks for an
-envelope's identity before anything is encoded.
+The rules of SEMANTICS 1 about starts, business keys and generations live here; no I/O does. `event_publisher` asks for
+an envelope's identity before anything is encoded.
 """
 
 import uuid

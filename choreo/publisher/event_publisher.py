@@ -100,10 +100,10 @@ class Publisher:
 
     def _check_topics(self, transport: Transport) -> None:
         wanted = sorted({kind.__choreo_topic__ for kind in self._rights.types} | {MANIFESTS})
-        found = transport.describe(wanted)
+        existing = transport.describe(wanted)
         names = " ".join(each.name for each in self._declarations)
         missing = [
-            missing_topic(topic, f"run `choreo topics apply` for {names}") for topic in wanted if topic not in found
+            missing_topic(topic, f"run `choreo topics apply` for {names}") for topic in wanted if topic not in existing
         ]
         if missing:
             raise TopicProblem(missing)

@@ -15,11 +15,11 @@ from uuid import UUID
 
 import fastavro
 
+from choreo.clock import EPOCH
 from choreo.codec import HIDDEN, MAGIC
 from choreo.errors import SchemaError
 from choreo.schema import Schema, sensitive_fields
 from choreo.schema.avro import SchemaNode, resolve
-from choreo.schema.forms import EPOCH
 
 # Decoded fields and Avro's data are of any shape.
 Value = Any

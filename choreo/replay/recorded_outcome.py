@@ -10,13 +10,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from choreo.clock import EPOCH
 from choreo.errors import HandlerFailed
 from choreo.event import Event
 from choreo.handler import Handler, Role
 from choreo.memory import Memory
 from choreo.replay.replayed_step import ReplayedStep, ReplayedSteps, StepKey, StepOutput
 from choreo.runtime.invoker import AttemptFailed
-from choreo.schema.forms import EPOCH
 from choreo.scope import fork
 from choreo.service import Declaration, Later
 from choreo.step import Branch, Emitted, Run

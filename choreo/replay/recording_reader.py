@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from choreo.clock import EPOCH
 from choreo.errors import ChoreoError, SchemaError, UndecodableRecord
 from choreo.handler import Kind
 from choreo.manifest import Manifest
@@ -20,7 +21,6 @@ from choreo.records import ENDS, JOURNAL, MANIFESTS, read_end
 from choreo.replay.payload_encoder import PayloadEncoder
 from choreo.replay.recorded_saga import EVENTS_MAX, SAGAS_MAX, RecordedEvent, RecordedSaga, Recording
 from choreo.saga import SagaState
-from choreo.schema.forms import EPOCH
 from choreo.step.settlement import PATH_STEPS_MAX
 from choreo.tracker.client import Tracker
 from choreo.tracker.row_decoder import RowDecoder, note_row

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Self
 
+from choreo.clock import EPOCH, MICROSECOND
 from choreo.event import Envelope, Event, emitted_id, short
 from choreo.replay.recorded_saga import RecordedEvent
-from choreo.schema.forms import EPOCH, MICROSECOND
 from choreo.scope import emitter, fork
 from choreo.tracker.rows import NoteRow, as_written, fold_notes, parents
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, cast
 
-from choreo.clock import ManualClock
+from choreo.clock import EPOCH, ManualClock
 from choreo.codec import Codec, Schemas
 from choreo.errors import UndecodableRecord
 from choreo.event import Envelope, Event
@@ -30,7 +30,6 @@ from choreo.runtime.engine import THREADS_MAX
 from choreo.runtime.intake import Intake
 from choreo.runtime.invoker import Invoker
 from choreo.runtime.saga_processor import SagaProcessor
-from choreo.schema.forms import EPOCH
 from choreo.service import Declaration
 from choreo.step import Rules
 from choreo.tracker.row_decoder import note_row

@@ -7,17 +7,17 @@ values by them.
 import enum
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from choreo.clock import EPOCH, MICROSECOND
+
 # Avro schemas are JSON: objects, arrays and strings of any shape.
 Schema = dict[str, Any]
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-MICROSECOND = timedelta(microseconds=1)
 SENSITIVE = "choreo.sensitive"
 NO_DEFAULT: Any = object()
 

@@ -13,18 +13,17 @@ from zlib import crc32
 from msgspec import Struct
 
 from choreo.choreography import Names
+from choreo.clock import EPOCH, MICROSECOND
 from choreo.errors import UndecodableRecord
 from choreo.event import Envelope
 from choreo.memory import FenceKey, Memory, Recorded
 from choreo.records import Note
-from choreo.schema.forms import EPOCH
 from choreo.scope import reaches, step_key
 from choreo.step.decisions import Reemit, Run, Skip
 from choreo.step.rules import Rules
 from choreo.tuples import maker
 
 _MILLISECOND = timedelta(milliseconds=1)
-_MICROSECOND = timedelta(microseconds=1)
 # A field that Envelope and Recorded call alike is kept as it is; for the others, `record` and `recall` say how. Both
 # put a plain tuple in order: keyword arguments take three times as long.
 _KEPT = tuple(name for name in Envelope._fields if name in Recorded._fields and name != "body")
@@ -46,7 +45,7 @@ def record(envelope: Envelope, *, body: bool, mine: bool = False, step: str = ""
         step: The handler whose step emitted it.
         trigger: The trigger of that step.
     """
-    occurred_us, kept_body = (envelope.occurred_at - EPOCH) // _MICROSECOND, envelope.body if body else b""
+    occurred_us, kept_body = (envelope.occurred_at - EPOCH) // MICROSECOND, envelope.body if body else b""
     own = (occurred_us, kept_body, crc32(envelope.body), mine, not mine, step, trigger)
     return _recorded(_in_recorded_order((*_kept(envelope), *own)))
 

@@ -7,9 +7,9 @@ Opening, serving one batch with whatever strikes it, dying and closing live here
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from choreo.clock import Clock
+from choreo.clock import EPOCH, Clock
 from choreo.errors import Fenced, RetriesExhausted, TransactionAborted
 from choreo.records import memory_topic
 from choreo.runtime import Resources
@@ -25,7 +25,6 @@ from choreo.testing.memory_transport import CommitTrouble, MemoryBroker, MemoryS
 from choreo.transport import Batch, Commit
 
 INSTANCE = "scenario"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from choreo.clock import EPOCH, MICROSECOND
 
 
 class EventRow(NamedTuple):
@@ -88,12 +88,12 @@ ENDED = "ended"
 
 def moment(at_us: int) -> datetime:
     """Return the time that a row keeps as a number."""
-    return _EPOCH + timedelta(microseconds=at_us)
+    return EPOCH + timedelta(microseconds=at_us)
 
 
 def microseconds(at: datetime) -> int:
     """Return the number that a row keeps of a time, microseconds since 1970 in UTC; a time without a zone is in UTC."""
-    return ((at if at.tzinfo is not None else at.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+    return ((at if at.tzinfo is not None else at.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
 
 
 def place(row: EventRow | NoteRow) -> tuple[str, int, int]:
