@@ -7,7 +7,7 @@ Opening sources, senders, readers and topic calls on one connection lives here; 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from choreo.kafka.admin import TopicAdmin
+from choreo.kafka import admin
 from choreo.kafka.connection import Connection
 from choreo.kafka.reader import KafkaReader
 from choreo.kafka.restore import restore
@@ -25,7 +25,6 @@ class KafkaTransport:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._connection = Connection(config)
-        self._admin = TopicAdmin(self._connection)
 
     @property
     def guarantees(self) -> Guarantees:
@@ -62,11 +61,11 @@ class KafkaTransport:
 
     def describe(self, names: Sequence[str] | None = None) -> dict[str, TopicState]:
         """Return the topics that exist; see `Transport.describe`."""
-        return self._admin.describe(names)
+        return admin.describe(self._connection, names)
 
     def create(self, specs: Sequence[TopicSpec]) -> None:
         """Create topics; see `Transport.create`."""
-        self._admin.create(specs)
+        admin.create(self._connection, specs)
 
     def close(self) -> None:
         """Nothing is held open here: each part closes its own clients."""
