@@ -6,7 +6,7 @@ Beside `launch` it is the only place that wires a codec to brokers.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -174,46 +174,43 @@ class Publisher:
     async def publish_many_async(self, events: Iterable[Event], **where: Unpack[Where]) -> list[str]:
         """Publish several events without blocking the event loop; otherwise as `publish_many`."""
         saga_ids, outgoings = self._prepare(events, where)
-        sender = self._opened()
         wait = Acknowledgements(self._settings.publish_timeout_s, asyncio.get_running_loop())
-        for outgoing in outgoings:
-            retry = self._handing_over(sender, outgoing, wait)
-            while retry():  # noqa: ASYNC110 - room in the client's buffer is announced by nobody
-                await asyncio.sleep(BUFFER_PAUSE_S)
-        wait.seal()
+        for _ in self._hand_over(outgoings, wait):
+            await asyncio.sleep(BUFFER_PAUSE_S)
         await wait.wait_async()
         return saga_ids
 
     def _send(self, outgoings: Sequence[Outgoing]) -> None:
-        sender = self._opened()
         wait = Acknowledgements(self._settings.publish_timeout_s)
-        for outgoing in outgoings:
-            retry = self._handing_over(sender, outgoing, wait)
-            while retry():
-                time.sleep(BUFFER_PAUSE_S)
-        wait.seal()
+        for _ in self._hand_over(outgoings, wait):
+            time.sleep(BUFFER_PAUSE_S)
         wait.wait()
 
-    def _handing_over(self, sender: Sender, outgoing: Outgoing, wait: Acknowledgements) -> Callable[[], bool]:
-        """Return a call that hands one record over: False when done, True to be called again after a pause."""
-        deadline = time.monotonic() + self._settings.publish_timeout_s
+    def _hand_over(self, outgoings: Sequence[Outgoing], wait: Acknowledgements) -> Iterator[None]:
+        """Hand records to the client; yield wherever its buffer is full, to be resumed after a pause.
 
-        def attempt() -> bool:
-            wait.expect()
-            try:
-                sender.enqueue(outgoing, wait.settle)
-            except BufferFull as error:
-                wait.forget()
-                if time.monotonic() >= deadline:
-                    waited_s = f"{self._settings.publish_timeout_s:g} s"
-                    raise BufferFull(f"the client's buffer stayed full for {waited_s}: {error}. {NOT_LOST}") from error
-                return True
-            except BaseException:
-                wait.forget()
-                raise
-            return False
-
-        return attempt
+        Raises:
+            BufferFull: If it stays full for `publish_timeout_s`.
+        """
+        sender, timeout_s = self._opened(), self._settings.publish_timeout_s
+        for outgoing in outgoings:
+            deadline = time.monotonic() + timeout_s
+            while True:
+                wait.expect()
+                try:
+                    sender.enqueue(outgoing, wait.settle)
+                    break
+                except BufferFull as error:
+                    wait.forget()
+                    if time.monotonic() >= deadline:
+                        raise BufferFull(
+                            f"the client's buffer stayed full for {timeout_s:g} s: {error}. {NOT_LOST}"
+                        ) from error
+                except BaseException:
+                    wait.forget()
+                    raise
+                yield
+        wait.seal()
 
     def _prepare(self, events: Iterable[Event], where: Where) -> tuple[list[str], list[Outgoing]]:
         now = self._clock.now()
