@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -55,3 +56,9 @@ def test_an_end_of_another_saga_than_its_key_is_refused():
     with pytest.raises(UndecodableRecord) as raised:
         read(end_of("trip", "e"), key=b"another")
     assert raised.value.reason == "key-mismatch"
+
+
+def test_the_published_schema_has_the_kinds_of_notes_that_there_are():
+    schema = json.loads((Path(__file__).parents[1] / "docs/reference/schemas/journal.schema.json").read_text())
+    described = [kind["const"] for kind in schema["properties"]["note"]["oneOf"]]
+    assert sorted(described) == sorted(records.NOTE_KINDS)

@@ -1,7 +1,7 @@
 """The composition root: services, settings and brokers become running workers.
 
-Only this package and the publisher wire things together; what they wire lives below. The command line and users call
-`run` and `running`; nothing else imports this.
+Starting, stopping, health and the slots of a host live here; how an engine is put together does not
+(`runtime.assembly`). The command line and users call `run` and `running`; nothing else imports this.
 """
 
 from choreo.launch.health import serve_health
