@@ -24,7 +24,7 @@ COHESIVE: dict[str, str] = {}
 FUNCTION_LINES_MAX = 70
 COMMANDS = "choreo/cli/commands"
 """The only modules that may be called as others are: they are called as the commands."""
-NOUNS_IN_ING = {"drawing", "reading", "recording", "routing", "running", "shrinking", "testing"}
+NOUNS_IN_ING = {"reading", "recording", "routing", "running", "shrinking", "testing"}
 THEATRE = {
     "cast", "chance", "chronicle", "course", "fate", "members", "notes", "outside", "rehearsal", "remains", "scene",
     "stage", "standstill", "story", "trials", "underway",

@@ -1,8 +1,8 @@
 """What one service remembers of one saga, and its bytes.
 
-A memory and the compact binary form that travels on `<service>.memory` live in `binary`, its parts in `record`, and the
-reading of the form before in `version_2`. No rule about what to do lives in this package; `step` decides and `runtime`
-keeps the bytes.
+A memory and the compact binary form that travels on `<service>.memory` live in `binary`, its parts in `record`, and
+the reading of the form before in `legacy_binary`. No rule about what to do lives in this package; `step` decides and
+`runtime` keeps the bytes.
 """
 
 from choreo.memory.binary import Memory, Peek, peek, with_end

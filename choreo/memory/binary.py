@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from choreo.errors import UndecodableRecord
-from choreo.memory import version_2
+from choreo.memory import legacy_binary
 from choreo.memory.record import (
     HOP_MAX,
     Fence,
@@ -120,7 +120,7 @@ class Memory(msgspec.Struct, eq=False):
         """
         try:
             head, size = _head_of(data)
-            body = version_2.read(data) if data[0] == version_2.VERSION else _decode(data[size:])
+            body = legacy_binary.read(data) if data[0] == legacy_binary.VERSION else _decode(data[size:])
             _check(body.fences, body.timers, body.waiting)
         # A damaged name may be an `IndexError`, damaged MessagePack is a `ValueError`.
         except (struct.error, LookupError, ValueError) as error:
@@ -176,8 +176,8 @@ def _head_of(data: bytes) -> tuple[Peek, int]:
         struct.error, LookupError: If the bytes end before it does.
         ValueError: If they are of another version.
     """
-    if data[0] == version_2.VERSION:
-        return Peek(*version_2.HEAD.unpack_from(data)[1:]), version_2.HEAD.size
+    if data[0] == legacy_binary.VERSION:
+        return Peek(*legacy_binary.HEAD.unpack_from(data)[1:]), legacy_binary.HEAD.size
     if data[0] != VERSION:
         raise ValueError(f"format version {data[0]}, and this choreo reads {VERSION}")
     flags, at, ended_ms, due_ms = data[1], _FLAGS_END, 0, 0

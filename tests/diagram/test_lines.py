@@ -1,7 +1,7 @@
 """Lines side by side, and where one leaves another's way."""
 
-from choreo.drawing.strokes import bends, branch
-from choreo.drawing.tracks import Span, track_numbers
+from choreo.svg.strokes import bends, branch
+from choreo.svg.tracks import Span, track_numbers
 
 
 def test_lines_that_never_meet_share_a_track():

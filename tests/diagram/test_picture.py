@@ -9,8 +9,8 @@ from choreo.choreography import Choreography
 from choreo.diagram import Picture, dot, mermaid, text
 from choreo.diagram.captions import duration
 from choreo.diagram.picture import Arrow, ArrowKind, EventKind, Origin
-from choreo.drawing import svg
 from choreo.manifest import Manifest
+from choreo.svg import svg
 from tests.diagram.scenes import everything, example, invented, scenes, tangled
 
 SCENES = dict(scenes())

@@ -10,9 +10,9 @@ import pytest
 
 from choreo.choreography import Choreography
 from choreo.diagram import Picture
-from choreo.drawing import svg
-from choreo.drawing.cards import EVENT_PX, NOTE_PX, TITLE_PX, text_width
-from choreo.drawing.layout import Drawing, drawing
+from choreo.svg import svg
+from choreo.svg.cards import EVENT_PX, NOTE_PX, TITLE_PX, text_width
+from choreo.svg.layout import Drawing, drawing
 from tests.diagram.scenes import HOSTILE, everything, invented, scenes
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"

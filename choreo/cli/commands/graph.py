@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from choreo import diagram, drawing
+from choreo import diagram, svg
 from choreo.asyncapi import asyncapi
 from choreo.choreography import Choreography
 from choreo.cli.output import console, json_option, print_json
@@ -56,7 +56,7 @@ def _drawn(manifests: Sequence[Manifest], form: str) -> str:
     choreography = Choreography(manifests)
     if form == "text":
         return diagram.text(choreography, coloured=console().color_system is not None)
-    drawers = {"mermaid": diagram.mermaid, "dot": diagram.dot, "svg": drawing.svg}
+    drawers = {"mermaid": diagram.mermaid, "dot": diagram.dot, "svg": svg.svg}
     return drawers[form](choreography)
 
 

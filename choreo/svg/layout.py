@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from choreo.diagram.picture import Picture
-from choreo.drawing.cards import Card, Side, cards, text_width
-from choreo.drawing.grid import Grid, grid
-from choreo.drawing.nets import Net, Pin, Route, nets, routes
-from choreo.drawing.strokes import Corners, Point, bends, branch
-from choreo.drawing.tracks import Tracks, assign_tracks
 from choreo.handler import Kind
+from choreo.svg.cards import Card, Side, cards, text_width
+from choreo.svg.grid import Grid, grid
+from choreo.svg.nets import Net, Pin, Route, nets, routes
+from choreo.svg.strokes import Corners, Point, bends, branch
+from choreo.svg.tracks import Tracks, assign_tracks
 
 TRACK = 9
 CHANNEL_MIN = 34

@@ -10,7 +10,7 @@ from itertools import permutations
 from typing import NamedTuple
 
 from choreo.diagram.picture import Picture
-from choreo.drawing.cards import Card
+from choreo.svg.cards import Card
 
 PERMUTED_MAX = 7
 """Lanes of which every order is tried; of more, neighbours change places while that shortens the lines."""

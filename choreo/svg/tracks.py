@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from choreo.drawing.cards import Side
-from choreo.drawing.grid import Grid
-from choreo.drawing.nets import Route, falls
+from choreo.svg.cards import Side
+from choreo.svg.grid import Grid
+from choreo.svg.nets import Route, falls
 
 MARGIN = 0.04
 """How far apart lines on one track are, along it, in rows."""

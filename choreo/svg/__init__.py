@@ -4,6 +4,6 @@ From a picture to cards, to rows and columns, to lines between them, to pixels, 
 step. It needs nothing but a `Picture`, and only the command line needs it.
 """
 
-from choreo.drawing.document import svg
+from choreo.svg.document import svg
 
 __all__ = ["svg"]

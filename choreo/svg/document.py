@@ -11,11 +11,11 @@ from typing import NamedTuple
 from choreo.choreography import Choreography
 from choreo.diagram.captions import visible
 from choreo.diagram.picture import EventKind, Picture
-from choreo.drawing.cards import ICON, NOTE_PX, PAD, Card, Side, text_width
-from choreo.drawing.layout import LANE_TITLE, MARGIN, Box, Drawing, Lane, Line, Link, drawing
-from choreo.drawing.strokes import BASELINE, arrow, number, sign, stroke
-from choreo.drawing.stylesheet import sheet
 from choreo.handler import Kind
+from choreo.svg.cards import ICON, NOTE_PX, PAD, Card, Side, text_width
+from choreo.svg.layout import LANE_TITLE, MARGIN, Box, Drawing, Lane, Line, Link, drawing
+from choreo.svg.strokes import BASELINE, arrow, number, sign, stroke
+from choreo.svg.stylesheet import sheet
 
 _UNDER = ("fact", "undoing", "failure")
 """Which lines lie below which."""

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from choreo.diagram.picture import Picture
-from choreo.drawing.cards import Side
-from choreo.drawing.grid import Cell, Grid
+from choreo.svg.cards import Side
+from choreo.svg.grid import Cell, Grid
 
 
 @dataclass(frozen=True, slots=True)

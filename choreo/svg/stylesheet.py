@@ -4,7 +4,7 @@ The style sheet lives here; what it is for does not. It is part of the drawing, 
 from anywhere.
 """
 
-from choreo.drawing.cards import EVENT_PX, NOTE_PX, TITLE_PX
+from choreo.svg.cards import EVENT_PX, NOTE_PX, TITLE_PX
 
 _LIGHT = {
     "page": "#ffffff",
