@@ -40,6 +40,24 @@ _LEADERLESS = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_
 _NOT_OURS = frozenset({KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART})
 
 
+def bounds(connection: Connection, consumer: Consumer, position: Position) -> tuple[int, int]:
+    """Return where a partition begins and ends; one that has just been made has no leader for a moment.
+
+    Raises:
+        BrokerUnavailable: If no broker says so within `CALL_TIMEOUT_S`, or one refuses to.
+    """
+    deadline = time.monotonic() + CALL_TIMEOUT_S
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(TopicPartition(*position), timeout=CALL_TIMEOUT_S, cached=False)
+        except KafkaException as error:
+            if error_of(error).code() not in _LEADERLESS or time.monotonic() > deadline:
+                raise BrokerUnavailable(connection.reason(error_of(error).str())) from error
+            time.sleep(LEADERLESS_PAUSE_S)
+        else:
+            return low, high
+
+
 class KafkaReader:
     """See `Reader`.
 
@@ -124,28 +142,16 @@ class KafkaReader:
         if self._end_consumer is None:
             self._end_consumer = Consumer(self._end_properties)
         for position, following in self._next.items():
-            low, high = self._bounds(self._end_consumer, position)
+            try:
+                low, high = bounds(self._connection, self._end_consumer, position)
+            except BrokerUnavailable:
+                # It may have lost all brokers: the next question is a new client's.
+                leave(self._end_consumer, 0.0)
+                self._end_consumer = None
+                raise
             read_all = self._passed.get(position, -1) >= high or high <= low
             ends[position] = following if read_all else high
         return ends
-
-    def _bounds(self, consumer: Consumer, position: Position) -> tuple[int, int]:
-        """Return where a partition begins and ends; one that has just been made has no leader for a moment."""
-        deadline = time.monotonic() + CALL_TIMEOUT_S
-        while True:
-            try:
-                low, high = consumer.get_watermark_offsets(
-                    TopicPartition(*position), timeout=CALL_TIMEOUT_S, cached=False
-                )
-            except KafkaException as error:
-                if error_of(error).code() not in _LEADERLESS or time.monotonic() > deadline:
-                    # It may have lost all brokers: the next question is a new client's.
-                    self._end_consumer = None
-                    leave(consumer, 0.0)
-                    raise BrokerUnavailable(self._connection.reason(error_of(error).str())) from error
-                time.sleep(LEADERLESS_PAUSE_S)
-            else:
-                return low, high
 
     def close(self) -> None:
         """Stop reading."""

@@ -1,14 +1,11 @@
 """Reading whole topics: where they end, from the first moment on."""
 
-from contextlib import closing
-
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from choreo.errors import BrokerUnavailable
-from choreo.kafka.embedded import EmbeddedTransport
-from choreo.kafka.reader import KafkaReader
-from choreo.transport import TopicSpec
+from choreo.kafka.connection import Connection
+from choreo.kafka.reader import bounds
 
 
 class Brokers:
@@ -23,26 +20,18 @@ class Brokers:
             raise KafkaException(KafkaError(answer))
         return answer
 
-    def close(self) -> None: ...
+
+CONNECTION = Connection({"bootstrap.servers": "127.0.0.1:1"})
 
 
-@pytest.fixture
-def reader():
-    with closing(EmbeddedTransport()) as transport:
-        transport.create([TopicSpec("fresh", 1)])
-        with closing(transport.reader(["fresh"])) as found:
-            assert isinstance(found, KafkaReader)
-            yield found
+def test_a_partition_that_has_just_been_made_has_no_leader_for_a_moment() -> None:
+    brokers = Brokers(KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, (0, 7))
+
+    assert bounds(CONNECTION, brokers, ("fresh", 0)) == (0, 7)
 
 
-def test_a_partition_that_has_just_been_made_has_no_leader_for_a_moment(reader: KafkaReader):
-    reader._asking = Brokers(KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, (0, 7))  # type: ignore[assignment]
-
-    assert reader.ends() == {("fresh", 0): 7}
-
-
-def test_what_does_not_pass_is_told_at_once(reader: KafkaReader):
-    reader._asking = Brokers(KafkaError.TOPIC_AUTHORIZATION_FAILED)  # type: ignore[assignment]
+def test_what_does_not_pass_is_told_at_once() -> None:
+    brokers = Brokers(KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
     with pytest.raises(BrokerUnavailable):
-        reader.ends()
+        bounds(CONNECTION, brokers, ("fresh", 0))
