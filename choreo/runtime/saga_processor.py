@@ -105,7 +105,9 @@ class _OneSaga(Struct):
             else:
                 outcome = participant.not_run(step)
             self.write(outcome)
-            if not comes_again and self.memory.fences[step.key].status is not Status.RETRYING:
+            # A step whose `otherwise` comes next has no fence yet; that one leaves it.
+            fence = self.memory.fences.get(step.key)
+            if not comes_again and fence is not None and fence.status is not Status.RETRYING:
                 self._owe(step.key)
             if outcome.steps:
                 await self.take(outcome.steps, comes_again=comes_again)

@@ -140,15 +140,23 @@ def claim_problems(services: Sequence[SagaClaims]) -> Iterator[Problem]:
         if name != other_name:
             message = f"{short(starts)} starts {name} and {other_name}"
             yield Problem("CH043", message, other.place, "Give each saga type a starting event of its own.")
-    ends = {end: (each.service, name) for each in services for name, _, named in each.sagas for end in named}
+    yield from _ends_of_others(services)
+
+
+def _ends_of_others(services: Sequence[SagaClaims]) -> Iterator[Problem]:
+    ends: dict[str, list[tuple[str, str]]] = {}
+    for each in services:
+        for name, _, named in each.sagas:
+            for end in named:
+                ends.setdefault(end, []).append((each.service, name))
     for each in services:
         for step, place, emitted in each.steps:
             for end in emitted:
-                owner, saga = ends.get(end, (each.service, ""))
-                if owner != each.service:
-                    message = f"{step} emits {short(end)}, which ends {saga}, owned by {owner}"
-                    fix = f"Emit an event of {each.service}'s own, and let {owner} turn it into {short(end)}."
-                    yield Problem("CH045", message, place, fix)
+                for owner, saga in ends.get(end, ()):
+                    if owner != each.service:
+                        message = f"{step} emits {short(end)}, which ends {saga}, owned by {owner}"
+                        fix = f"Emit an event of {each.service}'s own, and let {owner} turn it into {short(end)}."
+                        yield Problem("CH045", message, place, fix)
 
 
 def owned(service: Service) -> list[Saga]:

@@ -61,7 +61,7 @@ class Participant(Struct, frozen=True):
                 belongs into the dead letters.
         """
         memory = self.saga.memory
-        self.saga.saga_type = event.saga_type
+        self.saga.saga_type = event.saga_type or self.saga.saga_type
         if memory.timers:
             SagaTimers(self.saga).call_off(event)
         if (self.saga.rules.owned or memory.waiting) and not self._may_go(event):

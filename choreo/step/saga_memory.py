@@ -62,7 +62,7 @@ class SagaMemory(Struct):
         rules: The service, compiled.
         memory: What it remembers of the saga.
         saga_id: The saga.
-        saga_type: The saga's type, as the last event said that was looked at; "" before.
+        saga_type: The saga's type, as the last event said that names it; "" before.
     """
 
     rules: Rules
@@ -76,7 +76,7 @@ class SagaMemory(Struct):
         Raises:
             UndecodableRecord: If its type is not known here any more, or it was written otherwise.
         """
-        self.saga_type = recorded.saga_type
+        self.saga_type = recorded.saga_type or self.saga_type
         event = self.rules.codec.decode(recorded.type, recorded.body)
         occurred_at = EPOCH + timedelta(microseconds=recorded.occurred_us)
         return _envelope(_in_envelope_order((*_kept(recorded), event, recorded.body, self.saga_id, occurred_at)))

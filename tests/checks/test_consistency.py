@@ -3,7 +3,8 @@
 from choreo.checks import check_manifests
 from choreo.event import Event
 from choreo.manifest import EventManifest, Manifest, SagaManifest
-from choreo.service import Service, declaration
+from choreo.saga import Saga
+from choreo.service import Service, declaration, declarations
 from tests.checks.graphs import Manifests, altered, codes, graph, outcome, told
 
 ORDER = graph("order")
@@ -113,3 +114,33 @@ def test_what_a_service_that_is_no_python_announces_is_read():
         events={"f.Start": EventManifest(topic="f")},
     )
     assert codes([foreign]) == {"CH073"}
+
+
+def test_an_event_that_ends_sagas_of_two_services_is_an_end_of_both():
+    class Begun(Event, topic="left"):
+        pass
+
+    class Opened(Event, topic="right"):
+        pass
+
+    class Done(Event, topic="both"):
+        pass
+
+    left, right = Service("left"), Service("right")
+    left.owns(Saga("one", starts=Begun, completes=Done))
+    right.owns(Saga("other", starts=Opened, completes=Done))
+
+    @left.handles
+    def finish(_begun: Begun) -> Done:
+        return Done()
+
+    @right.handles
+    def close(_opened: Opened) -> Done:
+        return Done()
+
+    manifests = [Manifest.of(each) for service in (left, right) for each in declarations(service)]
+
+    assert told(manifests, "CH045") == [
+        "left.finish emits Done, which ends other, owned by right",
+        "right.close emits Done, which ends one, owned by left",
+    ]

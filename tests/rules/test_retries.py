@@ -362,3 +362,54 @@ def test_a_wrong_return_type_is_parked_at_once_and_publishes_nothing(wrong: obje
         [step] = [each for each in saga.steps if each.name == "capture"]
         assert step.status == "parked"
         assert "payments.capture returned" in step.error
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_r27_an_otherwise_ends_a_step_that_was_held_and_fails_at_once(settings: Settings, attempts: int) -> None:
+    payments = Service("payments")
+    failures = [1]
+
+    @payments.handles(retry=Retry(attempts=2, delay_s=1))
+    def capture(_placed: Placed) -> Captured:
+        if failures:
+            failures.pop()
+            raise RuntimeError("once")
+        return Captured()
+
+    @payments.handles(retry=Retry(attempts=attempts))
+    def note(_changed: Changed) -> Noted:
+        raise RuntimeError("always")
+
+    @payments.otherwise(note)
+    def given_up(_changed: Changed, error: Exception) -> Noted:
+        return Noted(n=len(str(error)))
+
+    with Scenario(orders(), payments, settings=settings) as s:
+        saga = s.publish(Placed())
+        s.publish(Changed(n=1), key="1")
+        s.settle()
+
+    assert sorted(each.__name__ for each in saga.emitted) == ["Captured", "Changed", "Confirmed", "Noted", "Placed"]
+
+
+def test_r27_an_otherwise_ends_a_deadline_that_fails_at_once(settings: Settings) -> None:
+    service = Service("orders")
+    service.owns(Saga("order", starts=Placed, completes=Confirmed, fails=Cancelled, key="order_id"))
+
+    @service.deadline(Captured, within=timedelta(minutes=5), retry=Retry(attempts=1))
+    def overdue(_placed: Placed) -> Cancelled:
+        raise RuntimeError("always")
+
+    @service.otherwise(overdue)
+    def given_up(_placed: Placed, error: Exception) -> Confirmed:
+        return Confirmed()
+
+    @service.handles
+    def confirm(_captured: Captured) -> Confirmed:
+        return Confirmed()
+
+    with Scenario(service, settings=settings) as s:
+        saga = s.publish(Placed())
+        s.settle()
+
+    assert saga.emitted == [Placed, Confirmed]

@@ -6,6 +6,7 @@ from choreo import Event, Failure, Service
 from choreo.errors import UndecodableRecord
 from choreo.event import emitted_id
 from choreo.memory import Status
+from choreo.step import Participant, SagaMemory
 from tests.step.one_service import SAGA_ID, OneService
 
 
@@ -280,3 +281,24 @@ def test_r20_a_failure_stops_nothing_by_itself():
     one = OneService(service)
     assert one.send(Refused(reason="no")) == [Noted(n=1)]
     assert one.send(Asked()) == [Answered(n=1)]
+
+
+def test_a_saga_keeps_its_type_behind_an_event_that_does_not_say_it():
+    class Left(Event, topic="left"):
+        pass
+
+    class Right(Event, topic="right"):
+        pass
+
+    service = Service("joins")
+
+    @service.handles
+    def join(_left: Left, _right: Right) -> None:
+        return None
+
+    one = OneService(service, saga_type="order")
+    saga = SagaMemory(one.rules, one.memory, SAGA_ID)
+    Participant(saga).event_arrived(one.envelope(Left(), saga_type=""))
+    Participant(saga).event_arrived(one.envelope(Right()))
+
+    assert saga.saga_type == "order"
