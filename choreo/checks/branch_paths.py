@@ -15,7 +15,7 @@ BranchPath = tuple[str, ...]
 ROOT: BranchPath = ()
 
 
-def covers(outer: BranchPath, inner: BranchPath) -> bool:
+def path_covers(outer: BranchPath, inner: BranchPath) -> bool:
     """Return whether what stands in one place counts in another: there itself, or further in."""
     return inner[: len(outer)] == outer
 
@@ -77,5 +77,7 @@ class BranchPaths:
             here = {place for name in types for place in found.get(name, ())}
             if at == step.handler.gathers:
                 here = {place[:-1] for place in here if place}
-            met = {max(one, other, key=len) for one in met for other in here if covers(*sorted((one, other), key=len))}
+            met = {
+                max(one, other, key=len) for one in met for other in here if path_covers(*sorted((one, other), key=len))
+            }
         return met

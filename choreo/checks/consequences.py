@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
-from choreo.checks.branch_paths import ROOT, BranchPath, covers
+from choreo.checks.branch_paths import ROOT, BranchPath, path_covers
 from choreo.checks.cycles import Cycles
 from choreo.checks.exclusion import Exclusion
 from choreo.checks.saga_flow import SagaFlow
@@ -285,7 +285,7 @@ class Consequences:
         opened = [
             (place, name)
             for place in self.triggers.places.gathering(step)
-            if covers(within.place, place[:-1])
+            if path_covers(within.place, place[:-1])
             for name in self.triggers.opened[place[-1]] & come
         ]
         if not opened:

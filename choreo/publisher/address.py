@@ -28,7 +28,7 @@ class Where(TypedDict, total=False):
         branch: Branch of the running saga, as `ctx.branch` said it; "" is the root.
         generation: Counted from 1; 2 repeats a finished saga of the same key.
         event_id: The event's identity, up to 64 bytes; the same id again is the same event. A UUIDv7 unless given.
-        connection: Comes with SqlStore.
+        connection: Not supported yet: must be None.
     """
 
     saga_id: str

@@ -156,7 +156,7 @@ class Engine:
         self.counts.update(work.counts)
 
     def _vouch(self, work: BatchResult) -> None:
-        """Take note of what this process has seen published: it is owed no more, which the memory is to say next."""
+        """Note which outputs are known to be published: they are owed no more, as the next write of the memory says."""
         for (number, saga_id), data in work.memories.items():
             vouched = self._partitions[number].vouched
             owed = data is not None and peek(data).flags & MemoryFlag.OWED
@@ -270,7 +270,10 @@ class Engine:
         work.changelog.append(_outgoing((self._memory_topic, saga_id.encode(), memory, [], partition)))
 
     def _sweep(self, work: BatchResult) -> None:
-        """Add a tombstone for every saga that may be forgotten now, in partitions whose offsets vouch for us."""
+        """Add a tombstone for every saga that may be forgotten now.
+
+        Only in partitions whose offsets the batch commits: a process that was fenced off forgets nothing.
+        """
         now = now_ms(self._clock.now())
         touched = {number for _, number in work.offsets}
         for number, partition in self._partitions.items():

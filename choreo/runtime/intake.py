@@ -61,7 +61,7 @@ class Intake:
             saga_batch = saga_batches.get(saga)
             if topic == ENDS and saga_batch is None:
                 try:
-                    if self._heeds(record):
+                    if self._is_relevant_end(record):
                         ends.setdefault(saga, record)
                 except UndecodableRecord as error:
                     self.dead_letter(record, error, work.outputs, work)
@@ -91,7 +91,7 @@ class Intake:
             topic = record[0]
             try:
                 if topic == ENDS:
-                    if self._heeds(record) or found:
+                    if self._is_relevant_end(record) or found:
                         found.append((record, None))
                 elif topic == COMMANDS:
                     command = Command.from_record(record.key, record.value)
@@ -134,11 +134,11 @@ class Intake:
                 _log.warning("%s: a batch waits for the manifests, again: %s", self.rules.service, error)
                 await asyncio.sleep(LOOK_AGAIN_S)
 
-    def _heeds(self, record: Record) -> bool:
+    def _is_relevant_end(self, record: Record) -> bool:
         """Return whether an end is one to remember: of a saga that is known here, or may be.
 
         Raises:
-            UndecodableRecord: If it is none.
+            UndecodableRecord: If the record is not an end.
         """
         saga_id, saga_type = read_end(record)
         return saga_id in self.partitions[record.partition].memories or self.concerns(saga_type)

@@ -82,10 +82,10 @@ class Watchdog:
                 )
                 self._exit(EXIT_STUCK)
                 return
-            self._feel(loop, ident)
+            self._check_loop(loop, ident)
 
-    def _feel(self, loop: asyncio.AbstractEventLoop, ident: int) -> None:
-        """Ask the loop for a sign of life; name our handler if it is the one that keeps it from answering."""
+    def _check_loop(self, loop: asyncio.AbstractEventLoop, ident: int) -> None:
+        """Schedule a callback on the loop; if it does not run in time, log the handler that blocks the loop."""
         answered = threading.Event()
         asked = time.monotonic()
         try:

@@ -1,7 +1,7 @@
 """A counterexample, for people to read and as a test to paste.
 
-What happened is written here as a story, a line for each thing, and as calls of `choreo.testing`; finding it is the
-`search`'s task. Pure: text.
+What happened is written here as a story, a line for each thing, and as calls of `choreo.testing`; it is found by
+`model_checker`. Pure: text.
 """
 
 from collections.abc import Iterable, Iterator

@@ -36,7 +36,7 @@ def book(trip: TripRequested) -> FlightBooked | FlightRefused:
 
 
 def until(look: Callable[[], Any]) -> Any:
-    """Preview again and again until something is there; fail where it does not come in time."""
+    """Look again and again until something is there; fail where it does not come in time."""
     paused = threading.Event()
     deadline = time.monotonic() + DEADLINE_S
     while not (found := look()):

@@ -170,7 +170,7 @@ def test_little_time_is_spent_on_making_it_smaller(monkeypatch):
 
 
 @pytest.mark.parametrize("guilty", [set(), {3}, {0, 9}, {2, 3, 7}, set(range(10))])
-def test_thefewest_that_fail_are_found(guilty):
+def test_the_fewest_that_fail_are_found(guilty):
     items = [str(each) for each in range(10)]
     tried: list[int] = []
 
