@@ -1,22 +1,26 @@
 """A memory's bytes: whole round trips, and nothing but `UndecodableRecord` for bytes that are none."""
 
+import struct
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from choreo.errors import UndecodableRecord
 from choreo.memory import Fence, Memory, MemoryFlag, Recorded, Status, Timer, TimerKind, Waiting, peek, with_end
+from choreo.memory.record import OCCURRED_US_MAX, OCCURRED_US_MIN
 
 texts = st.text(max_size=40)
 names = st.text(st.characters(exclude_characters=",", exclude_categories=["Cs"]), min_size=1, max_size=20)
-longs = st.integers(-(2**63), 2**63 - 1)
+moments = st.integers(OCCURRED_US_MIN, OCCURRED_US_MAX)
 recorded = st.builds(
     Recorded,
     event_id=texts,
     type=texts,
     branch=texts,
     hop=st.integers(0, 65535),
-    occurred_us=longs,
+    occurred_us=moments,
     source=texts,
     causation_id=texts,
     causes=st.lists(names, max_size=3).map(tuple),
@@ -127,3 +131,28 @@ def test_a_one_hop_memory_is_small():
     memory = Memory()
     memory.fences["capture", "", "0198c0de-0000-7000-8000-000000000001"] = Fence(Status.DONE, 1)
     assert len(memory.encode()) < 80
+
+
+@pytest.mark.parametrize(
+    "timer",
+    [
+        Timer(-1, Recorded("e", "T")),
+        Timer(1, Recorded("e", "T", occurred_us=OCCURRED_US_MAX + 1)),
+        Timer(1, Recorded("e", "T", occurred_us=OCCURRED_US_MIN - 1)),
+    ],
+    ids=["due before 1970", "after the year 9999", "before the year 1"],
+)
+def test_r29_a_time_that_cannot_be_is_damaged(timer: Timer):
+    """Every other memory can be written again, which is what a service does with it next."""
+    timers = {(2, "handler", "", "trigger", 0): timer}
+    data = bytes((3, 0)) + msgspec.msgpack.encode(("", b"", {}, [], [], timers, {}, []))
+
+    with pytest.raises(UndecodableRecord):
+        Memory.decode(data)
+
+
+def test_r29_flags_that_the_last_release_did_not_have_are_passed_over():
+    data = struct.pack(">BBQQ", 2, 64 | 128 | MemoryFlag.STARTED, 0, 0) + bytes(8)
+
+    assert peek(data).flags == MemoryFlag.STARTED
+    assert Memory.decode(Memory.decode(data).encode()).flags == MemoryFlag.STARTED

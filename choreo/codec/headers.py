@@ -114,8 +114,8 @@ def write(envelope: Envelope, key: bytes) -> Headers:
         headers.append(("ce_subject", business_key.encode()))
     if causation_id:
         headers.append(("ce_causationid", causation_id.encode()))
-    if causes:
-        headers.append(("ce_causes", ",".join(causes).encode()))
+    if listed := ",".join(causes):
+        headers.append(("ce_causes", listed.encode()))
     if compensates_id:
         headers.append(("ce_compensatesid", compensates_id.encode()))
     if branch:

@@ -177,7 +177,8 @@ def _head_of(data: bytes) -> tuple[Peek, int]:
         ValueError: If they are of another version.
     """
     if data[0] == legacy_binary.VERSION:
-        return Peek(*legacy_binary.HEAD.unpack_from(data)[1:]), legacy_binary.HEAD.size
+        _, flags, ended_ms, due_ms = legacy_binary.HEAD.unpack_from(data)
+        return Peek(flags & ~(_HAS_END | _HAS_DUE), ended_ms, due_ms), legacy_binary.HEAD.size
     if data[0] != VERSION:
         raise ValueError(f"format version {data[0]}, and this choreo reads {VERSION}")
     flags, at, ended_ms, due_ms = data[1], _FLAGS_END, 0, 0

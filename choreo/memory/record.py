@@ -9,6 +9,8 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta
 
 HOP_MAX = 0xFFFF
+OCCURRED_US_MIN, OCCURRED_US_MAX = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""The years 1 to 9999, which is all that a datetime holds."""
 
 FenceKey = tuple[str, str, str]
 """Handler name, branch, trigger: what makes two executions the same step."""
@@ -72,7 +74,7 @@ class Recorded(NamedTuple):
     event_id: str
     type: str
     hop: Annotated[int, Meta(ge=0, le=HOP_MAX)] = 0
-    occurred_us: int = 0
+    occurred_us: Annotated[int, Meta(ge=OCCURRED_US_MIN, le=OCCURRED_US_MAX)] = 0
     source: str = ""
     causation_id: str = ""
     path: tuple[str, ...] = ()
@@ -112,7 +114,7 @@ class Timer(NamedTuple):
         unless: Types that call a `Later` off.
     """
 
-    due_ms: int
+    due_ms: Annotated[int, Meta(ge=0)]
     event: Recorded | None = None
     unless: tuple[str, ...] = ()
 
@@ -132,7 +134,7 @@ class Waiting(NamedTuple):
         command_id: The command that had it tried anew, "" where none did.
     """
 
-    attempt: int
+    attempt: Annotated[int, Meta(ge=0)]
     spent: bool
     error: str
     events: tuple[tuple[str, ...], ...]

@@ -75,7 +75,7 @@ class Invoker:
         by_type = {kind: place for place, each in enumerate(given) for kind in each.types if handler.guards}
         by_name = {each.name: place for place, each in enumerate(given)}
         self._places = {
-            each.name: by_type.get(each.types[0], by_name.get(each.name, 0))
+            each.name: by_type[each.types[0]] if handler.guards else by_name[each.name]
             for each in handler.parameters
             if each.role in _GIVEN
         }
