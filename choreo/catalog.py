@@ -57,11 +57,14 @@ class Catalog:
         self.loaded = True
         with self._lock, closing(self._transport.reader([MANIFESTS], self._positions)) as reader:
             changed = False
-            for record in read_to_end(reader, starts=self._positions):
-                changed = self._take(record.value) or changed
-                self._positions[record.topic, record.partition] = record.offset + 1
-            if changed:
-                self.choreography = self._graph()
+            try:
+                for record in read_to_end(reader, starts=self._positions):
+                    changed = self._take(record.value) or changed
+                    self._positions[record.topic, record.partition] = record.offset + 1
+            finally:
+                # What was read before the brokers fell silent is not read again: the graph must have it.
+                if changed:
+                    self.choreography = self._graph()
 
     async def refresh(self) -> None:
         """Look again, off the event loop; see `load`."""

@@ -7,7 +7,9 @@ from choreo.catalog import Catalog
 from choreo.clock import ManualClock
 from choreo.codec import Schemas
 from choreo.errors import BrokerUnavailable
+from choreo.manifest import Manifest
 from choreo.records import MANIFESTS
+from choreo.service import Service, declarations
 from choreo.testing import MemoryBroker
 from choreo.transport import Outgoing, Position, Record, TopicSpec
 
@@ -56,3 +58,20 @@ def test_a_catalog_reads_on_from_where_brokers_fell_silent(monkeypatch: pytest.M
         with pytest.raises(BrokerUnavailable):
             catalog.load()
     catalog.load()
+
+
+def test_a_catalog_knows_what_it_read_before_brokers_fell_silent(monkeypatch: pytest.MonkeyPatch):
+    [declared] = declarations(Service("prices"))
+    manifest = Manifest.of(declared)
+    broker = MemoryBroker(ManualClock())
+    broker.create([TopicSpec(MANIFESTS, 1)])
+    first = Record(MANIFESTS, 0, 0, manifest.key.encode(), manifest.to_bytes(), [], 0)
+    catalog = Catalog(broker, Schemas(), [])
+    monkeypatch.setattr(reading, "SILENCE_S_MAX", 0.0)
+    slow = SlowReader([first], silent_polls=0)
+    monkeypatch.setattr(slow, "ends", lambda: {(MANIFESTS, 0): 2})
+    monkeypatch.setattr(broker, "reader", lambda *_: slow)
+    with pytest.raises(BrokerUnavailable):
+        catalog.load()
+
+    assert catalog.choreography.services == {"prices"}
