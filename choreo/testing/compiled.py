@@ -14,7 +14,6 @@ from datetime import datetime
 from choreo.catalog import Catalog
 from choreo.clock import Clock, ManualClock
 from choreo.codec import Codec, Schemas
-from choreo.errors import TopicProblem
 from choreo.manifest import Manifest
 from choreo.publisher import Publisher
 from choreo.records import MANIFESTS
@@ -23,82 +22,36 @@ from choreo.service import Service, declarations
 from choreo.settings import Settings
 from choreo.testing.loop import PrivateLoop
 from choreo.testing.memory_transport import MemoryBroker
+from choreo.testing.memory_transport.memory_broker import MemorySender
 from choreo.topics import needed
-from choreo.transport import Guarantees, Outgoing, Position, Reader, Sender, Source, TopicSpec, TopicState
+from choreo.transport import Outgoing, Position, Reader, Sender, TopicState
 
 IDLE_MAX = 8
 """Compiled services that are kept for scenarios to come."""
 
 
-class SwitchedTransport:
-    """A `Transport`, its `Sender` and a `Clock`: those of whichever scenario has the publisher that stands on it.
+class SwitchedBroker(MemoryBroker):
+    """Brokers and a `Clock`: those of whichever scenario has the catalog and the publisher that stand on them."""
 
-    Args:
-        broker: Where to write.
-        clock: Where the time comes from.
-    """
-
-    def __init__(self, broker: MemoryBroker, clock: Clock) -> None:
-        self.switch(broker, clock)
-
-    def switch(self, broker: MemoryBroker, clock: Clock, write: Callable[[Outgoing], None] | None = None) -> None:
-        """Stand for these brokers and this time from now on.
-
-        Args:
-            broker: Where to write.
-            clock: Where the time comes from.
-            write: Writes one record; straight to the brokers unless given.
-        """
-        self._broker = broker
-        self._clock = clock
-        self._write = write if write is not None else lambda outgoing: broker.write([outgoing])
+    def switch(self, broker: MemoryBroker, clock: Clock, write: Callable[[Outgoing], None]) -> None:
+        """Stand for these brokers and this time from now on; what is published is handed to `write`."""
+        self._broker, self._now, self._write = broker, clock.now, write
 
     def now(self) -> datetime:
         """Return the time of the scenario."""
-        return self._clock.now()
-
-    @property
-    def guarantees(self) -> Guarantees:
-        """What the brokers promise."""
-        return self._broker.guarantees
-
-    def source(self, *, group: str, topics: Sequence[str], memory_topic: str, delivery: str, instance: str) -> Source:
-        """Join a group of the scenario's brokers."""
-        return self._broker.source(
-            group=group, topics=topics, memory_topic=memory_topic, delivery=delivery, instance=instance
-        )
-
-    def sender(self) -> Sender:
-        """Return what writes to the scenario's brokers."""
-        return self
-
-    def reader(self, topics: Sequence[str], offsets: Mapping[Position, int] | None = None) -> Reader:
-        """Read whole topics."""
-        return self._broker.reader(topics, offsets)
+        return self._now()
 
     def describe(self, names: Sequence[str] | None = None) -> dict[str, TopicState]:
-        """Return the topics that exist."""
+        """Return the topics of the scenario."""
         return self._broker.describe(names)
 
-    def create(self, specs: Sequence[TopicSpec]) -> None:
-        """Create topics."""
-        self._broker.create(specs)
+    def reader(self, topics: Sequence[str], offsets: Mapping[Position, int] | None = None) -> Reader:
+        """Read whole topics of the scenario."""
+        return self._broker.reader(topics, offsets)
 
-    def enqueue(self, outgoing: Outgoing, done: Callable[[Exception | None], None]) -> None:
-        """Write one record and say so."""
-        try:
-            self._write(outgoing)
-        except TopicProblem as error:
-            done(error)
-        else:
-            done(None)
-
-    def flush(self, timeout_s: float) -> int:  # noqa: ARG002 - nothing ever waits here.
-        """Return 0: nothing waits."""
-        return 0
-
-    def close(self) -> None:
-        """Leave everything as it is: the scenario closes its own brokers."""
+    def sender(self) -> Sender:
+        """Open a way to write into whichever scenario it is by then."""
+        return MemorySender(lambda outgoing: self._write(outgoing))  # noqa: PLW0108 - another one after each switch.
 
 
 class CompiledServices:
@@ -116,10 +69,10 @@ class CompiledServices:
         self.key = _key(services, settings)
         self.declarations = declarations(*services)
         manifests = [Manifest.of(declaration) for declaration in self.declarations]
-        self._clock = ManualClock()
-        self._broker = MemoryBroker(self._clock)
-        self._broker.create(needed(self.declarations, settings))
-        self._transport = SwitchedTransport(self._broker, self._clock)
+        self._idle = MemoryBroker(ManualClock())
+        self._idle.create(needed(self.declarations, settings))
+        self._transport = SwitchedBroker()
+        self._rest()
         self.catalog = Catalog(self._transport, Schemas(), manifests)
         self.codecs = {each.name: codec_for(each, self.catalog.schemas, settings) for each in self.declarations}
         event_types = dict.fromkeys(kind for each in self.declarations for kind in each.event_types)
@@ -130,7 +83,7 @@ class CompiledServices:
             # It would not be opened on a thread whose event loop it might block.
             loop.call(self.publisher.open)
         self._announcements = [
-            Outgoing(each.topic, each.key, each.value, each.headers) for each in self._broker.records(MANIFESTS)
+            Outgoing(each.topic, each.key, each.value, each.headers) for each in self._idle.records(MANIFESTS)
         ]
 
     def enter(self, broker: MemoryBroker, clock: Clock, write: Callable[[Outgoing], None]) -> None:
@@ -146,11 +99,14 @@ class CompiledServices:
 
     def leave(self) -> None:
         """Be free for another scenario, unless manifests of other services were read."""
-        # Nothing of the scenario is to be kept alive.
-        self._transport.switch(self._broker, self._clock)
+        self._rest()
         if not self.catalog.loaded:
             with _idle_lock:
                 IDLE.append(self)
+
+    def _rest(self) -> None:
+        """Stand on brokers of its own, so that nothing of a scenario is kept alive."""
+        self._transport.switch(self._idle, ManualClock(), lambda outgoing: self._idle.write([outgoing]))
 
 
 IDLE: deque[CompiledServices] = deque(maxlen=IDLE_MAX)

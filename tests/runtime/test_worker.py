@@ -90,10 +90,7 @@ class Stage:
         """Run it until everything has been read."""
         running = asyncio.ensure_future(worker.run())
         async with asyncio.timeout(WAIT_S):
-            while (
-                not running.done()
-                and self.broker.cluster.group("counting").committed.get(("asked", 0), 0) < SAGAS * EVENTS
-            ):
+            while not running.done() and self.broker.group("counting").committed.get(("asked", 0), 0) < SAGAS * EVENTS:
                 await asyncio.to_thread(self.change)
         worker.stop()
         await running

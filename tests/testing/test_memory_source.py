@@ -88,7 +88,7 @@ def test_r10_outputs_memory_and_offsets_are_committed_together(delivery):
     one.commit(outcome(batch, "first", "second", memory="m"))
     assert texts((at, "out")) == ["first", "second"]
     assert at.restore("shop.memory", [0]) == {0: {"s": b"m"}}
-    assert at.cluster.group("shop").committed == {("orders", 0): 1}
+    assert at.group("shop").committed == {("orders", 0): 1}
     assert texts(one.poll(0, 10)) == []
 
 
@@ -244,7 +244,7 @@ def test_two_polls_before_a_commit_go_on_reading():
     second = one.poll(0, 1)
     assert texts(second) == ["1"]
     one.commit(outcome(second))
-    assert at.cluster.group("shop").committed == {("orders", 0): 2}
+    assert at.group("shop").committed == {("orders", 0): 2}
 
 
 def test_a_delivery_that_nobody_knows_is_refused():

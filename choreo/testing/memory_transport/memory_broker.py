@@ -5,9 +5,8 @@ nor a member of a group (`memory_source`). Tests and `Scenario` use it in place 
 nothing, nothing uncommitted is read, and the same calls always give the same answers.
 """
 
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 
 from choreo.clock import Clock, SystemClock
@@ -15,12 +14,12 @@ from choreo.errors import ChoreoError, Problem, TopicProblem
 from choreo.testing.memory_transport.consumer_group import CommitFault, CommitTrouble, Reached
 from choreo.testing.memory_transport.memory_cluster import MemoryCluster, Pick
 from choreo.testing.memory_transport.memory_source import MemorySource
-from choreo.transport import Guarantees, Outgoing, Position, Reader, Record, Sender, TopicSpec, TopicState
+from choreo.transport import Guarantees, Outgoing, Position, Reader, Record, Sender
 
 DELIVERIES = frozenset({"exactly_once", "at_least_once"})
 
 
-class MemoryBroker:
+class MemoryBroker(MemoryCluster):
     """A `Transport` in memory. Every method may be called from any thread.
 
     Args:
@@ -31,14 +30,8 @@ class MemoryBroker:
     """
 
     def __init__(self, clock: Clock | None = None, pick: Pick | None = None) -> None:
-        self.cluster = MemoryCluster(clock if clock is not None else SystemClock(), pick)
-        """Its topics, records and groups."""
+        super().__init__(clock if clock is not None else SystemClock(), pick)
         self._sources: list[MemorySource] = []
-
-    @property
-    def changed(self) -> threading.Condition:
-        """Notified of every change; hold it to wait for one."""
-        return self.cluster.changed
 
     @property
     def guarantees(self) -> Guarantees:
@@ -68,15 +61,14 @@ class MemoryBroker:
         if delivery not in DELIVERIES:
             raise ValueError(f"delivery={delivery!r} is not one of {', '.join(sorted(DELIVERIES))}")
         with self.changed:
-            self.cluster.require([*topics, memory_topic])
-            counts = {topic: self.cluster.partitions(topic) for topic in (*topics, memory_topic)}
+            self.require([*topics, memory_topic])
+            counts = {topic: self.partitions(topic) for topic in (*topics, memory_topic)}
             if len(set(counts.values())) > 1:
                 widths = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
                 fix = f"bring all of them to {max(counts.values())}"
                 raise TopicProblem([Problem("CH081", f"{group}: partition counts differ: {widths}", "", fix)])
             made = MemorySource(
-                self.cluster,
-                number=len(self._sources),
+                self,
                 group=group,
                 topics=topics,
                 memory_topic=memory_topic,
@@ -88,23 +80,11 @@ class MemoryBroker:
 
     def sender(self) -> Sender:
         """Open a way to write from outside."""
-        return MemorySender(self.cluster)
+        return MemorySender(lambda outgoing: self.write([outgoing]))
 
     def reader(self, topics: Sequence[str], offsets: Mapping[Position, int] | None = None) -> Reader:
         """Read whole topics; see `Transport.reader`."""
-        return MemoryReader(self.cluster, topics, offsets or {})
-
-    def describe(self, names: Sequence[str] | None = None) -> dict[str, TopicState]:
-        """Return the topics that exist; see `Transport.describe`."""
-        return self.cluster.describe(names)
-
-    def create(self, specs: Sequence[TopicSpec]) -> None:
-        """Create topics; one that exists already is left as it is.
-
-        Raises:
-            TopicProblem: If a topic is to have no partition.
-        """
-        self.cluster.create(specs)
+        return MemoryReader(self, topics, offsets or {})
 
     def close(self) -> None:
         """Close every source that was opened here; what is stored stays."""
@@ -113,24 +93,11 @@ class MemoryBroker:
 
     # What tests do to it.
 
-    def write(self, outgoings: Iterable[Outgoing]) -> None:
-        """Append records from outside.
-
-        Raises:
-            TopicProblem: If a topic or partition does not exist; nothing was written.
-        """
-        self.cluster.write(outgoings)
-
     def records(self, *topics: str) -> list[Record]:
         """Return what a reader of these topics would be given, in the order it was written."""
-        cluster = self.cluster
         with self.changed:
-            places = {(topic, number): 0 for topic in topics for number in range(cluster.partitions(topic))}
-            return cluster.fetch(places, sum(cluster.log(place).end for place in places))
-
-    def restore(self, memory_topic: str, numbers: Iterable[int]) -> dict[int, dict[str, bytes]]:
-        """Return what these partitions of a memory topic hold: the last value of every key."""
-        return self.cluster.latest(memory_topic, numbers)
+            places = {(topic, number): 0 for topic in topics for number in range(self.partitions(topic))}
+            return self.fetch(places, sum(self.log(place).end for place in places))
 
     def digest(self, *topics: str) -> str:
         """Return a digest of all that is committed to these topics, every byte: equal runs have equal ones."""
@@ -139,14 +106,6 @@ class MemoryBroker:
             parts = [record.topic, record.partition, record.offset, record.timestamp_ms, record.key, record.value]
             digest.update(repr((parts, record.headers)).encode())
         return digest.hexdigest()
-
-    def hold(self, topic: str, group: str = "") -> None:
-        """Give a topic's records to no source, or to none of one group, until released; readers still get them."""
-        self.cluster.hold(topic, group)
-
-    def release(self, topic: str, group: str = "") -> None:
-        """Take back what `hold` said."""
-        self.cluster.release(topic, group)
 
     def abort_next_commit(self, group: str) -> None:
         """Have the group's next commit aborted: nothing of it happens."""
@@ -185,19 +144,15 @@ class MemoryBroker:
             source.expire()
             self.changed.notify_all()
 
-    def compact(self, topic: str) -> None:
-        """Compact a topic now, as Kafka does at a time of its own choosing."""
-        self.cluster.compact(topic)
-
     def _fault(self, group: str, trouble: CommitTrouble, reached: Reached = Reached.OFFSETS) -> None:
-        self.cluster.group(group).faults.append(CommitFault(trouble, reached))
+        self.group(group).faults.append(CommitFault(trouble, reached))
 
 
 class MemorySender:
     """See `Sender`. A record is acknowledged before `enqueue` returns."""
 
-    def __init__(self, cluster: MemoryCluster) -> None:
-        self._cluster = cluster
+    def __init__(self, write: Callable[[Outgoing], None]) -> None:
+        self._write = write
         self._closed = False
 
     def enqueue(self, outgoing: Outgoing, done: Callable[[Exception | None], None]) -> None:
@@ -205,7 +160,7 @@ class MemorySender:
         if self._closed:
             raise ChoreoError("this sender is closed")
         try:
-            self._cluster.write([outgoing])
+            self._write(outgoing)
         except TopicProblem as error:
             done(error)
         else:
@@ -237,14 +192,9 @@ class MemoryReader:
 
     def poll(self, timeout_s: float, records_max: int) -> list[Record]:
         """Return what has come; see `Reader.poll`."""
-        deadline = time.monotonic() + timeout_s
         with self._cluster.changed:
-            while True:
-                records = self._cluster.fetch(self._next, records_max)
-                left_s = deadline - time.monotonic()
-                if records or left_s <= 0 or not self._next:
-                    return records
-                self._cluster.changed.wait(left_s)
+            found = partial(self._cluster.fetch, self._next, records_max)
+            return self._cluster.changed.wait_for(found, timeout_s) if self._next else []
 
     def ends(self) -> dict[Position, int]:
         """Return where each partition ends for this reader, who is not to wait for the mark of a transaction."""

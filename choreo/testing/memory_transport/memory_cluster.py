@@ -32,7 +32,7 @@ class MemoryCluster:
 
     def __init__(self, clock: Clock, pick: Pick | None) -> None:
         self.changed = threading.Condition(threading.RLock())
-        """Held while the cluster is read or changed; notified of every change."""
+        """Held while anything is read or changed; notified of every change: hold it to wait for one."""
         self._clock = clock
         self._pick = pick
         self._specs: dict[str, TopicSpec] = {}
@@ -64,7 +64,7 @@ class MemoryCluster:
             self.changed.notify_all()
 
     def hold(self, topic: str, group: str = "") -> None:
-        """Give a topic's records to no source, or to none of one group, until released."""
+        """Give a topic's records to no source, or to none of one group, until released; readers still get them."""
         self.require([topic])
         self._held.add((topic, group))
 
@@ -93,7 +93,7 @@ class MemoryCluster:
             for log in self._logs[topic]:
                 log.compact()
 
-    def latest(self, memory_topic: str, numbers: Iterable[int]) -> dict[int, dict[str, bytes]]:
+    def restore(self, memory_topic: str, numbers: Iterable[int]) -> dict[int, dict[str, bytes]]:
         """Return what these partitions of a memory topic hold: the last value of every key."""
         with self.changed:
             return {number: self.log((memory_topic, number)).latest() for number in numbers}

@@ -4,9 +4,7 @@ Polling with rebalances, and committing with everything that may go wrong in bet
 not (`memory_cluster`). Workers and scenarios get one from `MemoryBroker.source`.
 """
 
-import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from choreo.errors import Fenced, TopicProblem, TransactionAborted
 from choreo.testing.memory_transport.consumer_group import CommitFault, CommitTrouble
@@ -14,36 +12,13 @@ from choreo.testing.memory_transport.memory_cluster import Head, MemoryCluster
 from choreo.transport import Batch, Commit, Position
 
 
-class PollToken(NamedTuple):
-    """What was owned at one poll.
-
-    Attributes:
-        member: Number of the source among all of its broker.
-        epoch: Counts the changes of what it owns.
-    """
-
-    member: int
-    epoch: int
-
-
 class MemorySource:
-    """See `Source`.
+    """See `Source`; `MemoryBroker.source` makes it, and says what it takes."""
 
-    Args:
-        cluster: Where to read and write.
-        number: Tells this source from all others of the broker.
-        group: Name of the group.
-        topics: What to read.
-        memory_topic: Restored when a partition is gained.
-        exactly_once: One transaction a batch; else memory, outputs and offsets one after another.
-        instance: Identity within the group.
-    """
-
-    def __init__(  # noqa: PLR0913 - the broker calls it, by keyword.
+    def __init__(
         self,
         cluster: MemoryCluster,
         *,
-        number: int,
         group: str,
         topics: Sequence[str],
         memory_topic: str,
@@ -53,7 +28,6 @@ class MemorySource:
         self.group = group
         self.instance = instance
         self._cluster = cluster
-        self._number = number
         self._memory_topic = memory_topic
         self._exactly_once = exactly_once
         with cluster.changed:
@@ -64,7 +38,7 @@ class MemorySource:
             self._again: set[int] = set()
             self._next: dict[Position, int] = {}
             self._backlog: dict[Position, int] = {}
-            self._epoch = 0
+            self._token = object()
             self._over = ""
             replaced = self._group.join(instance, self)
             if isinstance(replaced, MemorySource):
@@ -83,18 +57,10 @@ class MemorySource:
 
     def poll(self, timeout_s: float, records_max: int) -> Batch:
         """Return what has come; see `Source.poll`."""
-        deadline = time.monotonic() + timeout_s
         batch = Batch()
         with self._cluster.changed:
-            while True:
-                self._refuse_if_over()
-                self._rebalance(batch)
-                batch.records = self._cluster.fetch(self._next, records_max, self.group)
-                left_s = deadline - time.monotonic()
-                if batch.records or batch.gained or batch.lost or left_s <= 0:
-                    break
-                self._cluster.changed.wait(left_s)
-            batch.token = PollToken(self._number, self._epoch)
+            self._cluster.changed.wait_for(lambda: self._read(batch, records_max), timeout_s)
+            batch.token = self._token
             batch.behind = self._still_behind()
         return batch
 
@@ -108,7 +74,7 @@ class MemorySource:
             records = self._cluster.fetch(self._next, records_max, self.group)
             if not records:
                 return None
-            return Batch(records, token=PollToken(self._number, self._epoch), behind=self._still_behind())
+            return Batch(records, token=self._token, behind=self._still_behind())
 
     def stage(self, commit: Commit) -> Commit:
         """Return the commit as it is; see `Source.stage`: brokers in memory are never waited for."""
@@ -119,7 +85,7 @@ class MemorySource:
         with self._cluster.changed:
             self._refuse_if_over()
             mine = all(self._group.holds(number, self) for _, number in commit.offsets)
-            if commit.token != PollToken(self._number, self._epoch) or not mine:
+            if commit.token is not self._token or not mine:
                 raise Fenced(f"{self.group}: what this batch came from has changed hands")
             fault = self._group.faults.popleft() if self._group.faults else None
             try:
@@ -147,7 +113,14 @@ class MemorySource:
     def expire(self) -> None:
         """Be taken for dead, as after a session time-out; it is noticed at the next poll."""
         self._group.leave(self.instance, self)
-        self._epoch += 1
+        self._token = object()
+
+    def _read(self, batch: Batch, records_max: int) -> bool:
+        """Have a batch hold what has come; return whether that is anything."""
+        self._refuse_if_over()
+        self._rebalance(batch)
+        batch.records = self._cluster.fetch(self._next, records_max, self.group)
+        return bool(batch.records or batch.gained or batch.lost)
 
     def _refuse_if_over(self) -> None:
         if self._over:
@@ -180,11 +153,11 @@ class MemorySource:
         gained |= self._again & self._owned
         self._again = set()
         if lost or gained:
-            self._epoch += 1
+            self._token = object()
             # A poll that waits may see several changes; it returns how each partition ends up.
             batch.lost = batch.lost | lost
             kept = {number: memory for number, memory in batch.gained.items() if number not in lost}
-            batch.gained = kept | self._cluster.latest(self._memory_topic, sorted(gained))
+            batch.gained = kept | self._cluster.restore(self._memory_topic, sorted(gained))
             self._cluster.changed.notify_all()
 
     def _still_behind(self) -> frozenset[int]:
