@@ -150,7 +150,7 @@ def _operations(choreography: Choreography) -> Iterator[tuple[str, Json]]:
             "service": step.service,
             **step.handler.model_dump(mode="json", exclude_defaults=True, exclude={"place"}),
         }
-        for action, names in (("receive", step.reads | step.takes), ("send", frozenset(step.handler.emits))):
+        for action, names in (("receive", step.reads | step.original), ("send", frozenset(step.handler.emits))):
             for topic, found in _by_topic(choreography, names).items():
                 yield f"{step.name}.{action}.{topic}", _operation(action, step.name, topic, found, facts)
     for service in choreography.services:

@@ -132,8 +132,8 @@ def test_saga_types_by_start_and_by_owner():
     graph = shop()
     assert graph.started_by("orders.Placed").name == "order"
     assert graph.started_by("inventory.Reserved") is None
-    assert graph.owner("order") == "orders"
-    assert graph.owner("unheard-of") is None
+    assert graph.sagas["order"].owner == "orders"
+    assert "unheard-of" not in graph.sagas
 
 
 def test_what_follows_from_a_start():
@@ -157,6 +157,23 @@ def test_which_services_a_saga_type_concerns():
     assert {each for each in graph.services if graph.concerns(each, "enrolment")} == {"newsletter"}
     assert not graph.concerns("payments", "enrolment")
     assert graph.concerns("payments", "order")
+
+
+def test_what_stands_in_for_a_step_is_followed_though_it_takes_no_event():
+    payments, mailing = Service("payments"), Service("mailing")
+
+    @payments.handles
+    def capture(placed: Placed) -> Captured: ...
+
+    @payments.otherwise(capture)
+    def give_up(error: Exception) -> Declined: ...
+
+    @mailing.handles
+    def tell(declined: Declined) -> Welcomed: ...
+
+    graph = Choreography([orders(), announced(payments), announced(mailing)])
+    assert graph.concerns("mailing", "order")
+    assert graph.events_of("order") >= {"payments.Declined", "orders.Cancelled", "newsletter.Welcomed"}
 
 
 def test_what_is_not_announced_may_concern_anybody():

@@ -16,7 +16,6 @@ from choreo.checks.cycles import check_cycles
 from choreo.checks.reachability import check_reachability
 from choreo.checks.saga_analysis import SagaAnalysis
 from choreo.checks.saga_flow import flows
-from choreo.checks.service_graph import ServiceGraph
 from choreo.checks.waits import check_gathering, check_waits
 from choreo.choreography import Choreography
 from choreo.errors import DeclarationError, Problem
@@ -56,7 +55,7 @@ def check_manifests(manifests: Iterable[Manifest]) -> list[Problem]:
         manifests: What the services announce, in that order; of several versions of one the last one counts.
     """
     announced = list(manifests)
-    graph = ServiceGraph(Choreography(announced))
+    graph = Choreography(announced)
     found = [*check_consistency(announced), *check_causes(graph), *check_gathering(graph)]
     sagas = [SagaAnalysis(flow) for flow in flows(graph)]
     found += check_reachability(graph, [analysis.opened.flow for analysis in sagas])

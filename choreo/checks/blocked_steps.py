@@ -87,7 +87,7 @@ class BlockedSteps:
         found = {step.name for step in flow.steps if step.kind == "compensation"}
         names = list(flow.failures.union(*(step.handler.emits for step in flow.steps if step.name in found)))
         while names:
-            for step in flow.graph.triggered_by(names.pop()):
+            for step in flow.graph.takers(names.pop()):
                 if step.name not in found:
                     found.add(step.name)
                     names += step.handler.emits
@@ -127,7 +127,7 @@ class BlockedSteps:
     def _blocked_step(
         self, step: Node, types: Sequence[str], makers: Sequence[Node], come: AbstractSet[str]
     ) -> BlockedStep:
-        publishers = self.analysis.flow.graph.choreography.publishers
+        publishers = self.analysis.flow.graph.publishers
         outside = next((by or service for name in types for service, by in publishers(name).items()), "")
         if outside:
             return BlockedStep(step, types, f"which {outside} publishes, or not")

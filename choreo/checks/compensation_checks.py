@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from choreo.checks.phrases import any_of, union
 from choreo.checks.saga_analysis import SagaAnalysis
-from choreo.checks.service_graph import ServiceGraph
-from choreo.choreography import NOTHING, Node
+from choreo.choreography import NOTHING, Choreography, Node
 from choreo.errors import Problem
 from choreo.event import short
 
@@ -26,12 +25,12 @@ def check_compensations(analysis: SagaAnalysis) -> Iterator[Problem]:
             yield from _overtaken(analysis, step)
 
 
-def check_causes(graph: ServiceGraph) -> Iterator[Problem]:
+def check_causes(graph: Choreography) -> Iterator[Problem]:
     """Yield compensations whose cause is nothing that is undone for."""
-    compensations = [step for step in graph.choreography.nodes if step.kind == "compensation"]
+    compensations = [step for step in graph.nodes if step.kind == "compensation"]
     undoings = {name for step in compensations for name in step.handler.emits}
     for step in compensations:
-        for name in sorted(step.causes - undoings - graph.failing(step.causes) - graph.missing):
+        for name in sorted(step.causes - undoings - graph.failing - graph.missing):
             message = f"{step.name} is caused by {short(name)}, which is no failure and no compensation's event"
             fix = f"Make it a failure: class {short(name)}(Failure, …)."
             yield Problem("CH072", message, step.handler.place, fix)
@@ -58,7 +57,7 @@ def _chained(analysis: SagaAnalysis, step: Node, compensation: Node) -> Iterator
     """36 (b): a step that may be cancelled leaves no trace, and an undoing waits for one."""
     ends = analysis.flow.completes | analysis.flow.fails
     for name in compensation.handler.emits:
-        waiting = next(iter(analysis.flow.graph.triggered_by(name)), None)
+        waiting = next(iter(analysis.flow.graph.takers(name)), None)
         if waiting is not None and name in analysis.coverage.unsure - ends:
             message = (
                 f"where {step.name} is cancelled, {compensation.name} does not run, and {waiting.name} waits for "
@@ -83,9 +82,9 @@ def _unknown(step: Node, compensation: Node) -> Iterator[Problem]:
 def _unnamed(analysis: SagaAnalysis, otherwise: Node) -> Iterator[Problem]:
     """36 (d): what a step's retries end with has to undo what the step may have done."""
     guarded = otherwise.guarded
-    failures = analysis.flow.graph.failing(otherwise.handler.emits)
     for compensation in analysis.flow.undoing(guarded) if guarded is not None else ():
-        missing = [name for name in otherwise.handler.emits if name in failures - compensation.causes]
+        unnamed = analysis.flow.graph.failing - compensation.causes
+        missing = [name for name in otherwise.handler.emits if name in unnamed]
         if missing and compensation.handler.original_optional and guarded is not None:
             message = (
                 f"{otherwise.name} ends {guarded.name} with {any_of(missing)}, which {compensation.name} does not "
@@ -104,10 +103,10 @@ def _overtaken(analysis: SagaAnalysis, otherwise: Node) -> Iterator[Problem]:
         if guarded is not None
         else []
     )
-    for failure in sorted(graph.failing(otherwise.handler.emits)):
+    for failure in sorted(graph.failing.intersection(otherwise.handler.emits)):
         voids = [each for each in own if failure in each.causes]
         names = {each.name for each in voids}
-        for step in graph.triggered_by(failure) if voids else ():
+        for step in graph.takers(failure) if voids else ():
             if step.name not in names:
                 instead = union(voids[0].handler.emits) or f"an event that {voids[0].name} returns"
                 message = (

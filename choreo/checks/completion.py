@@ -30,7 +30,7 @@ def _incomplete(flow: SagaFlow) -> Iterator[Problem]:
     """Yield a saga type that no way leads to the end of, services that are missing granted."""
     if flow.completable:
         return
-    handlers = flow.graph.choreography.handlers(flow.saga.owner)
+    handlers = flow.graph.handlers(flow.saga.owner)
     known = next((each for each in handlers if not flow.completes.isdisjoint(each.handler.emits)), None)
     if known is None:
         ends = any_of(sorted(flow.completes))

@@ -49,7 +49,7 @@ class Cycles:
         if step.kind == "compensation":
             return
         for name in step.handler.emits:
-            for other in self.flow.graph.triggered_by(name):
+            for other in self.flow.graph.takers(name):
                 if len(other.parameters) == 1 and not other.handler.fan_in:
                     yield other.name
 

@@ -9,8 +9,7 @@ from difflib import get_close_matches
 
 from choreo.checks.phrases import any_of
 from choreo.checks.saga_flow import SagaFlow
-from choreo.checks.service_graph import ServiceGraph
-from choreo.choreography import Names, Node
+from choreo.choreography import Choreography, Names, Node
 from choreo.errors import Problem
 from choreo.event import short
 
@@ -20,7 +19,7 @@ GUESSES_MAX = 20
 """Missing events whose names are compared with all others: that takes long, and of so many each is hardly a slip."""
 
 
-def check_reachability(graph: ServiceGraph, flows: Collection[SagaFlow]) -> Iterator[Problem]:
+def check_reachability(graph: Choreography, flows: Collection[SagaFlow]) -> Iterator[Problem]:
     """Yield what does not reach its other end.
 
     Args:
@@ -34,11 +33,11 @@ def check_reachability(graph: ServiceGraph, flows: Collection[SagaFlow]) -> Iter
     yield from _unreached(graph, flows)
 
 
-def _unemitted(graph: ServiceGraph) -> Iterator[Problem]:
+def _unemitted(graph: Choreography) -> Iterator[Problem]:
     """Yield handlers that wait for what nobody brings, or look out for it."""
     guesses: dict[str, str] = {}
-    for step in graph.choreography.nodes:
-        wanted = graph.wants(step)
+    for step in graph.nodes:
+        wanted = step.wants
         for name in sorted(wanted.union(step.handler.awaits, step.handler.unless) - graph.brought):
             if name not in guesses:
                 near = _near(name, graph.brought) if len(guesses) < GUESSES_MAX else ""
@@ -50,34 +49,34 @@ def _unemitted(graph: ServiceGraph) -> Iterator[Problem]:
             yield Problem("CH070", message, step.handler.place, guesses[name])
 
 
-def _misnamed(graph: ServiceGraph) -> Iterator[Problem]:
+def _misnamed(graph: Choreography) -> Iterator[Problem]:
     """Yield events that nobody handles while one of nearly that name is awaited in vain: a slip, most likely."""
-    for step in graph.choreography.nodes:
+    for step in graph.nodes:
         for name in dict.fromkeys(step.handler.emits):
             if near := _slip(graph, name):
                 message = f"{step.name} returns {short(name)}, which nobody handles."
                 yield Problem("CH012", message, step.handler.place, f"Did you mean {near}?")
 
 
-def _unheard(graph: ServiceGraph) -> Iterator[Problem]:
+def _unheard(graph: Choreography) -> Iterator[Problem]:
     """Yield events that are published from outside for nobody."""
     for name in sorted(graph.published - graph.taken):
-        for service in graph.choreography.publishers(name):
+        for service in graph.publishers(name):
             message = f"{service} publishes {short(name)}, which nobody handles"
             fix = "Check it together with the service that handles it."
-            yield Problem("CH071", message, graph.choreography.place(service), fix)
+            yield Problem("CH071", message, graph.place(service), fix)
 
 
-def _unhandled(graph: ServiceGraph, flows: Collection[SagaFlow]) -> Iterator[Problem]:
+def _unhandled(graph: Choreography, flows: Collection[SagaFlow]) -> Iterator[Problem]:
     """Yield events that nobody handles, though others of their step are handled: a way that somebody forgot.
 
     A step all of whose events are for nobody is a last one; what undoes something need not be followed by anything.
     """
     handled = graph.taken.union(*(flow.completes | flow.fails for flow in flows))
     # Whoever handles it may be where what is absent comes from.
-    for step in () if graph.absent else graph.choreography.nodes:
+    for step in () if graph.absent else graph.nodes:
         # A failure that nothing takes is worse, and reported by `completion`.
-        facts = [name for name in dict.fromkeys(step.handler.emits) if name not in graph.failing(step.handler.emits)]
+        facts = [name for name in dict.fromkeys(step.handler.emits) if name not in graph.failing]
         left = [name for name in facts if name not in handled and not _slip(graph, name)]
         others = [name for name in facts if name in handled]
         if left and others and step.kind != "compensation":
@@ -86,11 +85,11 @@ def _unhandled(graph: ServiceGraph, flows: Collection[SagaFlow]) -> Iterator[Pro
             yield Problem("CH111", message, step.handler.place, fix)
 
 
-def _unreached(graph: ServiceGraph, flows: Collection[SagaFlow]) -> Iterator[Problem]:
+def _unreached(graph: Choreography, flows: Collection[SagaFlow]) -> Iterator[Problem]:
     """Yield handlers that no saga comes to, though somebody brings all that they wait for."""
     reached = {step.name for flow in flows for step in flow.steps}
     come = frozenset().union(*(flow.events for flow in flows))
-    for step in graph.choreography.nodes if flows else ():
+    for step in graph.nodes if flows else ():
         if step.name in reached:
             continue
         never = next((types for types in _groups(step) if come.isdisjoint(types)), None)
@@ -109,13 +108,13 @@ def _groups(step: Node) -> Sequence[Sequence[str]]:
     return step.parameters
 
 
-def _behind_itself(graph: ServiceGraph, step: Node, come: Names) -> bool:
+def _behind_itself(graph: Choreography, step: Node, come: Names) -> bool:
     """Return whether a step waits for itself; else it waits for one that does, and that one is reported."""
     ahead, met = [step], {step.name}
     while ahead:
         for types in _groups(ahead.pop()):
             if come.isdisjoint(types):
-                found = [each for name in types for each in graph.choreography.producers(name)]
+                found = [each for name in types for each in graph.producers(name)]
                 if any(each.name == step.name for each in found):
                     return True
                 ahead += [each for each in found if each.name not in met]
@@ -123,7 +122,7 @@ def _behind_itself(graph: ServiceGraph, step: Node, come: Names) -> bool:
     return False
 
 
-def _slip(graph: ServiceGraph, name: str) -> str:
+def _slip(graph: Choreography, name: str) -> str:
     """Return what is awaited in vain and has nearly the name of an event that nobody handles."""
     return _near(name, graph.missing) if graph.missing and name not in graph.read else ""
 

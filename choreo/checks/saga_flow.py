@@ -12,8 +12,7 @@ from operator import and_, or_
 
 from choreo.checks.bitsets import BitSets
 from choreo.checks.components import components
-from choreo.checks.service_graph import ServiceGraph
-from choreo.choreography import NOTHING, Names, Node, SagaType
+from choreo.choreography import NOTHING, Choreography, Names, Node, SagaType
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +25,14 @@ class SagaFlow:
         granted: Events that nobody here brings, and that are taken to come all the same.
     """
 
-    graph: ServiceGraph
+    graph: Choreography
     saga: SagaType
     granted: Names = NOTHING
 
     @property
     def place(self) -> str:
         """Return where its owner is."""
-        return self.graph.choreography.place(self.saga.owner)
+        return self.graph.place(self.saga.owner)
 
     @property
     def completes(self) -> Names:
@@ -48,7 +47,7 @@ class SagaFlow:
     @cached_property
     def outside(self) -> Names:
         """Return what comes from outside: published into running sagas, or by a service that is not here."""
-        return self.graph.outside(self.saga.name) | self.granted
+        return self.graph.published_into(self.saga.name) | self.granted
 
     @cached_property
     def steps(self) -> tuple[Node, ...]:
@@ -67,7 +66,7 @@ class SagaFlow:
     @cached_property
     def failures(self) -> Names:
         """Return the failures among its events, without the one that ends it."""
-        return self.graph.failing(self.events) - self.fails
+        return (self.events & self.graph.failing) - self.fails
 
     @cached_property
     def first_failures(self) -> Names:
@@ -184,6 +183,6 @@ class SagaFlow:
         return found
 
 
-def flows(graph: ServiceGraph) -> list[SagaFlow]:
+def flows(graph: Choreography) -> list[SagaFlow]:
     """Return the flow of every saga type."""
-    return [SagaFlow(graph, saga) for saga in graph.choreography.sagas.values()]
+    return [SagaFlow(graph, saga) for saga in graph.sagas.values()]

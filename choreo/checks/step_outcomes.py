@@ -113,7 +113,7 @@ class StepOutcomes:
     @cached_property
     def _failures_seen(self) -> Mapping[str, Names]:
         """Return for each service the failures that it reads or emits."""
-        handlers = self.flow.graph.choreography.handlers
+        handlers = self.flow.graph.handlers
         return {
             service: self.flow.failures
             & NOTHING.union(*(each.reads.union(each.handler.emits) for each in handlers(service)))

@@ -98,9 +98,8 @@ class Triggers:
 
     @cached_property
     def _triggered(self) -> Mapping[str, Mapping[str, Node]]:
-        triggered = self.flow.graph.triggered
         found = {
-            name: {key: self.steps[key] for key in triggered.get(name, ()) if key in self.steps}
+            name: {each.name: each for each in self.flow.graph.takers(name) if each.name in self.steps}
             for name in self.flow.events
         }
         undoings = {

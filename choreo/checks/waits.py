@@ -12,8 +12,7 @@ from choreo.checks.exclusion import Exclusion
 from choreo.checks.phrases import any_of, union
 from choreo.checks.saga_analysis import SagaAnalysis
 from choreo.checks.saga_flow import SagaFlow
-from choreo.checks.service_graph import ServiceGraph
-from choreo.choreography import Node
+from choreo.choreography import Choreography, Node
 from choreo.errors import Problem
 from choreo.event import short
 
@@ -33,9 +32,9 @@ def check_waits(analysis: SagaAnalysis) -> Iterator[Problem]:
         yield from _endless(completing)
 
 
-def check_gathering(graph: ServiceGraph) -> Iterator[Problem]:
+def check_gathering(graph: Choreography) -> Iterator[Problem]:
     """Yield fan-ins where nobody opens branches."""
-    steps = graph.choreography.nodes
+    steps = graph.nodes
     if graph.missing or any(step.handler.fan_out for step in steps):
         return
     for step in steps:

@@ -1,171 +1,16 @@
-"""The choreography: all services together, compiled once from what their manifests say.
+"""The graph of all services, merged from their manifests.
 
-The graph of events and handlers and every question about it live here; no record, no saga in progress and no service
-code does. The runtime asks which saga types concern a service, the tracker what a saga may still come to, and checks,
-diagrams and documents ask the rest. Pure: no I/O, no clock.
+Who emits, takes and publishes what is kept here, and what may follow from that; what one handler does is not (`nodes`).
+Several versions of a service are one: what any of them did is in the topics.
 """
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from functools import cached_property
 from types import MappingProxyType
 
-from choreo.manifest import EmissionManifest, EventManifest, HandlerManifest, Manifest, SagaManifest
-
-Names = frozenset[str]
-NOTHING: Names = frozenset()
-
-
-@dataclass(slots=True, eq=False)
-class Node:
-    """One handler of one service, compiled.
-
-    Attributes:
-        service: The service.
-        handler: What the newest manifest that names it says about it.
-        current: Whether the newest manifest of its service still names it.
-        emits: What any version of it may emit: its events are in the topics for good.
-        waited_for: What any version of it waits for.
-        waits_for: The types that each parameter takes.
-        causes: Of a compensation: what sets it going.
-        original: Of a compensation: what it undoes.
-        awaits: Of a deadline: what keeps it from firing.
-        gathers: Which of `waits_for` is one event from each branch; None where it gathers nothing.
-        otherwise: What may come of it in place of `emits`, once its retries are spent.
-        guarded: Of an otherwise: the handler that it stands in for.
-        stand_in: What runs in its place, once its retries are spent.
-        undoers: The compensations of its service that undo what it emits.
-        leads: Something that must be undone, or a reason to undo more, may still come of it.
-    """
-
-    service: str
-    handler: HandlerManifest
-    current: bool = True
-    emits: Names = NOTHING
-    waited_for: Names = NOTHING
-    waits_for: tuple[Names, ...] = field(init=False)
-    causes: Names = field(init=False)
-    original: Names = field(init=False)
-    awaits: Names = field(init=False)
-    gathers: int | None = field(init=False)
-    otherwise: Names = NOTHING
-    guarded: "Node | None" = None
-    stand_in: "Node | None" = None
-    undoers: tuple["Node", ...] = ()
-    leads: bool = False
-
-    def __post_init__(self) -> None:
-        """Compile what the handler's manifest says."""
-        own = self.handler
-        self.waits_for = tuple(map(frozenset, own.waits_for))
-        self.causes, self.original, self.awaits = map(frozenset, (own.causes, own.original, own.awaits))
-        self.emits |= frozenset(own.emits)
-        self.waited_for |= NOTHING.union(*self.waits_for)
-        # A manifest may say anything, and nothing that reads one falls over it.
-        within = own.gathers is not None and 0 <= own.gathers < len(self.waits_for)
-        self.gathers = own.gathers if within else None
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Return the names of the service and the handler."""
-        return self.service, self.handler.name
-
-    @property
-    def name(self) -> str:
-        """Return `service.handler`."""
-        return f"{self.service}.{self.handler.name}"
-
-    @property
-    def kind(self) -> str:
-        """Return `forward`, `compensation`, `deadline` or `otherwise`; a later version may announce others."""
-        return self.handler.kind
-
-    @property
-    def parameters(self) -> Sequence[Sequence[str]]:
-        """Return what makes it ready, as announced: for each event parameter the types that it takes.
-
-        An otherwise is ready when the handler that it stands in for is; a compensation waits for its cause alone.
-        """
-        if self.kind == "otherwise":
-            return self.guarded.handler.waits_for if self.guarded is not None else ()
-        return self.handler.waits_for
-
-    @property
-    def keeps(self) -> Names:
-        """Return the event types whose bodies its service keeps, because it may be given them later than they come."""
-        undone_with = self.causes.union(self.original, *self.handler.extras)
-        return undone_with.union(*self.waits_for) if self.kind == "forward" and self.joins else undone_with
-
-    @property
-    def emissions(self) -> list[EmissionManifest]:
-        """Return everything that it may return, whichever outcome it is part of."""
-        return [emission for outcome in self.handler.outcomes for emission in outcome]
-
-    @property
-    def opens(self) -> Names:
-        """Return the event types that it emits in a list, each of which begins a branch."""
-        return NOTHING.union(*(emission.types for emission in self.emissions if emission.opens))
-
-    @property
-    def delays(self) -> Names:
-        """Return the event types that it lets come later."""
-        return NOTHING.union(*(emission.types for emission in self.emissions if emission.later))
-
-    @property
-    def outcomes(self) -> list[list[EmissionManifest]]:
-        """Return what may come of it, one of these each time, with its retries spent among them."""
-        return [*self.handler.outcomes, *(self.stand_in.handler.outcomes if self.stand_in is not None else ())]
-
-    @property
-    def joins(self) -> bool:
-        """Return whether it waits for more than one event."""
-        return len(self.waits_for) > 1 or self.gathers is not None
-
-    @property
-    def within_us(self) -> int | None:
-        """Return how long after its trigger a deadline is, in microseconds; None where the trigger says how long."""
-        within_s = self.handler.within_s
-        return round(within_s * 1e6) if within_s is not None and math.isfinite(within_s) else None
-
-    @property
-    def takes(self) -> Names:
-        """Return every event type that may set it going."""
-        return self.causes.union(self.original, *self.waits_for)
-
-    @property
-    def reads(self) -> Names:
-        """Return every event type that its service reads on its behalf."""
-        return self.causes.union(self.handler.unless, self.awaits, *self.waits_for, *self.handler.extras)
-
-
-@dataclass(frozen=True, slots=True)
-class SagaType:
-    """A saga type and the service that owns it.
-
-    Args:
-        owner: The service.
-        manifest: What the owner announced about it.
-    """
-
-    owner: str
-    manifest: SagaManifest
-    completes: Names = field(init=False)
-    fails: Names = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Compile its ends."""
-        object.__setattr__(self, "completes", frozenset(self.manifest.completes))
-        object.__setattr__(self, "fails", frozenset(self.manifest.fails))
-
-    @property
-    def name(self) -> str:
-        """Return its name."""
-        return self.manifest.name
-
-    @property
-    def starts(self) -> str:
-        """Return the event type that starts it."""
-        return self.manifest.starts
+from choreo.choreography.nodes import NOTHING, Names, Node, SagaType
+from choreo.manifest import EventManifest, Manifest
 
 
 class Choreography:
@@ -185,6 +30,7 @@ class Choreography:
         services: All services.
         outside: The event types that come from outside, and who brings them, in words.
         failures: The event types that any version calls a failure.
+        failing: Those that the newest manifest that names them does.
         all_topics: Every topic that any version names.
     """
 
@@ -215,9 +61,9 @@ class Choreography:
         self.services = frozenset(newest)
         self.events: Mapping[str, EventManifest] = MappingProxyType(dict(sorted(events.items())))
         self.sagas: Mapping[str, SagaType] = MappingProxyType(dict(sorted(sagas.items())))
+        self.failing = frozenset(name for name, event in events.items() if event.failure)
         self.nodes = tuple(self._nodes.values())
         self._producers = _index((name, node) for node in self.nodes for name in node.handler.emits)
-        self._taken_by = _index((name, node) for node in self.nodes for name in node.takes)
         self.compensations = tuple(node for node in self.nodes if node.current and node.kind == "compensation")
         self.deadlines = tuple(node for node in self.nodes if node.current and node.kind == "deadline")
         self._waiting = _index(
@@ -227,6 +73,7 @@ class Choreography:
             for name in sorted(NOTHING.union(*node.waits_for))
         )
         self._link_undoers()
+        self._taken_by = _index((name, node) for node in self.nodes for name in node.takes)
         self._mark_leading()
         self._events_of = {name: self._following(saga.starts) for name, saga in self.sagas.items()}
         self._concerned = {name: self._services_reading(name) for name in self.sagas}
@@ -287,6 +134,10 @@ class Choreography:
         """Return the services that publish an event type from outside into running sagas, and who decides there."""
         return MappingProxyType(self._published.get(event_type, {}))
 
+    def takers(self, event_type: str) -> tuple[Node, ...]:
+        """Return the handlers that an event type may make ready, or have undone."""
+        return self._taken_by.get(event_type, ())
+
     def compensations_of(self, event_type: str) -> tuple[Node, ...]:
         """Return the compensations that undo an event type."""
         return tuple(node for node in self.nodes if event_type in node.handler.original)
@@ -299,11 +150,6 @@ class Choreography:
         """Return the saga type that an event type starts, with its owner."""
         return self._starts.get(event_type)
 
-    def owner(self, saga_type: str) -> str | None:
-        """Return the service that owns a saga type; None where nobody has announced it."""
-        saga = self.sagas.get(saga_type)
-        return None if saga is None else saga.owner
-
     def events_of(self, saga_type: str) -> Names:
         """Return every event type that a saga of this type may have; empty where nobody has announced it."""
         return self._events_of.get(saga_type, NOTHING)
@@ -313,6 +159,86 @@ class Choreography:
         if saga_type not in self._concerned or service not in self.services:
             return True
         return service in self._concerned[saga_type]
+
+    def reached(self, come: AbstractSet[str], without: Names = NOTHING, apart: Names = NOTHING) -> dict[str, Node]:
+        """Return the handlers that may run once some events have come, the nearest first, by name.
+
+        Args:
+            come: What has come.
+            without: What never comes.
+            apart: What does not come in the branch that is asked about, so that it brings a fan-in nothing.
+        """
+        known, steps = set(come) - without, dict[str, Node]()
+        level = sorted(known)
+        while level:
+            ready = dict.fromkeys(node for name in level for node in self.takers(name))
+            level = []
+            for node in ready:
+                if node.name not in steps and node.ready(known, apart):
+                    steps[node.name] = node
+                    level += [each for each in node.handler.emits if each not in known and each not in without]
+            known.update(level)
+        return steps
+
+    @cached_property
+    def brought(self) -> Names:
+        """Return the event types that are emitted, published or start a saga here."""
+        return frozenset(self._producers.keys() | self.outside.keys())
+
+    @cached_property
+    def read(self) -> Names:
+        """Return the event types that some service reads for the sake of a handler."""
+        return NOTHING.union(*(node.reads for node in self.nodes))
+
+    @cached_property
+    def taken(self) -> Names:
+        """Return the event types that some handler reacts to, undoes or looks out for."""
+        return self.read.union(*(node.original for node in self.nodes))
+
+    @cached_property
+    def missing(self) -> Names:
+        """Return the event types that handlers wait for and that come from no service here."""
+        return NOTHING.union(*(node.wants for node in self.nodes)) - self.brought
+
+    @cached_property
+    def absent(self) -> Names:
+        """Return those of the missing event types that a service may bring that is not here.
+
+        An event whose topic a service here emits to, or that ends a saga owned here, is expected from no other service.
+        """
+        ends = NOTHING.union(*(saga.completes | saga.fails for saga in self.sagas.values()))
+        topics = {self._topic(name) for name in self.brought}
+        return frozenset(name for name in self.missing if self._topic(name) not in topics) - ends
+
+    @property
+    def published(self) -> AbstractSet[str]:
+        """Return the event types that services publish from outside into running sagas."""
+        return self._published.keys()
+
+    def published_into(self, saga_type: str) -> Names:
+        """Return what comes from outside into sagas of one type, starts aside.
+
+        A service publishes into sagas that it has a part in; one that has a part in none, into any.
+        """
+        anywhere = NOTHING.union(*self._parts.values())
+        return frozenset(
+            name
+            for name, by in self._published.items()
+            if not self._parts[saga_type].isdisjoint(by) or anywhere.isdisjoint(by)
+        )
+
+    @cached_property
+    def _parts(self) -> Mapping[str, Names]:
+        """Return for each saga type the services that have a part in it, whatever comes from outside."""
+        return {
+            name: frozenset({saga.owner, *(node.service for node in self.reached({saga.starts}).values())})
+            for name, saga in self.sagas.items()
+        }
+
+    def _topic(self, event_type: str) -> str:
+        """Return where an event type travels, which only those announce who name it."""
+        known = self.events.get(event_type)
+        return known.topic if known is not None else ""
 
     def _add_handlers(self, manifest: Manifest, *, current: bool) -> None:
         for handler in manifest.handlers:
@@ -359,7 +285,7 @@ class Choreography:
         events = {start, *self._published}
         ahead = list(events)
         while ahead:
-            for node in self._taken_by.get(ahead.pop(), ()):
+            for node in self.takers(ahead.pop()):
                 following = set(node.handler.emits) - events
                 events |= following
                 ahead += following
