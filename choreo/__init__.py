@@ -43,21 +43,14 @@ if TYPE_CHECKING:
 
 # The public names that are no errors; errors are at home in choreo.errors.
 _HOMES = {
-    "Context": "choreo.service",
-    "Event": "choreo.event",
-    "Failure": "choreo.event",
-    "Later": "choreo.service",
-    "Publisher": "choreo.publisher",
-    "Retry": "choreo.retry",
-    "Saga": "choreo.saga",
-    "SagaState": "choreo.saga",
-    "Sensitive": "choreo.event",
-    "Service": "choreo.service",
-    "Settings": "choreo.settings",
-    "State": "choreo.service",
-    "check": "choreo.checks",
-    "run": "choreo.launch",
-    "running": "choreo.launch",
+    "choreo.checks": {"check"},
+    "choreo.event": {"Event", "Failure", "Sensitive"},
+    "choreo.launch": {"run", "running"},
+    "choreo.publisher": {"Publisher"},
+    "choreo.retry": {"Retry"},
+    "choreo.saga": {"Saga", "SagaState"},
+    "choreo.service": {"Context", "Later", "Service", "State"},
+    "choreo.settings": {"Settings"},
 }
 
 __all__ = [
@@ -101,7 +94,8 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'choreo' has no attribute {name!r}")
     # Kept here from now on: the next use is a plain attribute.
-    value = globals()[name] = getattr(import_module(_HOMES.get(name, "choreo.errors")), name)
+    home = next((module for module, names in _HOMES.items() if name in names), "choreo.errors")
+    value = globals()[name] = getattr(import_module(home), name)
     return value
 
 

@@ -70,10 +70,6 @@ class Catalog:
         """Look again, off the event loop; see `load`."""
         await asyncio.to_thread(self.load)
 
-    def concerns(self, service: str, saga_type: str) -> bool:
-        """Return whether a service consumes events of a saga type; True where the saga type is not known."""
-        return self.choreography.concerns(service, saga_type)
-
     def _graph(self) -> Choreography:
         # The last one given wins where versions of a service differ: here, what runs in this process.
         others = [manifest for key, manifest in self._manifests.items() if key not in self._own]

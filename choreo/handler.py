@@ -39,6 +39,9 @@ class Role(StrEnum):
     ERROR = "error"
 
 
+EVENT_ROLES = frozenset({Role.EVENT, Role.CAUSE, Role.ORIGINAL, Role.BRANCHES})
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One parameter of a handler.

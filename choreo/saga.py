@@ -59,7 +59,7 @@ class Saga:
         key: The field of `starts` that identifies one in the business; without it saga ids are random.
     """
 
-    __slots__ = ("_completes", "_fails", "key", "name", "starts")
+    __slots__ = ("completes", "fails", "key", "name", "starts")
 
     def __init__(
         self,
@@ -73,18 +73,8 @@ class Saga:
         self.name = name
         self.starts = starts
         self.key = key
-        self._completes = completes
-        self._fails = fails
-
-    @property
-    def completes(self) -> tuple[type[Event], ...]:
-        """Return the events that end it well."""
-        return alternatives(self._completes)
-
-    @property
-    def fails(self) -> tuple[type[Event], ...]:
-        """Return the events that end it badly; () where none is declared."""
-        return alternatives(self._fails)
+        self.completes: tuple[type[Event], ...] = alternatives(completes)
+        self.fails: tuple[type[Event], ...] = alternatives(fails)
 
     def __repr__(self) -> str:
         return f"Saga({self.name!r})"

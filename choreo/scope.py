@@ -1,6 +1,6 @@
 """Where an event counts, and who it and its step are.
 
-Branches, the scope of an event (SEMANTICS rules 7 and 12), the identity of a step and the name of its emitter (rule 2)
+Branches, the scope of an event (R7, R12), the identity of a step and the name of its emitter (R2)
 live here; what is done about an event does not, nor is any memory touched. `step`, the tracker and all who read records
 ask here. A branch is the text that a fan-out gives to each of its paths, nested by `/`; the root is "".
 """
@@ -63,7 +63,7 @@ def related(one: str, other: str) -> bool:
 
 
 def reaches(event: Scoped, branch: str, failures: Collection[str]) -> bool:
-    """Return whether an event counts in a branch (rule 7): a failure does in all of them.
+    """Return whether an event counts in a branch (R7): a failure does in all of them.
 
     Args:
         event: The event.
@@ -121,7 +121,7 @@ def step_key(saga_id: str, step: str, branch: str, trigger: str) -> str:
         saga_id: The saga.
         step: `service.handler`.
         branch: The branch that the step runs in.
-        trigger: Beside handler and branch, what makes it this step (rule 2): the id of the event it answers; "" of a
+        trigger: Beside handler and branch, what makes it this step (R2): the id of the event it answers; "" of a
             join; `fan_in_trigger` of a fan-in; of a compensation the id of the event that it undoes or, with `None`,
             the idempotency key of the step.
     """

@@ -20,15 +20,16 @@ from choreo.errors import ChoreoError, Problem, guess
 
 PREFIX = "CHOREO_"
 
-# Never all of KAFKA_*: broker images configure themselves by that prefix.
-_USUAL_NAMES = {
-    "KAFKA_BOOTSTRAP_SERVERS": "bootstrap_servers",
-    "KAFKA_SECURITY_PROTOCOL": "security_protocol",
-    "KAFKA_SASL_MECHANISM": "sasl_mechanism",
-    "KAFKA_SASL_USERNAME": "sasl_username",
-    "KAFKA_SASL_PASSWORD": "sasl_password",
-    "KAFKA_SSL_CA_LOCATION": "ssl_ca_location",
-}
+# Settings that are client properties, and have a usual KAFKA_* name. Never all of KAFKA_*: broker images configure
+# themselves by that prefix.
+_CONNECTION = (
+    "bootstrap_servers",
+    "security_protocol",
+    "sasl_mechanism",
+    "sasl_username",
+    "sasl_password",
+    "ssl_ca_location",
+)
 # librdkafka joins the words of a property by dots, but for these.
 _UNDERSCORED = frozenset({"log_level", "ssl_ca", "ssl_certificate", "ssl_key"})
 _SERVER = re.compile(r"(?:\w+://)?(?:\[[0-9a-fA-F:]+\]|[\w.-]+)(?::(\d{1,5}))?")
@@ -167,15 +168,9 @@ class Settings(BaseSettings):
 
     def kafka_config(self) -> dict[str, str]:
         """Return the client properties that reach the brokers: addresses, security, then `kafka` over them."""
-        password = self.sasl_password.get_secret_value() if self.sasl_password is not None else None
-        named = {
-            "bootstrap.servers": self.bootstrap_servers,
-            "security.protocol": self.security_protocol,
-            "sasl.mechanism": self.sasl_mechanism,
-            "sasl.username": self.sasl_username,
-            "sasl.password": password,
-            "ssl.ca.location": self.ssl_ca_location,
-        }
+        named = {name.replace("_", "."): getattr(self, name) for name in _CONNECTION}
+        if self.sasl_password is not None:
+            named["sasl.password"] = self.sasl_password.get_secret_value()
         return {name: value for name, value in named.items() if value is not None} | self.kafka
 
     @classmethod
@@ -251,7 +246,7 @@ def _own_names(variables: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _usual_names(variables: Mapping[str, str]) -> dict[str, Any]:
-    return {field: variables[name] for name, field in _USUAL_NAMES.items() if variables.get(name)}
+    return {field: value for field in _CONNECTION if (value := variables.get(f"KAFKA_{field.upper()}"))}
 
 
 def setting_problems(error: ValidationError) -> list[Problem]:

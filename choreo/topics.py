@@ -1,7 +1,7 @@
 """Which topics services need, and whether those that exist will do.
 
 The list of topics with their settings, the plan to mend them and the checks at start live here; creating them is the
-transport's. `choreo topics` and `running` call this before any client joins a group (SEMANTICS 39).
+transport's. `choreo topics` and `running` call this before any client joins a group (R39).
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,28 +14,24 @@ from choreo.transport import TopicSpec, TopicState, Transport
 
 # A dead letter holds a whole record that was too large for us, and its reasons.
 DEAD_LETTER_BYTES_MAX = 20_000_000
-_FOREVER = {"retention.ms": "-1"}
+_FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1"}
+_DEAD_LETTERS = {"cleanup.policy": "delete", "max.message.bytes": str(DEAD_LETTER_BYTES_MAX), "retention.ms": "-1"}
 _COMPACT = {"cleanup.policy": "compact"}
 
 
 def needed(declarations: Iterable[Declaration], settings: Settings) -> list[TopicSpec]:
     """Return every topic that these services read or write, sorted by name."""
-    specs: dict[str, TopicSpec] = {}
-
-    def add(name: str, config: dict[str, str], partitions: int = settings.partitions) -> None:
-        specs.setdefault(name, TopicSpec(name, partitions, settings.replication, config))
-
+    configs: dict[str, dict[str, str]] = {}
     for each in declarations:
-        for topic in sorted({*each.topics_in, *each.topics_out}):
-            add(topic, {"cleanup.policy": "delete", **_FOREVER})
-        add(memory_topic(each.name), _COMPACT)
-        letters = {"cleanup.policy": "delete", "max.message.bytes": str(DEAD_LETTER_BYTES_MAX), **_FOREVER}
-        add(dlq_topic(each.name), letters)
-    add(JOURNAL, {"cleanup.policy": "delete", **_FOREVER})
-    add(ENDS, {"cleanup.policy": "delete", **_FOREVER})
-    add(COMMANDS, {"cleanup.policy": "delete", **_FOREVER})
-    add(MANIFESTS, _COMPACT, 1)
-    return [specs[name] for name in sorted(specs)]
+        for topic in (*each.topics_in, *each.topics_out):
+            configs.setdefault(topic, _FOREVER)
+        configs.setdefault(memory_topic(each.name), _COMPACT)
+        configs.setdefault(dlq_topic(each.name), _DEAD_LETTERS)
+    own = {JOURNAL: _FOREVER, ENDS: _FOREVER, COMMANDS: _FOREVER, MANIFESTS: _COMPACT}
+    return [
+        TopicSpec(name, 1 if name == MANIFESTS else settings.partitions, settings.replication, config)
+        for name, config in sorted((own | configs).items())
+    ]
 
 
 def plan_topics(
@@ -43,7 +39,7 @@ def plan_topics(
 ) -> tuple[list[TopicSpec], list[Problem]]:
     """Return (topics to create, what is wrong with those that exist).
 
-    A new topic takes the partition count that its neighbours have already, so that they agree (rule 39).
+    A new topic takes the partition count that its neighbours have already, so that they agree (R39).
 
     Raises:
         BrokerUnavailable: If no broker answers.
@@ -110,32 +106,19 @@ def _misfits(specs: Sequence[TopicSpec], existing: dict[str, TopicState], settin
             counts.setdefault(state.partitions, []).append(spec.name)
         wanted, policy = spec.config["cleanup.policy"], state.config.get("cleanup.policy", "")
         if policy and wanted not in policy.split(","):
-            problems.append(
-                Problem(
-                    "CH082",
-                    f"topic {spec.name} has cleanup.policy={policy}, and choreo needs {wanted}",
-                    "",
-                    f"kafka-configs.sh --alter --topic {spec.name} --add-config cleanup.policy={wanted}",
-                )
-            )
+            message = f"topic {spec.name} has cleanup.policy={policy}, and choreo needs {wanted}"
+            fix = f"kafka-configs.sh --alter --topic {spec.name} --add-config cleanup.policy={wanted}"
+            problems.append(Problem("CH082", message, "", fix))
         largest = int(state.config.get("max.message.bytes") or 0)
-        if largest and spec.config["cleanup.policy"] == "delete" and largest < settings.event_bytes_max:
-            problems.append(
-                Problem(
-                    "CH083",
-                    f"topic {spec.name} takes {largest} bytes a record, and event_bytes_max={settings.event_bytes_max}",
-                    "",
-                    f"raise max.message.bytes of {spec.name}, or lower event_bytes_max",
-                )
+        if largest and wanted == "delete" and largest < settings.event_bytes_max:
+            message = (
+                f"topic {spec.name} takes {largest} bytes a record, and event_bytes_max={settings.event_bytes_max}"
             )
+            fix = f"raise max.message.bytes of {spec.name}, or lower event_bytes_max"
+            problems.append(Problem("CH083", message, "", fix))
     if len(counts) > 1:
         by_count = "; ".join(f"{count}: {', '.join(topics)}" for count, topics in sorted(counts.items()))
-        problems.append(
-            Problem(
-                "CH081",
-                f"partition counts differ ({by_count}), so one saga would be spread over several consumers",
-                "",
-                f"while no saga runs: kafka-topics.sh --alter --topic … --partitions {max(counts)}",
-            )
-        )
+        message = f"partition counts differ ({by_count}), so one saga would be spread over several consumers"
+        fix = f"while no saga runs: kafka-topics.sh --alter --topic … --partitions {max(counts)}"
+        problems.append(Problem("CH081", message, "", fix))
     return problems

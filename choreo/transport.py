@@ -85,14 +85,12 @@ class Source(Protocol):
         Raises:
             Fenced: If another process took this one's identity.
         """
-        ...
 
     def fetch(self, records_max: int) -> Batch | None:
         """Return what has come already, without waiting; None for nothing, and where only `poll` can tell why.
 
         Raises nothing: the next `poll` does. What it returns gains and loses no partition.
         """
-        ...
 
     def stage(self, commit: Commit) -> Commit:
         """Take of a commit what can be taken without waiting.
@@ -100,7 +98,6 @@ class Source(Protocol):
         It takes effect with `commit`, which is called next, with what is returned: the rest. What goes wrong here is
         told there.
         """
-        ...
 
     def commit(self, commit: Commit) -> None:
         """Make a batch's outcome durable: outputs, memory and offsets, with what was staged of it.
@@ -109,11 +106,9 @@ class Source(Protocol):
             TransactionAborted: Nothing happened; the source has sought back and the same records come again.
             Fenced: Nothing was published; stop.
         """
-        ...
 
     def close(self) -> None:
         """Leave the group. What was not committed is read again by whoever comes next."""
-        ...
 
 
 class Sender(Protocol):
@@ -125,15 +120,12 @@ class Sender(Protocol):
         Raises:
             BufferFull: If the bounded buffer is full; retrying helps.
         """
-        ...
 
     def flush(self, timeout_s: float) -> int:
         """Wait until all is acknowledged; return how many records are still waiting."""
-        ...
 
     def close(self) -> None:
         """Flush and close. `done` of every record has been called when this returns."""
-        ...
 
 
 class Reader(Protocol):
@@ -141,15 +133,12 @@ class Reader(Protocol):
 
     def poll(self, timeout_s: float, records_max: int) -> list[Record]:
         """Return what has come, waiting at most `timeout_s` seconds for the first record."""
-        ...
 
     def ends(self) -> dict[Position, int]:
         """Return where each partition ends now, for saying how far behind the reader is."""
-        ...
 
     def close(self) -> None:
         """Stop reading."""
-        ...
 
 
 class TopicSpec(NamedTuple):
@@ -184,7 +173,6 @@ class Transport(Protocol):
     @property
     def guarantees(self) -> Guarantees:
         """What these brokers can promise."""
-        ...
 
     def source(self, *, group: str, topics: Sequence[str], memory_topic: str, delivery: str, instance: str) -> Source:
         """Join `group` and read `topics`.
@@ -196,15 +184,12 @@ class Transport(Protocol):
             delivery: "exactly_once" or "at_least_once".
             instance: Stable identity of this process within the group.
         """
-        ...
 
     def sender(self) -> Sender:
         """Open a way to write from outside."""
-        ...
 
     def reader(self, topics: Sequence[str], offsets: Mapping[Position, int] | None = None) -> Reader:
         """Read whole topics from the given offsets; from the beginning where none is given."""
-        ...
 
     def describe(self, names: Sequence[str] | None = None) -> dict[str, TopicState]:
         """Return the topics that exist, of those named or of all.
@@ -212,12 +197,9 @@ class Transport(Protocol):
         Raises:
             BrokerUnavailable: If no broker answers; the message carries the client's last reason.
         """
-        ...
 
     def create(self, specs: Sequence[TopicSpec]) -> None:
         """Create topics; one that exists already is left as it is."""
-        ...
 
     def close(self) -> None:
         """Release every client that was opened here."""
-        ...

@@ -1,4 +1,4 @@
-"""Which live sagas a deploy would strand (SEMANTICS 38).
+"""Which live sagas a deploy would strand (R38).
 
 New versions of services are compared with those that run, and what changes is looked for in the sagas that are under
 way. `choreo check --against` asks brokers and a tracker for both, and calls `stranding`. No I/O.

@@ -37,15 +37,10 @@ class Acknowledgements:
         self._done_on_loop = asyncio.Event() if loop is not None else None
 
     def expect(self) -> None:
-        """Count one more record that was handed over."""
+        """Count one more record that was handed over; its answer may have come before."""
         with self._lock:
             self._left += 1
             self._progress_at = time.monotonic()
-
-    def forget(self) -> None:
-        """Take back one that could not be handed over after all."""
-        with self._lock:
-            self._left -= 1
 
     def settle(self, error: Exception | None) -> None:
         """Take the brokers' answer for one record."""

@@ -14,7 +14,7 @@ from choreo.catalog import announcement
 from choreo.clock import Clock, SystemClock
 from choreo.codec import Codec, Schemas
 from choreo.errors import BrokerUnavailable, BufferFull, ChoreoError, SchemaError, TopicProblem
-from choreo.event import Envelope, Event
+from choreo.event import Event
 from choreo.kafka import KafkaTransport
 from choreo.manifest import Manifest
 from choreo.publisher.acknowledgement import NOT_LOST, Acknowledgements
@@ -196,20 +196,15 @@ class Publisher:
         for outgoing in outgoings:
             deadline = time.monotonic() + timeout_s
             while True:
-                wait.expect()
                 try:
                     sender.enqueue(outgoing, wait.settle)
                     break
                 except BufferFull as error:
-                    wait.forget()
                     if time.monotonic() >= deadline:
-                        raise BufferFull(
-                            f"the client's buffer stayed full for {timeout_s:g} s: {error}. {NOT_LOST}"
-                        ) from error
-                except BaseException:
-                    wait.forget()
-                    raise
+                        message = f"the client's buffer stayed full for {timeout_s:g} s: {error}. {NOT_LOST}"
+                        raise BufferFull(message) from error
                 yield
+            wait.expect()
         wait.seal()
 
     def _prepare(self, events: Iterable[Event], where: Where) -> tuple[list[str], list[Outgoing]]:
@@ -218,24 +213,12 @@ class Publisher:
         outgoings = []
         events = list(events)
         if "event_id" in where and len(events) > 1:
-            raise refused("CH092", f"event_id= was given for {len(events)} events", "It identifies one event.")
+            raise refused(f"event_id= was given for {len(events)} events", "It identifies one event.")
         for event in events:
-            identity = identify(self._rights, event, where)
-            envelope = Envelope(
-                event=event,
-                body=self._codec.encode(event),
-                event_id=identity.event_id,
-                type=event.__choreo_type__,
-                saga_id=identity.saga_id,
-                saga_type=identity.saga_type,
-                business_key=identity.business_key,
-                source=f"/{identity.service}",
-                occurred_at=now,
-                branch=identity.branch,
-            )
-            outgoing = self._codec.outgoing(envelope)
+            envelope = identify(self._rights, event, where)
+            outgoing = self._codec.outgoing(envelope._replace(body=self._codec.encode(event), occurred_at=now))
             self._check_size(event, outgoing)
-            saga_ids.append(identity.saga_id)
+            saga_ids.append(envelope.saga_id)
             outgoings.append(outgoing)
         return saga_ids, outgoings
 

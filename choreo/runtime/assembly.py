@@ -41,7 +41,7 @@ def engine_for(
         concurrency_max=settings.concurrency_max,
         remember_for=settings.remember_for,
         refresh=catalog.refresh,
-        concerns=lambda saga_type: catalog.concerns(declaration.name, saga_type),
+        concerns=lambda saga_type: catalog.choreography.concerns(declaration.name, saga_type),
     )
 
 

@@ -87,14 +87,8 @@ _MEND = {
     (MismatchKind.SYMBOLS, BreakKind.OLD_READS_NEW): (
         "Leave the enum of {field} as it is, and say what is new in another field, with a default; or make a new event."
     ),
-    (
-        MismatchKind.NAME,
-        BreakKind.NEW_READS_OLD,
-    ): "Give the class at {field} its old name: Avro knows models and enums by theirs.",
-    (
-        MismatchKind.NAME,
-        BreakKind.OLD_READS_NEW,
-    ): "Give the class at {field} its old name: Avro knows models and enums by theirs.",
+    (MismatchKind.NAME, BreakKind.NEW_READS_OLD): _OLD_NAME,
+    (MismatchKind.NAME, BreakKind.OLD_READS_NEW): _OLD_NAME,
 }
 
 

@@ -6,13 +6,13 @@ Everything that runs, publishes or describes services begins with `declarations`
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 
 from choreo.errors import DeclarationError, HandlerSignatureError, Problem
 from choreo.event import Event
-from choreo.handler import Handler, Role
-from choreo.saga import Saga
+from choreo.handler import EVENT_ROLES, Handler, Role
 from choreo.schema import avro_schema
 from choreo.service.declaration import Declaration
 from choreo.service.decorators import Service
@@ -22,7 +22,6 @@ from choreo.service.validation import owned, problems_between, problems_within, 
 
 VERSION_CHARS = 12
 _SIGNATURE_CODES = frozenset(f"CH0{number:02d}" for number in range(1, 19))
-_EVENT_ROLES = frozenset({Role.EVENT, Role.CAUSE, Role.ORIGINAL, Role.BRANCHES})
 
 
 def declaration(service: Service) -> Declaration:
@@ -68,43 +67,37 @@ def _resolve(service: Service, problems: list[Problem]) -> Declaration:
     problems += wrong_providers + wrong_handlers
     problems += problems_within(service, handlers, complete=len(handlers) == len(written.handlers))
     states = [each.types[0] for handler in handlers for each in handler.parameters if each.role is Role.STATE]
-    sagas = owned(service)
-    from_outside = published(service)
-    return Declaration(
+    resolved = Declaration(
         name=service.name,
-        version=service.version or _digest(service, handlers, sagas, from_outside),
+        version=service.version or "",
         handlers=tuple(handlers),
-        sagas=tuple(sagas),
+        sagas=tuple(owned(service)),
         providers=providers,
-        publishes=from_outside,
+        publishes=published(service),
         state=states[0] if states else None,
         place=written.place,
     )
+    return resolved if resolved.version else replace(resolved, version=_digest(resolved))
 
 
-def _digest(
-    service: Service, handlers: Sequence[Handler], sagas: Sequence[Saga], from_outside: dict[type[Event], str]
-) -> str:
+def _digest(service: Declaration) -> str:
     """Return a version that is the same for the same declaration, on every host, and for no other."""
-    named: set[type[Event]] = {*from_outside}
-    for handler in handlers:
-        named.update(handler.emits, handler.unless, handler.awaits, handler.causes, handler.original)
-        named.update(*handler.waits_for, *handler.extras)
-    for saga in sagas:
-        named.update((saga.starts, *saga.completes, *saga.fails))
+    sagas = service.sagas
     content = {
         "service": service.name,
-        "handlers": sorted((_handler_content(each) for each in handlers), key=str),
+        "handlers": sorted((_handler_content(each) for each in service.handlers), key=str),
         "sagas": sorted([s.name, str(s.key), _name(s.starts), _names(s.completes), _names(s.fails)] for s in sagas),
-        "publishes": sorted([_name(event_type), by] for event_type, by in from_outside.items()),
-        "schemas": {_name(each): avro_schema(each, _name(each)) for each in named if each.__choreo_type__},
+        "publishes": sorted([_name(event_type), by] for event_type, by in service.publishes.items()),
+        "schemas": {
+            _name(each): avro_schema(each, _name(each)) for each in service.event_types if each.__choreo_type__
+        },
     }
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:VERSION_CHARS]
 
 
 def _handler_content(handler: Handler) -> list[object]:
     parameters = [
-        [each.role, _names(each.types), each.optional] for each in handler.parameters if each.role in _EVENT_ROLES
+        [each.role, _names(each.types), each.optional] for each in handler.parameters if each.role in EVENT_ROLES
     ]
     options = [_names(handler.emits), _names(handler.unless), _names(handler.awaits), handler.guards, handler.fan_out]
     # A function of the trigger has no text that every host agrees on.

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from choreo.errors import Problem, guess
 from choreo.event import Event
-from choreo.handler import Handler, Kind, Parameter, Role
+from choreo.handler import EVENT_ROLES, Handler, Kind, Parameter, Role
 from choreo.saga import alternatives
 from choreo.service import hints
 from choreo.service.context import Context, State
@@ -24,7 +24,6 @@ from choreo.service.providers import match, suggestion
 # A name stands in `/service/handler`, in `service.handler` and in comma-separated lists of steps.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _BY_POSITION = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
-_EVENT_ROLES = frozenset({Role.EVENT, Role.CAUSE, Role.ORIGINAL, Role.BRANCHES})
 _COMPENSATION_ROLES = (Role.CAUSE, Role.ORIGINAL)
 
 
@@ -136,7 +135,7 @@ class _Signature:
                     self._problem("CH002", f"does not say what {name} is", fix)
                 left_out = name
                 continue
-            parameter = self._parameter(name, annotations[name], sum(each.role in _EVENT_ROLES for each in read))
+            parameter = self._parameter(name, annotations[name], sum(each.role in EVENT_ROLES for each in read))
             if parameter is not None and left_out:
                 self._problem("CH008", f"takes {name} behind {left_out}, which is left out", "Put it in front.")
             elif parameter is not None:
@@ -183,7 +182,7 @@ class _Signature:
             self._problem("CH004", f"asks for {name}: {shown(hint)}, which nobody provides", fix)
 
     def _check_events(self, parameters: list[Parameter]) -> None:
-        events = [each for each in parameters if each.role in _EVENT_ROLES]
+        events = [each for each in parameters if each.role in EVENT_ROLES]
         for parameter in events:
             for event_type in parameter.types:
                 self._has_topic(event_type, "takes")

@@ -20,7 +20,7 @@ def test_r01_a_start_with_a_business_key_has_the_ids_of_the_wire_format():
     saga_id = uuid.uuid5(URL, "choreo:saga:order:17")
     assert identity.saga_id == str(saga_id)
     assert identity.event_id == str(uuid.uuid5(saga_id, "start"))
-    assert (identity.saga_type, identity.business_key, identity.service) == ("order", "17", "orders")
+    assert (identity.saga_type, identity.business_key, identity.source) == ("order", "17", "/orders")
     assert identify(ORDERS, ORDER, {"saga": "order", "key": "17", "saga_id": str(saga_id)}) == identity
 
 
