@@ -7,14 +7,14 @@ for (`scenario`). It is deterministic: oldest first, or in the order that a seed
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 
 from choreo.clock import ManualClock
 from choreo.errors import ChoreoError
-from choreo.testing.fault_plan import Seed, identity
+from choreo.testing.fault_plan import Seed
 from choreo.testing.history import header
 from choreo.testing.loop import PrivateLoop
 from choreo.testing.memory_transport import MemoryBroker
@@ -25,6 +25,7 @@ RECORDS_MAX = 100_000
 """Records that one `settle` may deliver: a choreography that needs more does not come to rest."""
 TIMERS_MAX = 100_000
 """Timers that one `settle` may jump to."""
+FOR_GOOD = datetime.max.replace(tzinfo=UTC)
 
 
 class InFlight:
@@ -36,9 +37,8 @@ class InFlight:
 
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker
-        # By topic and group; the group is "" where every group is kept from the topic.
-        self._held: set[tuple[str, str]] = set()
-        self._late: dict[tuple[str, str], datetime] = {}
+        # By topic and group, until when; the group is "" where every group is kept from the topic.
+        self._held: dict[tuple[str, str], datetime] = {}
         self._copies: list[tuple[int, Outgoing]] = []
         self._delivered = 0
         self.copied: Counter[str] = Counter()
@@ -47,21 +47,26 @@ class InFlight:
     @property
     def next_due(self) -> datetime | None:
         """When the first late topic comes; None where none is late."""
-        return min(self._late.values(), default=None)
+        return min((until for until in self._held.values() if until != FOR_GOOD), default=None)
 
-    def hold(self, topics: Sequence[str], group: str) -> None:
-        """Hold topics back until they are released."""
+    def hold(self, topics: Iterable[str], group: str, until: datetime = FOR_GOOD) -> None:
+        """Hold topics back until then, or until they are released."""
         for topic in topics:
             self._broker.hold(topic, group)
-            self._held.add((topic, group))
+            self._held[topic, group] = max(until, self._held.get((topic, group), until))
 
-    def release(self, topics: Sequence[str]) -> None:
+    def release(self, topics: Collection[str]) -> None:
         """Let topics come again, late ones too; all of them if none is named."""
-        for topic, group in sorted(self._held | self._late.keys()):
-            if not topics or topic in topics:
-                self._held.discard((topic, group))
-                self._late.pop((topic, group), None)
-                self._broker.release(topic, group)
+        self._release(place for place in self._held if not topics or place[0] in topics)
+
+    def arrive(self, now: datetime) -> None:
+        """Let topics come again that were late until now."""
+        self._release(place for place, until in self._held.items() if until <= now)
+
+    def _release(self, places: Iterable[tuple[str, str]]) -> None:
+        for place in sorted(places):
+            del self._held[place]
+            self._broker.release(*place)
 
     @contextmanager
     def without(self, topics: Collection[str], group: str) -> Iterator[None]:
@@ -73,18 +78,6 @@ class InFlight:
         finally:
             for topic in topics:
                 self._broker.release(topic, group)
-
-    def delay(self, topic: str, group: str, until: datetime) -> None:
-        """Hold a topic back until then."""
-        self._broker.hold(topic, group)
-        self._late[topic, group] = max(until, self._late.get((topic, group), until))
-
-    def arrive(self, now: datetime) -> None:
-        """Let topics come again that were late until now."""
-        for place in sorted(place for place, until in self._late.items() if until <= now):
-            del self._late[place]
-            if place not in self._held:
-                self._broker.release(*place)
 
     def copy(self, outgoing: Outgoing, deliveries: int) -> None:
         """Have a record come again, so many deliveries later, or before all is at rest."""
@@ -140,10 +133,6 @@ class Delivery:
             self.services[service.name] = service
         for service in self.services.values():
             loop.run(service.open(stack))
-
-    def pick(self, group: str, heads: Sequence[Record]) -> int:
-        """Return which of these records a service reads next, where a seed decides."""
-        return min(range(len(heads)), key=lambda place: self._rank(group, 0, heads[place]))
 
     def restart(self, name: str) -> None:
         """Kill a service and start it again."""
@@ -257,10 +246,8 @@ class Delivery:
             by = plan.delay(service.name, head)
             if by is None:
                 return service, plan.batch_max(service.name, head)
-            self.in_flight.delay(head.topic, service.name, self._clock.now() + by)
+            self.in_flight.hold([head.topic], service.name, self._clock.now() + by)
 
     def _rank(self, service: str, sequence: int, record: Record) -> float:
         """Return when a service reads a record, before others or behind them."""
-        if self._seed is None:
-            return sequence
-        return self._seed.draw("order", service, record.topic, identity(record))
+        return sequence if self._seed is None else self._seed.rank(service, record)

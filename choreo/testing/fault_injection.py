@@ -145,57 +145,47 @@ class FaultInjection:
         function = handler.function
 
         def plain(*arguments: Any) -> Any:
-            with self._struck(service, handler, arguments, final=final):
-                answer = self._answer(handler)
-                return function(*arguments) if answer is None else _returned(handler, answer)
+            with self._struck(service, handler, arguments, final=final) as answer:
+                returned = function(*arguments) if answer is None else answer
+                return list(returned) if handler.generator else returned
 
         async def awaited(*arguments: Any) -> Any:
-            with self._struck(service, handler, arguments, final=final):
-                answer = self._answer(handler)
-                return await function(*arguments) if answer is None else _returned(handler, answer)
-
-        def yielding(*arguments: Any) -> Iterator[Any]:
-            with self._struck(service, handler, arguments, final=final):
-                answer = self._answer(handler)
-                yield from function(*arguments) if answer is None else answer
+            with self._struck(service, handler, arguments, final=final) as answer:
+                return await function(*arguments) if answer is None else answer
 
         async def streaming(*arguments: Any) -> AsyncIterator[Any]:
-            with self._struck(service, handler, arguments, final=final):
-                answer = self._answer(handler)
+            with self._struck(service, handler, arguments, final=final) as answer:
                 for event in answer or ():
                     yield event
                 if answer is None:
                     async for event in function(*arguments):
                         yield event
 
-        if handler.generator:
-            return streaming if handler.asynchronous else yielding
-        return awaited if handler.asynchronous else plain
-
-    def _answer(self, handler: Handler) -> tuple[Event, ...] | None:
-        fault = self._take(lambda each: each.answer is not None and each.handler == handler.name)
-        return fault.answer if fault is not None else None
+        if not handler.asynchronous:
+            return plain
+        return streaming if handler.generator else awaited
 
     @contextmanager
-    def _struck(self, service: str, handler: Handler, arguments: Sequence[object], *, final: bool) -> Iterator[None]:
-        """Call a handler within this: it raises in place of it, or once it has run."""
+    def _struck(
+        self, service: str, handler: Handler, arguments: Sequence[object], *, final: bool
+    ) -> Iterator[tuple[Any, ...] | None]:
+        """Call a handler within this, or return the answer that it gives: it raises before that, or after it."""
         # Named only where a plan may fail it, for naming a step takes a while.
         step = _step(service, handler, arguments) if self.plan.rates["fail"] else ""
         self._batch.called.add(handler.name)
         self._die(handler, Point.BEFORE_HANDLER)
         error, after = self._failure(handler, step, final=final) or (None, False)
-        if error is not None and not after:
-            self._failed[step] += 1
-            raise error
         try:
-            yield
+            if error is not None and not after:
+                raise error  # noqa: TRY301 - it counts as what the handler raises does.
+            fault = self._take(lambda each: each.answer is not None and each.handler == handler.name)
+            yield _returned(handler, fault.answer) if fault is not None and fault.answer is not None else None
+            self._die(handler, Point.AFTER_HANDLER)
+            if error is not None:
+                raise error  # noqa: TRY301
         except Exception:
             self._failed[step] += 1
             raise
-        self._die(handler, Point.AFTER_HANDLER)
-        if error is not None:
-            self._failed[step] += 1
-            raise error
 
     def _die(self, handler: Handler, point: Point) -> None:
         """Raise where the process is to die at this handler."""
@@ -237,11 +227,13 @@ class FaultInjection:
     def _suffer(self, words: str, name: str = "") -> None:
         self._batch.suffered.append(words)
         if name:
-            self.plan.strike(name, f"{self._batch.service} {words}")
+            self.plan.struck[name] = f"{self._batch.service} {words}"
 
 
-def _returned(handler: Handler, answer: tuple[Event, ...]) -> object:
+def _returned(handler: Handler, answer: tuple[Event, ...]) -> tuple[Any, ...]:
     """Return these events as the handler's hint has them."""
+    if handler.generator:
+        return answer
     delayed = {kind for outcome in handler.outcomes for each in outcome if each.later for kind in each.types}
     given = [Later(event, after=LATER) if type(event) in delayed else event for event in answer]
     branches = [event for event in given if type(event) in handler.opens]

@@ -112,6 +112,14 @@ class Seed:
         """Return one of several options, each as likely as the others."""
         return options[self._number_for(name) % len(options)]
 
+    def rank(self, service: str, record: Record) -> float:
+        """Return when a service reads a record, before others or behind them."""
+        return self.draw("order", service, record.topic, identity(record))
+
+    def pick(self, service: str, heads: Sequence[Record]) -> int:
+        """Return which of these records a service reads next."""
+        return min(range(len(heads)), key=lambda place: self.rank(service, heads[place]))
+
     def _number_for(self, name: Sequence[object]) -> int:
         text = "\n".join((str(self.number), *map(str, name)))
         return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
@@ -147,10 +155,6 @@ class FaultPlan:
         self.struck: dict[str, str] = {}
         """What has struck, by name, in words."""
 
-    def strike(self, name: str, words: str) -> None:
-        """Record that a fault has struck."""
-        self.struck[name] = words
-
     def death(self, places: Sequence[str]) -> tuple[str, Point] | None:
         """Return at which point a process dies that reads these records."""
         name = next((name for place in places if (name := self._draw("crash", place))), "")
@@ -181,7 +185,7 @@ class FaultPlan:
         name = self._draw("duplicate", type_name, identity(record)) if outside or self._copies else ""
         if not name:
             return None
-        self.strike(name, f"{type_name} comes twice")
+        self.struck[name] = f"{type_name} comes twice"
         return self._seed.choose(range(LATER_DELIVERIES_MAX), name, "later")
 
     def delay(self, service: str, record: Record) -> timedelta | None:
@@ -193,7 +197,7 @@ class FaultPlan:
         if by > self._late_left:
             return None
         self._late_left -= by
-        self.strike(name, f"{record.topic} is late for {service} by {by}")
+        self.struck[name] = f"{record.topic} is late for {service} by {by}"
         return by
 
     def batch_max(self, service: str, record: Record) -> int:

@@ -8,7 +8,7 @@ the same calls make the same run.
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -31,7 +31,7 @@ from choreo.testing.saga_handle import SagaHandle
 from choreo.testing.simulated_service import Environment
 from choreo.topics import needed
 from choreo.tracker import Follower, SagaView, Store, Tracker
-from choreo.transport import Outgoing, Reader, Record
+from choreo.transport import Outgoing, Reader
 
 READ_RECORDS_MAX = 10_000
 _IDS = uuid.UUID("018f0000-0000-7000-8000-000000000000")
@@ -81,7 +81,7 @@ class Scenario:
         self._reader: Reader | None = None
         self._events: dict[str, dict[str, Envelope]] = {}
         order = Seed(seed) if seed is not None else None
-        self.broker = MemoryBroker(self._clock, self._pick if order is not None else None)
+        self.broker = MemoryBroker(self._clock, order.pick if order is not None else None)
         """The brokers: for looking at other topics, and for doing faults to."""
         self.broker.create(needed(self._compiled.declarations, self._settings))
         self._observe()
@@ -249,8 +249,7 @@ class Scenario:
 
     def delay(self, *topics: str, by: timedelta, service: Service | None = None) -> None:
         """Deliver nothing from these topics until so much time has passed, to any service or to one."""
-        for topic in topics:
-            self.delivery.in_flight.delay(topic, self._name(service), self._clock.now() + by)
+        self.delivery.in_flight.hold(topics, self._name(service), self._clock.now() + by)
 
     def fail(
         self,
@@ -366,9 +365,6 @@ class Scenario:
         loop = self._opened()
         if not self.delivery.services:
             self.delivery.start(self._replaced, loop, self._stack)
-
-    def _pick(self, group: str, heads: Sequence[Record]) -> int:
-        return self.delivery.pick(group, heads)
 
     def _write(self, outgoing: Outgoing) -> None:
         """Write what comes from outside."""

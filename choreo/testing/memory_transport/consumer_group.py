@@ -51,35 +51,29 @@ class ConsumerGroup:
     def __init__(self) -> None:
         self.committed: dict[Position, int] = {}
         self.faults: deque[CommitFault] = deque()
-        self._members: dict[str, Member] = {}
-        self._holders: dict[int, Member] = {}
+        self.members: dict[str, Member] = {}
+        """Who reads, by instance."""
+        self.holders: dict[int, Member] = {}
+        """Who has which partition."""
         self._unfinished: list[LogTransaction] = []
 
     def join(self, instance: str, member: Member) -> Member | None:
         """Add a member; return the one with the same instance that it replaces, if any."""
-        replaced = self._members.get(instance)
+        replaced = self.members.get(instance)
         if replaced is not None:
             self.leave(instance, replaced)
-        self._members[instance] = member
+        self.members[instance] = member
         return replaced
 
     def leave(self, instance: str, member: Member) -> None:
         """Remove a member; what it held is free at once."""
-        if self._members.get(instance) is member:
-            del self._members[instance]
-        self._holders = {number: holder for number, holder in self._holders.items() if holder is not member}
-
-    def is_member(self, instance: str, member: Member) -> bool:
-        """Return whether a member has neither left nor been replaced or given up."""
-        return self._members.get(instance) is member
-
-    def taken(self, instance: str) -> bool:
-        """Return whether a member is in the group under this instance."""
-        return instance in self._members
+        if self.members.get(instance) is member:
+            del self.members[instance]
+        self.holders = {number: holder for number, holder in self.holders.items() if holder is not member}
 
     def share(self, instance: str, partitions: int) -> set[int]:
         """Return the partition numbers that a member is to have, as Kafka's range assignor gives them."""
-        ordered = sorted(self._members)
+        ordered = sorted(self.members)
         place = ordered.index(instance)
         size, larger = divmod(partitions, len(ordered))
         begin = place * size + min(place, larger)
@@ -91,16 +85,12 @@ class ConsumerGroup:
         for transaction in self._unfinished:
             transaction.abort()
         self._unfinished.clear()
-        return self._holders.setdefault(number, member) is member
+        return self.holders.setdefault(number, member) is member
 
     def release(self, number: int, member: Member) -> None:
         """Give a partition up."""
-        if self._holders.get(number) is member:
-            del self._holders[number]
-
-    def holds(self, number: int, member: Member) -> bool:
-        """Return whether a partition is this member's."""
-        return self._holders.get(number) is member
+        if self.holders.get(number) is member:
+            del self.holders[number]
 
     def leave_unfinished(self, transaction: LogTransaction) -> None:
         """Keep the transaction that a process left open when it died, until a member takes over."""

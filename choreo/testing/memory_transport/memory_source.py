@@ -67,7 +67,7 @@ class MemorySource:
     def fetch(self, records_max: int) -> Batch | None:
         """Return what has come already; see `Source.fetch`."""
         with self._cluster.changed:
-            if self._over or self._again or not self._group.is_member(self.instance, self):
+            if self._over or self._again or self._group.members.get(self.instance) is not self:
                 return None
             if self._owned != self._group.share(self.instance, self._share_of):
                 return None
@@ -84,7 +84,7 @@ class MemorySource:
         """Make a batch durable; see `Source.commit`."""
         with self._cluster.changed:
             self._refuse_if_over()
-            mine = all(self._group.holds(number, self) for _, number in commit.offsets)
+            mine = all(self._group.holders.get(number) is self for _, number in commit.offsets)
             if commit.token is not self._token or not mine:
                 raise Fenced(f"{self.group}: what this batch came from has changed hands")
             fault = self._group.faults.popleft() if self._group.faults else None
@@ -130,8 +130,8 @@ class MemorySource:
         """Let go of what others are to have, then take what is free and ours."""
         group = self._group
         lost: set[int] = set()
-        if not group.is_member(self.instance, self):
-            if group.taken(self.instance):
+        if group.members.get(self.instance) is not self:
+            if self.instance in group.members:
                 self.end(f"{self.group}: another process has taken over as {self.instance}")
                 self._refuse_if_over()
             group.join(self.instance, self)
