@@ -1,15 +1,13 @@
 """The embedded broker keeps as much of the contract as it claims: order and at-least-once delivery."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError
 
 from choreo.errors import Fenced
 from choreo.kafka import EmbeddedTransport
-from choreo.kafka.assignment import Assignment
-from choreo.kafka.source import KafkaSource
 from choreo.transport import Commit, Guarantees
 from tests.transport_contract import TransportContract, World
 
@@ -18,18 +16,24 @@ QUICK = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 300}
 
 
 class Fencing:
-    """A client whose next read brings that all partitions are lost, and why."""
+    """A client whose reads bring that all partitions are lost, and why, once it is `fenced`."""
 
-    def __init__(self, consumer: Any, assignment: Assignment) -> None:
-        self._consumer = consumer
-        self._assignment = assignment
+    fenced = False
+
+    def __init__(self, properties: dict[str, Any]) -> None:
+        self._consumer = Consumer(properties)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._consumer, name)
 
-    def consume(self, _count: int, _timeout_s: float) -> list["Fencing"]:
-        lost = [TopicPartition(*each) for each in self._assignment.offsets]
-        self._assignment._on_revoke(self._consumer, lost)
+    def subscribe(self, topics: list[str], *, on_revoke: Callable[..., None], **callbacks: Any) -> None:
+        self._on_revoke = on_revoke
+        self._consumer.subscribe(topics, on_revoke=on_revoke, **callbacks)
+
+    def consume(self, count: int, timeout_s: float) -> list[Any]:
+        if not self.fenced:
+            return self._consumer.consume(count, timeout_s)
+        self._on_revoke(self._consumer, self._consumer.assignment())
         return [self]
 
     def error(self) -> KafkaError:
@@ -55,13 +59,14 @@ class TestEmbedded(TransportContract):
         """Add a record for a partition that does not exist."""
         return Commit(commit.token, commit.changelog, [*commit.outputs, world.output(b"nowhere", 99)], commit.offsets)
 
-    def test_that_we_are_fenced_is_heard_though_it_comes_with_a_rebalance(self, world: World):
+    def test_that_we_are_fenced_is_heard_though_it_comes_with_a_rebalance(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ):
         """One read may bring both, and a client with a fatal error never joins again: nothing else would ever tell."""
+        monkeypatch.setattr("choreo.kafka.source.Consumer", Fencing)
         member = world.owner()
-        source = member.source
-        assert isinstance(source, KafkaSource)
-        source._consumer = Fencing(source._consumer, source._assignment)
-        assert source.fetch(1000) is None
+        monkeypatch.setattr(Fencing, "fenced", True)
+        assert member.source.fetch(1000) is None
         with pytest.raises(Fenced):
             member.poll()
 

@@ -4,10 +4,11 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -130,18 +131,33 @@ def test_thread_takes_generators_and_passes_errors_on():
         assert ask(s).who.startswith("handlers-owner")
 
 
-def test_a_thread_that_takes_too_long_is_left_behind():
+def test_a_thread_that_takes_too_long_is_left_behind(monkeypatch: pytest.MonkeyPatch):
     release = threading.Event()
+    limits_s: list[float | None] = []
+    expire: Callable[[], object]
     service = owner()
 
-    @service.handles(thread=True, timeout_s=0.05, retry=Retry(attempts=2, delay_s=1))
+    def timeout(delay_s: float | None) -> asyncio.Timeout:
+        """Return a limit that is over when the first attempt says so, whatever the load of the machine."""
+        nonlocal expire
+        limits_s.append(delay_s)
+        limit = asyncio.Timeout(None)
+        expire = partial(asyncio.get_running_loop().call_soon_threadsafe, limit.reschedule, 0)
+        return limit
+
+    monkeypatch.setattr(asyncio, "timeout", timeout)
+
+    @service.handles(thread=True, timeout_s=30, retry=Retry(attempts=2, delay_s=1))
     def answer(asked: Asked, ctx: Context) -> Answered:
         if ctx.attempt == 1:
+            expire()
             release.wait(WAIT_S)
         return Answered(who=str(ctx.attempt))
 
     with Scenario(service) as s:
         assert ask(s).who == "2"
+        assert not release.is_set()
+        assert limits_s == [30, 30]
         release.set()
 
 

@@ -82,7 +82,8 @@ def test_pages_hold_every_saga_once() -> None:
 def test_filters() -> None:
     stuck = placed("order-3")
     stuck.note("parked", "inventory.reserve", "OrderPlaced")
-    tracker = Tracker(store_with(completed("order-1"), failed("order-2"), stuck), ManualClock())
+    store = store_with(completed("order-1"), failed("order-2"), stuck)
+    tracker = Tracker(store, ManualClock())
     assert [saga.business_key for saga in tracker.sagas(state=SagaState.FAILED).items] == ["order-2"]
     assert [saga.business_key for saga in tracker.sagas(flag="parked").items] == ["order-3"]
     assert tracker.sagas(type="another").items == []
@@ -90,7 +91,7 @@ def test_filters() -> None:
     assert tracker.sagas(older_than=timedelta(minutes=5)).items == []
     later = ManualClock()
     later.advance(timedelta(minutes=6))
-    assert len(Tracker(tracker._store, later).sagas(older_than=timedelta(minutes=5)).items) == 3
+    assert len(Tracker(store, later).sagas(older_than=timedelta(minutes=5)).items) == 3
     assert tracker.counts()["order-fulfilment"] == {
         SagaState.STARTED: 0,
         SagaState.PENDING: 1,

@@ -37,7 +37,7 @@ def orders() -> Service:
 
 def pages(store: Store, most: int) -> None:
     """Let the database grow to so many pages; SQLite then says what it says of a full disk."""
-    store._sql.execute(f"PRAGMA max_page_count = {most}")
+    store.ask(f"PRAGMA max_page_count = {most}")
 
 
 def test_a_full_disk_is_waited_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):

@@ -2,7 +2,9 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,14 +76,22 @@ class Breaking(Store):
     """A store that breaks at one statement, as a killed process does: nothing after it happens."""
 
     def __init__(self, path: Path, survives: int) -> None:
-        super().__init__(path)
         self.left = survives
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=self.connection))
+            super().__init__(path)
 
-    def _many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise sqlite3.OperationalError("killed here")
-        super()._many(statement, rows)
+    def connection(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
+        store = self
+
+        class BreakingConnection(sqlite3.Connection):
+            def executemany(self, statement: str, rows: Iterable[Any]) -> sqlite3.Cursor:
+                store.left -= 1
+                if store.left < 0:
+                    raise sqlite3.OperationalError("killed here")
+                return super().executemany(statement, rows)
+
+        return BreakingConnection(*arguments, **options)
 
 
 def test_r31_killed_anywhere_and_started_again(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Whatever the order in which records are delivered, the steps that the tracker sh
 
 import json
 from collections.abc import Iterable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ import jsonschema
 import pytest
 
 from choreo import Event, Failure, Later, Retry, Saga, SagaState, Service, Settings
+from choreo.choreography import Choreography
 from choreo.event import emitted_id
 from choreo.memory import Status, TimerKind
 from choreo.records import COMMANDS, Command
 from choreo.scope import fork, opened
 from choreo.testing import Scenario
 from choreo.testing.saga_handle import SagaHandle
+from choreo.tracker import Follower, Store
 from choreo.tracker.tracked_step import TrackedStep
 from choreo.tracker.verdict import Verdict
 from choreo.tracker.views import Flag, SagaStep, StepStatus
@@ -230,8 +233,9 @@ def part_branch(saga: SagaHandle, path: int, of: int = 3) -> str:
 
 def assert_agrees(s: Scenario, saga: SagaHandle, *, settled: bool = False) -> None:
     """Assert that the tracker shows what the services remember (I5); where all is delivered, nothing is left open."""
-    events, notes = s.tracker._store.records([saga.saga_id])[saga.saga_id]
-    verdict = Verdict(s.tracker._graph(), saga.saga_id, events, notes)
+    with closing(Store()) as store, closing(Follower(store, s.broker)) as follower:
+        follower.catch_up()
+        verdict = Verdict(Choreography(store.manifests()), saga.saga_id, *store.records([saga.saga_id])[saga.saga_id])
     steps = dict(verdict.steps)
     deadlines = set()
     for member in s.delivery.services.values():
