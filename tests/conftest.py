@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from choreo.kafka import admin
+from choreo.kafka import cluster
 from tests.brokers import KafkaCluster, NoKafka, without_kafka
 from tests.brokers_docker import docker_kafka
 
@@ -31,7 +31,7 @@ def kafka() -> Iterator[str]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up on brokers that are not there after two seconds instead of ten."""
-    monkeypatch.setattr(admin, "DESCRIBE_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(cluster, "DESCRIBE_TIMEOUT_S", 2.0)
 
 
 @pytest.fixture

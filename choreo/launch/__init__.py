@@ -4,7 +4,6 @@ Starting, stopping, health and the slots of a host live here; how an engine is p
 (`runtime.assembly`). The command line and users call `run` and `running`; nothing else imports this.
 """
 
-from choreo.launch.health import serve_health
 from choreo.launch.process import Running, run, running, tune_garbage_collection
 from choreo.topics import apply_topics, check_topics, plan_topics
 
@@ -15,6 +14,5 @@ __all__ = [
     "plan_topics",
     "run",
     "running",
-    "serve_health",
     "tune_garbage_collection",
 ]

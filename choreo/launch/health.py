@@ -6,26 +6,17 @@ A few lines of HTTP for orchestrators' probes live here, so that the core needs 
 
 import asyncio
 import json
-from typing import Protocol
+from collections.abc import Callable
 
 REQUEST_BYTES_MAX = 8192
 REQUEST_TIMEOUT_S = 5.0
 
 
-class Live(Protocol):
-    """What health needs to know of running services."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether all are ready."""
-        ...
-
-
-async def serve_health(live: Live, host: str, port: int) -> asyncio.Server:
+async def serve_health(ready: Callable[[], bool], host: str, port: int) -> asyncio.Server:
     """Serve `/healthz` (the process answers) and `/readyz` (partitions are assigned and restored).
 
     Args:
-        live: What runs.
+        ready: Says whether all services are ready.
         host: Address to bind; "" for all.
         port: Port to bind; 0 picks one.
 
@@ -37,7 +28,7 @@ async def serve_health(live: Live, host: str, port: int) -> asyncio.Server:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 line = await reader.readline()
-                status, body = _answer(line[:REQUEST_BYTES_MAX], live)
+                status, body = _answer(line[:REQUEST_BYTES_MAX], ready=ready())
                 payload = json.dumps(body).encode()
                 writer.write(
                     f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n"
@@ -53,11 +44,10 @@ async def serve_health(live: Live, host: str, port: int) -> asyncio.Server:
     return await asyncio.start_server(answer, host or None, port, limit=REQUEST_BYTES_MAX)
 
 
-def _answer(line: bytes, live: Live) -> tuple[str, dict[str, object]]:
+def _answer(line: bytes, *, ready: bool) -> tuple[str, dict[str, object]]:
     path = line.split(b" ")[1].split(b"?")[0] if line.count(b" ") > 1 else b""
     if path == b"/healthz":
         return "200 OK", {"status": "ok"}
     if path == b"/readyz":
-        ready = live.ready
         return ("200 OK" if ready else "503 Service Unavailable"), {"status": "ready" if ready else "starting"}
     return "404 Not Found", {"status": "not found", "paths": ["/healthz", "/readyz"]}

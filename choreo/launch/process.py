@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from choreo.catalog import Catalog, announce
 from choreo.clock import SystemClock
@@ -58,18 +59,16 @@ class Running:
             TimeoutError: If that takes longer than `timeout_s` seconds.
             ChoreoError: If a service failed meanwhile.
         """
-        waits = [asyncio.create_task(worker.wait_ready()) for worker in self.workers]
+        ready = asyncio.gather(*(worker.wait_ready() for worker in self.workers))
+        awaited: list[asyncio.Future[Any]] = [ready, *self.tasks]
         try:
             async with asyncio.timeout(timeout_s):
-                pending: set[asyncio.Task[None]] = set(waits)
-                while pending:
-                    done, _ = await asyncio.wait({*pending, *self.tasks}, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done & set(self.tasks):
-                        await task
-                    pending -= done
+                while not ready.done():
+                    done, _ = await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+                    for each in done:
+                        each.result()
         finally:
-            for wait in waits:
-                wait.cancel()
+            ready.cancel()
 
     def stop(self) -> None:
         """Finish the batches in flight, commit them and leave."""
@@ -85,9 +84,7 @@ class Running:
         done, _ = await asyncio.wait(self.tasks, return_when=asyncio.FIRST_EXCEPTION)
         self.stop()
         await asyncio.wait(self.tasks)
-        for task in done:
-            task.result()
-        for task in self.tasks:
+        for task in (*done, *self.tasks):
             task.result()
 
 
@@ -122,18 +119,14 @@ async def running(
         prepare = apply_topics if create_topics else check_topics
         await asyncio.to_thread(prepare, declared, transport, settings)
         catalog = await asyncio.to_thread(announce, [Manifest.of(each) for each in declared], transport)
-        instance = settings.instance
-        if not instance:
-            slot = claim_slot(*sorted(each.name for each in declared))
-            stack.callback(slot.release)
-            instance = slot.instance
+        instance = settings.instance or stack.enter_context(claim_slot(*(each.name for each in declared))).instance
         workers = [await _worker(each, settings, transport, catalog, instance, stack) for each in declared]
         live = Running(workers)
         live.start()
         server = None
         try:
             if health is not None:
-                server = await serve_health(live, *health)
+                server = await serve_health(lambda: live.ready, *health)
             yield live
         finally:
             if server is not None:

@@ -9,7 +9,6 @@ import socket
 import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
@@ -40,9 +39,7 @@ class Slot:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 
@@ -81,5 +78,5 @@ def claim_slot(*groups: str, directory: Path | None = None) -> Slot:
                 ) from error
             return Slot(number, locks.pop_all())
     raise ChoreoError(
-        f"No slot for {', '.join(groups)} is free in {place}. Set CHOREO_INSTANCE to this process's own name."
+        f"No slot for {', '.join(sorted(groups))} is free in {place}. Set CHOREO_INSTANCE to this process's own name."
     )

@@ -224,6 +224,6 @@ def test_it_is_read_from_real_brokers(
             for record in opened.records(MANIFESTS):
                 sender.enqueue(Outgoing(MANIFESTS, record.key, record.value, []), lambda _: None)
         checked = choreo(
-            "check", new_files(RENAMED), "--against", *JSON, "--bootstrap-server", embedded.cluster.bootstrap_servers
+            "check", new_files(RENAMED), "--against", *JSON, "--bootstrap-server", embedded.bootstrap_servers
         )
     assert [problem["code"] for problem in told(checked)] == ["CH121"]

@@ -173,7 +173,7 @@ def test_on_an_embedded_broker(
             for topic, _, _, key, value, headers, _ in reader.poll(0, 1000):
                 sender.enqueue(Outgoing(topic, key, value, headers), _acknowledged)
             assert sender.flush(10) == 0
-        servers = cluster.cluster.bootstrap_servers
+        servers = cluster.bootstrap_servers
         same = choreo("replay", f"{trip}.flights", "--bootstrap-server", servers)
         assert same.exit_code == 0, same.output
         assert "Sagas through flights: 3 the same, 0 different." in same.stderr

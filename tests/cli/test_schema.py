@@ -311,5 +311,5 @@ class TestAgainstRunningServices:
         with closing(EmbeddedTransport()) as embedded:
             embedded.create([TopicSpec(MANIFESTS, 1)])
             announce(embedded, self.running(trip, '"long"', '"string"'))
-            checked = choreo("schema", "check", trip, "--bootstrap-server", embedded.cluster.bootstrap_servers)
+            checked = choreo("schema", "check", trip, "--bootstrap-server", embedded.bootstrap_servers)
         assert "TripRequested.nights" in checked.stdout, checked.output
