@@ -3,11 +3,11 @@
 A join is in no cycle: it runs once in a branch, however often what it waits for comes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from choreo.checks.components import components
+from choreo.checks.bitsets import BitSets
 from choreo.checks.saga_flow import SagaFlow
 from choreo.choreography import Node
 from choreo.errors import Problem
@@ -20,16 +20,16 @@ class Cycles:
     flow: SagaFlow
 
     @cached_property
-    def all(self) -> tuple[tuple[Node, ...], ...]:
+    def all(self) -> Collection[Sequence[Node]]:
         """Return the steps of each cycle, in the order they are reached."""
-        onward = {step.name: tuple(self._onward(step)) for step in self.flow.steps}
-        steps = {step.name: step for step in self.flow.steps}
-        cycles = [frozenset(names) for names in components(onward)]
-        return tuple(
-            tuple(step for name, step in steps.items() if name in names)
-            for names in cycles
-            if len(names) > 1 or any(name in onward[name] for name in names)
-        )
+        marks = BitSets(step.name for step in self.flow.steps)
+        leads = marks.closure({step.name: self._onward(step) for step in reversed(self.flow.steps)})
+        cycles: dict[int, list[Node]] = {}
+        for step in self.flow.steps:
+            # The steps of one cycle lead to the same, themselves among it.
+            if leads[step.name] & marks.of([step.name]):
+                cycles.setdefault(leads[step.name], []).append(step)
+        return cycles.values()
 
     def of(self, step: Node) -> frozenset[str]:
         """Return the steps of the cycle that a step is in; none if it is in no cycle."""
@@ -37,21 +37,16 @@ class Cycles:
 
     @cached_property
     def _of(self) -> Mapping[str, frozenset[str]]:
-        return {
-            step.name: names
-            for cycle in self.all
-            for names in [frozenset(each.name for each in cycle)]
-            for step in cycle
-        }
+        found: dict[str, frozenset[str]] = {}
+        for cycle in self.all:
+            names = frozenset(step.name for step in cycle)
+            found |= dict.fromkeys(names, names)
+        return found
 
-    def _onward(self, step: Node) -> Iterator[str]:
-        """Yield whom a step's events make run once more."""
-        if step.kind == "compensation":
-            return
-        for name in step.handler.emits:
-            for other in self.flow.graph.takers(name):
-                if len(other.parameters) == 1 and not other.handler.fan_in:
-                    yield other.name
+    def _onward(self, step: Node) -> Collection[str]:
+        """Return whom a step's events make run once more."""
+        takers = [] if step.kind == "compensation" else map(self.flow.graph.takers, step.handler.emits)
+        return {each.name for some in takers for each in some if len(each.parameters) == 1 and not each.handler.fan_in}
 
 
 def check_cycles(cycles: Cycles) -> Iterator[Problem]:

@@ -4,8 +4,6 @@ The answers are worked out elsewhere (`saga_flow`, `branch_paths`, `exclusion`, 
 judged by the checks (`compensation_checks`, `completion`, `waits`, `cycles`).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from choreo.checks.branch_paths import BranchPaths
@@ -16,14 +14,21 @@ from choreo.checks.exclusion import Exclusion, Repetition
 from choreo.checks.saga_flow import SagaFlow
 from choreo.checks.step_outcomes import StepOutcomes
 from choreo.checks.triggers import Triggers
-from choreo.choreography import Node
 
 
-@dataclass(frozen=True, eq=False)
 class SagaAnalysis:
-    """One saga type, as checks see it."""
+    """One saga type, as checks see it; each answer is worked out when it is first asked for."""
 
-    flow: SagaFlow
+    def __init__(self, flow: SagaFlow) -> None:
+        self.flow = flow
+        self.places = BranchPaths(flow)
+        self.cycles = Cycles(flow)
+        in_branch = Repetition(flow, self.places, in_branch=True)
+        self.in_saga = Exclusion(flow, Repetition(flow, self.places))
+        self.in_branch = Exclusion(flow, in_branch)
+        triggers = Triggers(flow, self.places, StepOutcomes(flow, in_branch))
+        self.consequences = Consequences(flow, triggers, self.in_saga, self.in_branch, self.cycles)
+        self.coverage = Coverage(flow, self.places, self.in_saga, self.consequences)
 
     @cached_property
     def opened(self) -> "SagaAnalysis":
@@ -33,43 +38,3 @@ class SagaAnalysis:
         """
         absent = self.flow.graph.absent
         return SagaAnalysis(SagaFlow(self.flow.graph, self.flow.saga, granted=absent)) if absent else self
-
-    @cached_property
-    def places(self) -> BranchPaths:
-        """Return where everything stands."""
-        return BranchPaths(self.flow)
-
-    @cached_property
-    def deadlines(self) -> Sequence[Node]:
-        """Return the deadlines among its steps."""
-        return [step for step in self.flow.steps if step.kind == "deadline"]
-
-    @cached_property
-    def cycles(self) -> Cycles:
-        """Return which steps lead back to themselves."""
-        return Cycles(self.flow)
-
-    @cached_property
-    def in_saga(self) -> Exclusion:
-        """Return what is never in one saga."""
-        return Exclusion(self.flow, Repetition(self.flow, self.places))
-
-    @cached_property
-    def in_branch(self) -> Exclusion:
-        """Return what is never in one branch."""
-        return Exclusion(self.flow, self._in_branch)
-
-    @cached_property
-    def consequences(self) -> Consequences:
-        """Return what events lead to."""
-        triggers = Triggers(self.flow, self.places, StepOutcomes(self.flow, self._in_branch))
-        return Consequences(self.flow, triggers, self.in_saga, self.in_branch, self.cycles)
-
-    @cached_property
-    def coverage(self) -> Coverage:
-        """Return what each failure leaves undone."""
-        return Coverage(self.flow, self.places, self.in_saga, self.consequences)
-
-    @cached_property
-    def _in_branch(self) -> Repetition:
-        return Repetition(self.flow, self.places, in_branch=True)

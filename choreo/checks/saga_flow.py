@@ -11,7 +11,6 @@ from functools import cached_property, reduce
 from operator import and_, or_
 
 from choreo.checks.bitsets import BitSets
-from choreo.checks.components import components
 from choreo.choreography import NOTHING, Choreography, Names, Node, SagaType
 
 
@@ -136,16 +135,12 @@ class SagaFlow:
     @cached_property
     def perhaps(self) -> Mapping[str, int]:
         """Return for each event, as a mark, all that may have had a part in its coming, itself included."""
-        causes: dict[str, set[str]] = {name: set() for name in self.events}
+        causes: dict[str, set[str]] = {}
         for step in self.steps:
-            taken = NOTHING.union(step.causes, step.handler.original, *step.parameters) & self.events
             for name in step.handler.emits:
-                causes[name] |= taken
-        found: dict[str, int] = {}
-        for names in components(causes):
-            known = (found[cause] for name in names for cause in causes[name] if cause in found)
-            found |= dict.fromkeys(names, reduce(or_, known, self.marks.of(names)))
-        return found
+                causes.setdefault(name, set()).update(step.takes)
+        found = self.marks.closure(causes)
+        return {name: found.get(name, 0) | self.marks.of([name]) for name in self.events}
 
     def producers(self, event: str) -> Sequence[Node]:
         """Return the steps that may emit an event."""
@@ -181,8 +176,3 @@ class SagaFlow:
             ways = [before[name] | self._together[name] for name in types if name in before]
             found |= reduce(and_, ways) if ways else 0
         return found
-
-
-def flows(graph: Choreography) -> list[SagaFlow]:
-    """Return the flow of every saga type."""
-    return [SagaFlow(graph, saga) for saga in graph.sagas.values()]

@@ -146,8 +146,8 @@ def _apart(analysis: SagaAnalysis, awaited: str) -> Exclusion:
 def _slower(analysis: SagaAnalysis, step: Node, awaits: Sequence[str], triggers: Sequence[str]) -> Node | None:
     """Return a deadline that must have fired before what is awaited comes, and takes at least as long."""
     flow, within_s = analysis.flow, step.handler.within_s
-    for other in analysis.deadlines if within_s is not None else ():
-        if other.name == step.name or (other.handler.within_s or 0) < (within_s or 0):
+    for other in flow.steps if within_s is not None else ():
+        if other.kind != "deadline" or other.name == step.name or (other.handler.within_s or 0) < (within_s or 0):
             continue
         counted = [name for types in other.parameters for name in types if name in flow.events]
         fired = _alone(flow, other)
