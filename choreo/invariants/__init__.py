@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from choreo.choreography import Choreography
-from choreo.invariants.evidence import Evidence, JournalNote
+from choreo.invariants.evidence import Evidence
 from choreo.invariants.saga_invariants import compensated, ended, rested, single
 from choreo.invariants.tracker_agreement import agreed
 
@@ -19,7 +19,6 @@ __all__ = [
     "TITLES",
     "Breach",
     "Evidence",
-    "JournalNote",
     "agreed",
     "compensated",
     "ended",

@@ -7,42 +7,13 @@ of rule 2.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from choreo.choreography import Choreography, Node, SagaType
 from choreo.event import Envelope, short
 from choreo.memory import Memory
 from choreo.saga import SagaState
 from choreo.scope import fork
-from choreo.tracker.views import SagaView
-
-
-class JournalNote(Protocol):
-    """A note of the journal, as far as an invariant asks: the tracker's notes are such."""
-
-    @property
-    def kind(self) -> str:
-        """As the journal says it; `ended` for the end of a saga."""
-
-    @property
-    def service(self) -> str:
-        """The service that wrote it."""
-
-    @property
-    def handler(self) -> str:
-        """The handler of its step."""
-
-    @property
-    def branch(self) -> str:
-        """The branch of its step."""
-
-    @property
-    def trigger(self) -> str:
-        """What the step ran for."""
-
-    @property
-    def event_id(self) -> str:
-        """The event concerned."""
+from choreo.tracker.views import NoteView, SagaView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +32,7 @@ class Evidence:
     """
 
     events: Sequence[Envelope]
-    notes: Sequence[JournalNote] = ()
+    notes: Sequence[NoteView] = ()
     memories: Mapping[str, Memory] | None = None
     view: SagaView | None = None
     states: Sequence[SagaState] = ()

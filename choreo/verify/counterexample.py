@@ -21,12 +21,8 @@ _TIMERS = {
 _CLEAR_OF_CHANCE = "seed=0, crash=0, abort=0, lose=0, fail=0, duplicate=0, delay=0, reorder=False, park=True"
 
 
-def as_story(model: SagaModel, actions: Iterable[Action]) -> list[str]:
-    """Return a counterexample, a line for each thing that happened."""
-    return list(_story_lines(model, actions))
-
-
-def _story_lines(model: SagaModel, actions: Iterable[Action]) -> Iterator[str]:
+def as_story(model: SagaModel, actions: Iterable[Action]) -> Iterator[str]:
+    """Yield a counterexample, a line for each thing that happened."""
     yield f"{short(model.saga.starts.__choreo_type__)} is published"
     for action in actions:
         if action.move is None:

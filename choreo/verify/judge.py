@@ -7,11 +7,9 @@ step's, until something commits it or undoes it. Pure.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from choreo.choreography import Choreography
 from choreo.event import Envelope
 from choreo.invariants import Breach, Evidence, agreed, ended, single
 from choreo.invariants import judge as judge_whole
-from choreo.manifest import Manifest
 from choreo.memory import Memory, Status
 from choreo.records import ENDS, JOURNAL
 from choreo.tracker.projection import project
@@ -30,8 +28,7 @@ class Judge:
 
     def __init__(self, model: SagaModel) -> None:
         self._model = model
-        manifests = [Manifest.of(each.declaration) for each in model.actors]
-        self._choreography = Choreography(manifests)
+        self._choreography = model.choreography
         self._judged: set[tuple[tuple[int, ...], int, int]] = set()
         self._ends = frozenset(kind.__choreo_type__ for kind in (*model.saga.completes, *model.saga.fails))
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
 
 from choreo.invariants import Breach
 from choreo.saga import Saga
@@ -76,7 +75,7 @@ def _proof(declared: Sequence[Declaration], saga: Saga, bounds: Bounds) -> Proof
     """Return what is found about one saga type of these services."""
     model = SagaModel(declared, saga, bounds)
     found = search(model, Judge(model))
-    finding = found.finding
+    breach, actions = found.breach, found.actions
     return Proof(
         saga.name,
         bounds,
@@ -86,27 +85,15 @@ def _proof(declared: Sequence[Declaration], saga: Saga, bounds: Bounds) -> Proof
         found.rests,
         found.seconds,
         found.whole,
-        finding.wrong if finding is not None else None,
-        tuple(as_story(model, finding.actions)) if finding is not None else (),
-        as_test(model, finding.wrong, finding.actions) if finding is not None else "",
+        breach,
+        tuple(as_story(model, actions)) if breach is not None else (),
+        as_test(model, breach, actions) if breach is not None else "",
     )
-
-
-class Finding(NamedTuple):
-    """Something that should never be, and the shortest way to it.
-
-    Attributes:
-        wrong: What is wrong.
-        actions: What happened, in order.
-    """
-
-    wrong: Breach
-    actions: tuple[Action, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """What a search came to: figures as in `Proof`, and the first thing that is wrong, if any."""
+    """What a search came to: figures as in `Proof`, the first thing that is wrong, and the shortest way to it."""
 
     states: int
     transitions: int
@@ -114,7 +101,8 @@ class SearchResult:
     rests: int
     seconds: float = 0.0
     whole: bool = False
-    finding: Finding | None = None
+    breach: Breach | None = None
+    actions: tuple[Action, ...] = ()
 
 
 Origins = dict[ModelState, tuple[ModelState, Action] | None]
@@ -132,9 +120,10 @@ def search(model: SagaModel, judge: Judge, *, reduced: bool = True) -> SearchRes
     """
     began = time.perf_counter()
     result = _search(model, judge, Reduction(model) if reduced else None)
-    if reduced and result.finding is not None:
-        shortest = _search(model, judge, None, depth_max=len(result.finding.actions)).finding
-        result = replace(result, finding=shortest if shortest is not None else result.finding)
+    if reduced and result.breach is not None:
+        shortest = _search(model, judge, None, depth_max=len(result.actions))
+        if shortest.breach is not None:
+            result = replace(result, breach=shortest.breach, actions=shortest.actions)
     return replace(result, seconds=time.perf_counter() - began)
 
 
@@ -148,7 +137,8 @@ def _search(model: SagaModel, judge: Judge, reduction: Reduction | None, depth_m
             ways = reduction.ways(state) if reduction is not None else model.ways(state)
             rests += not ways
             if wrong := judge.at_rest(state, ways, partial(way_to, origins, state)):
-                return SearchResult(len(origins), transitions, depth, rests, finding=_finding(wrong, origins, state))
+                way = way_to(origins, state)
+                return SearchResult(len(origins), transitions, depth, rests, breach=wrong, actions=tuple(way))
             for action, after in ways:
                 transitions += 1
                 if after in origins:
@@ -156,9 +146,8 @@ def _search(model: SagaModel, judge: Judge, reduction: Reduction | None, depth_m
                 origins[after] = (state, action)
                 following.append(after)
                 if wrong := judge.on_the_way(state, action):
-                    return SearchResult(
-                        len(origins), transitions, depth + 1, rests, finding=_finding(wrong, origins, after)
-                    )
+                    way = way_to(origins, after)
+                    return SearchResult(len(origins), transitions, depth + 1, rests, breach=wrong, actions=tuple(way))
                 if len(origins) >= model.bounds.states_max:
                     return SearchResult(len(origins), transitions, depth + 1, rests)
         level = following
@@ -175,7 +164,3 @@ def way_to(origins: Origins, state: ModelState) -> Iterator[Action]:
         actions.append(action)
         came = origins[before]
     return reversed(actions)
-
-
-def _finding(wrong: Breach, origins: Origins, state: ModelState) -> Finding:
-    return Finding(wrong, tuple(way_to(origins, state)))

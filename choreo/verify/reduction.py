@@ -5,10 +5,12 @@ alone is enough; when that is so is decided here (ample sets: Clarke, Grumberg, 
 `model_checker` asks for every state. Pure.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import or_
 
-from choreo.event import Event
-from choreo.handler import Handler, Kind
+from choreo.checks.bitsets import BitSets
+from choreo.choreography import Names, Node
 from choreo.memory import Memory, TimerKind
 from choreo.records import ENDS
 from choreo.verify.model_state import AGAIN, END, Action, ModelState
@@ -25,12 +27,8 @@ class Reduction:
 
     def __init__(self, model: SagaModel) -> None:
         self._model = model
-        self._types: dict[str, int] = {}
-        for actor in model.actors:
-            for kind in actor.declaration.event_types:
-                self._types.setdefault(kind.__choreo_type__, 1 << len(self._types))
-        self._types[ENDS] = 1 << len(self._types)
-        self._outside = [self._types[kind.__choreo_type__] for kind in model.outside]
+        types = (kind.__choreo_type__ for actor in model.actors for kind in actor.declaration.event_types)
+        self._types = BitSets(dict.fromkeys([*types, ENDS]))
         everyone = range(len(model.actors))
         self._closed = [self._closures(number) for number in everyone]
         self._put_into = [self._of(place) for place in range(len(model.slots))]
@@ -75,101 +73,65 @@ class Reduction:
 
     def _may_come(self, state: ModelState, number: int) -> int:
         """Return every type that may be published before this service moves."""
-        model, closed = self._model, self._closed[number]
-        found = 0
+        model, found = self._model, 0
         for place, (owner, _) in enumerate(model.slots):
             if owner != number and (queue := state.queues[place]):
                 found |= self._of_queue(number, queue)
         for owner, memory in enumerate(state.memories):
             if owner != number:
                 found |= self._of_memory(number, owner, memory)
-        for place, bit in enumerate(self._outside):
-            if state.outside >> place & 1:
-                found |= bit | closed[model.outside[place].__choreo_type__]
-        return found
+        outside = [kind.__choreo_type__ for place, kind in enumerate(model.outside) if state.outside >> place & 1]
+        return found | self._types.of(outside) | self._led_to(number, outside)
 
     def _of_queue(self, number: int, queue: tuple[int, ...]) -> int:
         """Return what may be published because these are read."""
         found = self._by_queue.get((number, queue))
         if found is None:
-            found = 0
-            for item in queue:
-                if item != END:
-                    found |= self._closed[number][self._model.register.events[item].type]
+            events = self._model.register.events
+            found = self._led_to(number, {events[item].type for item in queue if item != END})
             self._by_queue[number, queue] = found
         return found
 
     def _of_memory(self, number: int, owner: int, memory: int) -> int:
         """Return what a service may publish that nothing needs to come to it for: timers, and what waits in it."""
-        known = self._by_memory.get((number, owner, memory))
-        if known is not None:
-            return known
-        rules, decoded = self._model.actors[owner].rules, Memory.decode(self._model.register.memories[memory])
-        found = 0
-        for kind, name, *_ in decoded.timers:
-            handlers = [rules.handlers[name]]
-            if kind is TimerKind.RETRY and name in rules.otherwise:
-                handlers.append(rules.otherwise[name])
-            for handler in handlers:
-                found |= self._emitted(handler, number)
-        for recorded in decoded.held.values():
-            found |= self._closed[number][recorded.type]
-        self._by_memory[number, owner, memory] = found
+        found = self._by_memory.get((number, owner, memory))
+        if found is None:
+            rules, decoded = self._model.actors[owner].rules, Memory.decode(self._model.register.memories[memory])
+            handlers = [rules.handlers[name] for _, name, *_ in decoded.timers]
+            retried = (name for kind, name, *_ in decoded.timers if kind is TimerKind.RETRY)
+            handlers += [rules.otherwise[name] for name in retried if name in rules.otherwise]
+            emitted = {kind.__choreo_type__ for handler in handlers for kind in handler.emits}
+            found = self._types.of([*emitted, *([ENDS] if handlers else [])])
+            found |= self._led_to(number, emitted.union(each.type for each in decoded.held.values()))
+            self._by_memory[number, owner, memory] = found
         return found
 
-    def _emitted(self, handler: Handler, number: int) -> int:
-        found = 0
-        for kind in handler.emits:
-            found |= self._types[kind.__choreo_type__] | self._closed[number][kind.__choreo_type__]
-        return found | self._types[ENDS]
+    def _led_to(self, number: int, names: Iterable[str]) -> int:
+        """Return what may be published because these have come, as long as this service does not move."""
+        return reduce(or_, (self._closed[number].get(name, 0) for name in names), 0)
 
     def _closures(self, number: int) -> Mapping[str, int]:
-        """Return for each type what may be published because it came, as long as this service does not move."""
-        follows: dict[str, set[str]] = {name: set() for name in self._types}
+        follows: dict[str, set[str]] = {}
+        nodes = self._model.choreography.nodes
         for other, actor in enumerate(self._model.actors):
-            if other == number:
-                continue
-            for handler in actor.declaration.handlers:
-                emitted = {kind.__choreo_type__ for kind in handler.emits}
-                if emitted & actor.rules.terminals:
-                    emitted.add(ENDS)
-                for kind in _taken(handler, actor.declaration.handlers):
-                    follows[kind.__choreo_type__] |= emitted
-        return {name: self._mask(_closure(name, follows)) for name in self._types}
+            for node in nodes if other != number else ():
+                if node.service == actor.name:
+                    emitted = node.emits.union([] if node.emits.isdisjoint(actor.rules.terminals) else [ENDS])
+                    for name in _taken(node, nodes):
+                        follows.setdefault(name, set()).update(emitted)
+        return self._types.closure(follows)
 
     def _of(self, place: int) -> int:
         number, topic = self._model.slots[place]
-        if topic == ENDS:
-            return self._types[ENDS]
         consumed = self._model.actors[number].declaration.consumes
-        return self._mask(kind.__choreo_type__ for kind in consumed if kind.__choreo_topic__ == topic)
-
-    def _mask(self, names: Iterable[str]) -> int:
-        found = 0
-        for name in names:
-            found |= self._types[name]
-        return found
+        names = [kind.__choreo_type__ for kind in consumed if kind.__choreo_topic__ == topic]
+        return self._types.of([ENDS] if topic == ENDS else names)
 
 
-def _taken(handler: Handler, handlers: Sequence[Handler]) -> set[type[Event]]:
+def _taken(node: Node, nodes: Iterable[Node]) -> Names:
     """Return every type whose coming may have a handler run, sooner or later."""
-    if handler.kind is Kind.OTHERWISE:
-        guarded = next(each for each in handlers if each.name == handler.guards)
-        return _taken(guarded, handlers)
-    taken = set(handler.causes) | set(handler.original)
-    for types in (*handler.waits_for, *handler.extras):
-        taken |= types
-    if handler.kind is Kind.COMPENSATION and handler.original_optional:
-        for each in handlers:
-            if each.kind is Kind.FORWARD and not handler.original.isdisjoint(each.emits):
-                taken |= _taken(each, handlers)
+    taken = node.wants | node.original
+    if node.handler.original_optional:
+        undone = (each for each in nodes if each.kind == "forward" and each.service == node.service)
+        taken = taken.union(*(each.wants for each in undone if not node.original.isdisjoint(each.emits)))
     return taken
-
-
-def _closure(name: str, follows: Mapping[str, set[str]]) -> set[str]:
-    found: set[str] = set()
-    level = follows[name]
-    while level:
-        found |= level
-        level = {each for one in level for each in follows[one]} - found
-    return found

@@ -8,8 +8,10 @@ the real code's business (`actor`); in which order states are looked at is `mode
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from choreo.choreography import Choreography
 from choreo.clock import ManualClock
 from choreo.event import Envelope, Event, emitted_id, saga_id_for, start_event_id
+from choreo.manifest import Manifest
 from choreo.memory import Memory, TimerKey
 from choreo.records import ENDS
 from choreo.saga import Saga
@@ -36,6 +38,7 @@ class SagaModel:
         self.saga = saga
         self.bounds = bounds
         self.actors = [Actor(each, branches=bounds.branches) for each in declarations]
+        self.choreography = Choreography(Manifest.outline(each.declaration) for each in self.actors)
         self.saga_id = saga_id_for(saga.name, "1")
         self.register = Register()
         self._moves: dict[tuple[int, int, int | TimerKey], list[NumberedMove]] = {}
