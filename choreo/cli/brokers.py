@@ -13,7 +13,6 @@ from pydantic import ValidationError
 
 from choreo.cli import client_properties
 from choreo.cli.command_group import EXIT_USAGE, CommandFailed, bundle
-from choreo.kafka import KafkaTransport
 from choreo.settings import Settings, setting_problems
 from choreo.transport import Transport
 
@@ -77,6 +76,9 @@ def read_settings(**given: Any) -> Settings:
 
 def connect(settings: Settings) -> Transport:
     """Return the way to the brokers that the settings name; the caller closes it."""
+    # Help, and commands without brokers, need no client library: loading it takes a twentieth of a second.
+    from choreo.kafka import KafkaTransport  # noqa: PLC0415
+
     return KafkaTransport(settings.kafka_config())
 
 

@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 import click
-import javaproperties
 
 _RENAMED = {
     "ssl.truststore.certificates": "ssl.ca.pem",
@@ -36,6 +35,9 @@ def read(path: Path) -> dict[str, str]:
     Raises:
         click.UsageError: If it cannot be read, or one of them has no counterpart.
     """
+    # Few have such a file, and loading it takes a twentieth of a second.
+    import javaproperties  # noqa: PLC0415
+
     try:
         properties = javaproperties.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
