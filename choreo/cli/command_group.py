@@ -110,7 +110,7 @@ def bundle(name: str, make: Callable[..., object], *options: Callable[[Any], Any
 
     Args:
         name: What the argument is called.
-        make: Makes it of the options' values, by their names.
+        make: Makes it of the options' values, by their names; where there is no such option, its own default stands.
         options: In the order of the command's help.
     """
     names = signature(make).parameters
@@ -118,7 +118,7 @@ def bundle(name: str, make: Callable[..., object], *options: Callable[[Any], Any
     def decorate(command: F) -> F:
         @wraps(command)
         def bundled(*args: Any, **kwargs: Any) -> Any:
-            values = {each: kwargs.pop(each) for each in names}
+            values = {each: kwargs.pop(each) for each in names if each in kwargs}
             return command(*args, **kwargs, **{name: make(**values)})
 
         decorated: Any = bundled

@@ -7,7 +7,6 @@ The flags `--actor`, `--reason`, `--dry-run` and `--yes`, the preview and the qu
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import click
 
@@ -17,25 +16,6 @@ from choreo.records import TEXT_CHARS_MAX
 
 SAMPLE_MAX = 10
 """How many of the things to be done are shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What is to be done, as it is shown beforehand.
-
-    Attributes:
-        count: How many there are.
-        words: What is done to them, such as "retry 3 parked steps".
-        sample: Some of them, in words.
-        items: The same, for JSON.
-        warnings: What a person should know before saying yes.
-    """
-
-    count: int
-    words: str
-    sample: Sequence[str]
-    items: Sequence[dict[str, Any]]
-    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +34,28 @@ class Confirmation:
     dry_run: bool
     yes: bool
 
-    def given(self, preview: Preview, *, as_json: bool) -> bool:
+    def given(
+        self, words: str, count: int, sample: Sequence[tuple[str, object]], warnings: Sequence[str], *, as_json: bool
+    ) -> bool:
         """Show what is to be done, and return whether to do it.
+
+        Args:
+            words: What is done, such as "retry 3 parked steps".
+            count: To how many.
+            sample: Some of them, in words and for JSON.
+            warnings: What a person should know before saying yes.
+            as_json: Answer a dry run in JSON.
 
         Raises:
             click.UsageError: If there is neither --yes nor a terminal to ask at.
         """
         if self.dry_run and as_json:
-            print_json({"dry_run": True, "count": preview.count, "sample": list(preview.items)})
+            print_json({"dry_run": True, "count": count, "sample": [item for _, item in sample]})
         else:
-            more = [f"and {preview.count - len(preview.sample):,} more"] if preview.count > len(preview.sample) else []
+            more = [f"and {count - len(sample):,} more"] if count > len(sample) else []
             # This is what a dry run answers; otherwise standard output stays free for data.
-            click.echo("\n  ".join([preview.words, *preview.sample, *more]), err=not self.dry_run)
-        for line in preview.warnings:
+            click.echo("\n  ".join([words, *(line for line, _ in sample), *more]), err=not self.dry_run)
+        for line in warnings:
             note(line)
         if self.dry_run or self.yes:
             return not self.dry_run
@@ -79,7 +68,6 @@ class Confirmation:
 
 
 def _text(_: click.Context, parameter: click.Parameter, value: str) -> str:
-
     # What the terminal typed may be no text at all, and comes as lone surrogates then.
     typed = value.strip().encode("utf-8", "replace").decode()
     if not 0 < len(typed) <= TEXT_CHARS_MAX:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import click
+
 from choreo.cli.output import printable
 from choreo.reading import read_to_end
 from choreo.transport import Outgoing, Position, Record, Transport
@@ -35,11 +37,11 @@ class LetterPosition(NamedTuple):
         """Read `partition:offset`.
 
         Raises:
-            ValueError: If it is not that.
+            click.BadParameter: If it is not that.
         """
         match = _POSITION.fullmatch(text)
         if match is None:
-            raise ValueError(f"{text} is not partition:offset, such as 0:17")
+            raise click.BadParameter(f"{text} is not partition:offset, such as 0:17")
         return cls(int(match[1]), int(match[2]))
 
 

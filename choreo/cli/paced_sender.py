@@ -6,7 +6,7 @@ not. `parked` sends commands through it, and `dlq` the records that go back.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import click
 
 from choreo.cli.command_group import EXIT_PROBLEMS, CommandFailed, error_lines
-from choreo.cli.output import counted, note, progress
+from choreo.cli.output import counted, note, print_json, progress
 from choreo.errors import BrokerUnavailable, BufferFull, ChoreoError, TopicProblem
 from choreo.topics import missing_topic
 from choreo.transport import Outgoing, Sender, Transport
@@ -188,36 +188,42 @@ def require(transport: Transport, topics: Sequence[str]) -> None:
 
 def send(
     transport: Transport,
-    chains: Iterable[Sequence[Outgoing]],
+    chains: Iterable[tuple[Sequence[Outgoing], object]],
     *,
     total: int,
     thing: str,
     rate: float,
-    on_sent: Callable[[int], object],
-    hidden: bool = False,
+    as_json: bool,
 ) -> None:
     """Send chains of records, show progress, and say how many were sent.
 
     Args:
         transport: The brokers.
-        chains: What to send; of a chain, each record after the one before.
+        chains: What to send, of a chain each record after the one before; and what is printed of it in JSON.
         total: How many chains there are.
         thing: What one of them is, such as "command".
         rate: Chains begun a second at most.
-        on_sent: Called with a chain's number, from 0, when the brokers have all of it.
-        hidden: Standard output is data, and no progress may run into it.
+        as_json: Print each chain when the brokers have all of it; no progress may run into that.
 
     Raises:
         CommandFailed: If one was refused.
         Exit: With exit code 1, if a person interrupted it.
     """
-    with closing(transport.sender()) as sender, progress("sending", total, hidden=hidden) as advance:
+    unsent: dict[int, object] = {}
 
-        def sent_one(number: int) -> None:
-            advance(1)
-            on_sent(number)
+    def records() -> Iterator[Sequence[Outgoing]]:
+        for number, (chain, item) in enumerate(chains):
+            unsent[number] = item
+            yield chain
 
-        sent = PacedSender(sender, rate=rate, on_sent=sent_one).run(chains)
+    def on_sent(number: int) -> None:
+        advance(1)
+        item = unsent.pop(number)
+        if as_json:
+            print_json(item)
+
+    with closing(transport.sender()) as sender, progress("sending", total, hidden=as_json) as advance:
+        sent = PacedSender(sender, rate=rate, on_sent=on_sent).run(records())
     conclude(sent, total, thing)
 
 

@@ -4,9 +4,9 @@ from typing import Any
 import click
 import pytest
 
-from choreo.cli.confirmation import Confirmation, Preview
+from choreo.cli.confirmation import Confirmation
 
-PREVIEW = Preview(1, "retry 1 parked step", ["desk.answer"], [{"handler": "answer"}], ["It is late."])
+STEPS = [("desk.answer", {"handler": "answer"})]
 
 
 class Terminal(io.StringIO):
@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 def given(typed: str, monkeypatch: pytest.MonkeyPatch, **said: Any) -> bool:
     monkeypatch.setattr("sys.stdin", Terminal(typed))
     confirmation = Confirmation("ada", "why", **({"dry_run": False, "yes": False} | said))
-    return confirmation.given(PREVIEW, as_json=False)
+    return confirmation.given("retry 1 parked step", 1, STEPS, ["It is late."], as_json=False)
 
 
 def test_a_person_at_a_terminal_is_asked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

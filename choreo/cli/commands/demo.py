@@ -32,9 +32,8 @@ def demo(seconds: float | None, rate: float) -> None:
 
 def _home() -> str:
     """Return the package of the demo; the wheel has it within the package, the source tree beside it."""
-    for name in ("choreo.examples.demo", "services.demo"):
-        parents = name.split(".")
-        # find_spec imports parents, and raises where one of them is missing.
-        if all(find_spec(".".join(parents[:depth])) is not None for depth in range(1, len(parents) + 1)):
-            return name
+    for parent in ("choreo.examples", "services"):
+        # find_spec imports the parent, and raises where it is missing.
+        if find_spec(parent) and find_spec(f"{parent}.demo"):
+            return f"{parent}.demo"
     raise CommandFailed(["The example is not installed here: it is in the wheel, and in the source tree as services/."])

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from heapq import nlargest
 from itertools import count
-from typing import Any
 
 import click
 
 from choreo.cli.brokers import Brokers, broker_options, connect
 from choreo.cli.command_group import CommandFailed
-from choreo.cli.confirmation import SAMPLE_MAX, Confirmation, Preview, confirmation_options
+from choreo.cli.confirmation import SAMPLE_MAX, Confirmation, confirmation_options
 from choreo.cli.dead_letters import DeadLetter, LetterPosition, dump, original, read, text
 from choreo.cli.output import counted, json_option, note, print_json, print_table, progress, span
 from choreo.cli.paced_sender import rate_option, require, send
@@ -29,18 +28,6 @@ from choreo.transport import Outgoing, Record, Transport
 DUMP_BYTES_MAX = 512
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 10_000
-
-
-class _PositionType(click.ParamType[LetterPosition]):
-    name = "position"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> LetterPosition:
-        if isinstance(value, LetterPosition):
-            return value
-        try:
-            return LetterPosition.parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 _why = click.option("--why", metavar="REASON", help="Those with this reason only, such as unknown-type.")
@@ -102,7 +89,7 @@ def list_letters(service: str, why: str | None, limit: int, brokers: Brokers, as
 
 @dlq.command()
 @click.argument("service")
-@click.argument("position", type=_PositionType())
+@click.argument("position", type=LetterPosition.parse)
 @click.option("--raw", is_flag=True, help="Write the value's bytes to standard output, and nothing else.")
 @broker_options
 @json_option
@@ -149,7 +136,7 @@ def _print(record: Record) -> None:
 
 @dlq.command()
 @click.argument("service")
-@click.argument("positions", metavar="[POSITION...]", type=_PositionType(), nargs=-1)
+@click.argument("positions", metavar="[POSITION...]", type=LetterPosition.parse, nargs=-1)
 @_why
 @click.option("--all", "everything", is_flag=True, help="Every dead letter.")
 @rate_option
@@ -180,15 +167,12 @@ def redrive(
         for _, letter in _letters(read(transport, topic, positions or None), why):
             chosen.add(letter, settings)
         _check(chosen, positions, topic, transport)
-        preview = Preview(
-            count=len(chosen.positions),
-            words=f"redrive {counted(len(chosen.positions), 'dead letter')} of {service}",
-            sample=[f"{each.position} to {each.topic}: {each.why}" for each in chosen.sample],
-            items=[each.plain() for each in chosen.sample],
-            warnings=chosen.warnings(settings),
-        )
-        if confirmation.given(preview, as_json=as_json):
-            _redrive(transport, service, chosen.positions, confirmation, rate, as_json=as_json)
+        total = len(chosen.positions)
+        words = f"redrive {counted(total, 'dead letter')} of {service}"
+        sample = [(f"{each.position} to {each.topic}: {each.why}", each.plain()) for each in chosen.sample]
+        if confirmation.given(words, total, sample, chosen.warnings(settings), as_json=as_json):
+            chains = _chains(transport, service, chosen.positions, confirmation)
+            send(transport, chains, total=total, thing="dead letter", rate=rate, as_json=as_json)
 
 
 @dataclass(slots=True)
@@ -237,7 +221,6 @@ class Chosen:
 
 
 def _check(chosen: Chosen, positions: Sequence[LetterPosition], topic: str, transport: Transport) -> None:
-
     if missing := [] if chosen.lost else [each for each in positions if each not in chosen.positions]:
         raise CommandFailed([f"{topic} holds no record at {each}." for each in missing])
     if not chosen.positions:
@@ -245,30 +228,16 @@ def _check(chosen: Chosen, positions: Sequence[LetterPosition], topic: str, tran
     require(transport, [*chosen.topics, JOURNAL])
 
 
-def _redrive(
-    transport: Transport,
-    service: str,
-    positions: Collection[LetterPosition],
-    confirmation: Confirmation,
-    rate: float,
-    *,
-    as_json: bool,
-) -> None:
-    # Their values may be large, so they are read again one after another; only what they say is kept meanwhile.
-    unsent: dict[int, DeadLetter] = {}
+def _chains(
+    transport: Transport, service: str, positions: Collection[LetterPosition], confirmation: Confirmation
+) -> Iterator[tuple[Sequence[Outgoing], object]]:
+    """Yield the records to send, and what is printed of each.
 
-    def chains() -> Iterator[Sequence[Outgoing]]:
-        for number, record in zip(count(), read(transport, dlq_topic(service), positions), strict=False):
-            letter = DeadLetter.of(record)
-            unsent[number] = letter
-            yield [original(record, letter.topic), *_journal_note(letter, service, confirmation)]
-
-    def on_sent(number: int) -> None:
-        letter = unsent.pop(number)
-        if as_json:
-            print_json(letter.plain())
-
-    send(transport, chains(), total=len(positions), thing="dead letter", rate=rate, on_sent=on_sent, hidden=as_json)
+    Their values may be large, so they are read again one after another.
+    """
+    for record in read(transport, dlq_topic(service), positions):
+        letter = DeadLetter.of(record)
+        yield [original(record, letter.topic), *_journal_note(letter, service, confirmation)], letter.plain()
 
 
 def _journal_note(letter: DeadLetter, service: str, confirmation: Confirmation) -> list[Outgoing]:

@@ -7,6 +7,7 @@ what is announced on `choreo.manifests` says how to read.
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 
 import click
 
@@ -14,6 +15,7 @@ from choreo.cli.brokers import Brokers, broker_options, connect
 from choreo.cli.output import json_option, moment, note, print_json
 from choreo.cli.saga_display import payload
 from choreo.errors import SchemaError
+from choreo.event import short
 from choreo.manifest import Manifest
 from choreo.reading import read_to_end
 from choreo.records import MANIFESTS
@@ -51,19 +53,15 @@ def tail(
     as_json: bool,
 ) -> None:
     """Print events as they are committed, one a line, until Ctrl-C. Sensitive fields are masked."""
-    transport = connect(brokers.settings())
-    count = 0
-    with closing(transport):
+    with closing(connect(brokers.settings())) as transport:
         tailing = Tail(transport, RowDecoder(), only=frozenset(topics), from_beginning=from_beginning, leave=leave)
-        for event in tailing.events():
-            if event_type is not None and event_type not in (event.type, event.type.rpartition(".")[2]):
-                continue
-            if saga_id is not None and event.saga_id != saga_id:
-                continue
+        wanted = (
+            each
+            for each in tailing.events()
+            if event_type in {None, each.type, short(each.type)} and saga_id in {None, each.saga_id}
+        )
+        for event in islice(wanted, limit):
             _print(event, as_json=as_json)
-            count += 1
-            if count == limit:
-                break
 
 
 def _print(event: EventView, *, as_json: bool) -> None:

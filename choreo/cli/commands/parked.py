@@ -14,7 +14,7 @@ import click
 
 from choreo.cli.brokers import Brokers, broker_options, connect
 from choreo.cli.command_group import EXIT_USAGE, CommandFailed, bundle, suggestion
-from choreo.cli.confirmation import SAMPLE_MAX, Confirmation, Preview, confirmation_options
+from choreo.cli.confirmation import SAMPLE_MAX, Confirmation, confirmation_options
 from choreo.cli.output import counted, json_option, moment, note, print_json, print_table, printable
 from choreo.cli.paced_sender import rate_option, require, send
 from choreo.cli.parked_steps import (
@@ -38,11 +38,7 @@ _handler_options = (
 )
 
 
-def _steps_of(service: str | None, handler: str | None) -> StepFilter:
-    return StepFilter(service, handler)
-
-
-_filter_options = bundle("wanted", _steps_of, *_handler_options)
+_filter_options = bundle("wanted", StepFilter, *_handler_options)
 
 
 @click.group()
@@ -298,24 +294,17 @@ def _send(
     """Preview commands about these steps, in the same order, and send them if that is confirmed."""
     if not commands:
         raise CommandFailed(["No such step waits for a person."])
-    preview = Preview(
-        count=len(commands),
-        words=f"{commands[0].command} {counted(len(commands), 'parked step')}",
-        sample=[_line(*each) for each in zip(commands[:SAMPLE_MAX], steps, strict=False)],
-        items=[each.model_dump(mode="json") for each in commands[:SAMPLE_MAX]],
-        warnings=warnings,
-    )
-    if not confirmation.given(preview, as_json=as_json):
-        return
-
-    def on_sent(number: int) -> None:
-        if as_json:
-            print_json(commands[number].model_dump(mode="json"))
-
-    chains = [[each.to_record()] for each in commands]
-    with closing(connect(brokers.settings())) as transport:
-        require(transport, [COMMANDS])
-        send(transport, chains, total=len(chains), thing="command", rate=rate, on_sent=on_sent, hidden=as_json)
+    total = len(commands)
+    sample = [
+        (_line(command, step), command.model_dump(mode="json"))
+        for command, step in zip(commands[:SAMPLE_MAX], steps, strict=False)
+    ]
+    words = f"{commands[0].command} {counted(total, 'parked step')}"
+    if confirmation.given(words, total, sample, warnings, as_json=as_json):
+        chains = (([each.to_record()], each.model_dump(mode="json")) for each in commands)
+        with closing(connect(brokers.settings())) as transport:
+            require(transport, [COMMANDS])
+            send(transport, chains, total=total, thing="command", rate=rate, as_json=as_json)
 
 
 def _line(command: Command, step: ParkedStep) -> str:

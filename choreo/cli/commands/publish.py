@@ -34,19 +34,7 @@ CHUNK_EVENTS = 1000
 @click.option("--event-id", help="The event's identity; the same again is the same event.")
 @broker_options
 @json_option
-def publish(
-    target: str,
-    event: str,
-    body: str,
-    saga_id: str | None,
-    key: str | None,
-    saga: str | None,
-    branch: str | None,
-    generation: int | None,
-    event_id: str | None,
-    brokers: Brokers,
-    as_json: bool,
-) -> None:
+def publish(target: str, event: str, body: str, brokers: Brokers, as_json: bool, **given: str | int | None) -> None:
     """Publish EVENT with the fields in JSON, and print its saga's id once the brokers have it.
 
     EVENT is a class name such as OrderPlaced, or its full name. With - in place of JSON, one event a line is read from
@@ -54,14 +42,6 @@ def publish(
     """
     services = load([target])
     kind = _event_class(event, declarations(*services), target)
-    given = {
-        "saga_id": saga_id,
-        "key": key,
-        "saga": saga,
-        "branch": branch,
-        "generation": generation,
-        "event_id": event_id,
-    }
     where: Where = {name: value for name, value in given.items() if value is not None}  # type: ignore[assignment]
     lines = enumerate(sys.stdin, 1) if body == "-" else iter([(0, body)])
     count = 0

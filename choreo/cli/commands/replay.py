@@ -4,6 +4,7 @@ Arguments and the two forms of the report live here; reading sagas and finding w
 writes nothing, joins no group and calls no handler that uses a resource.
 """
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any
@@ -28,7 +29,6 @@ from choreo.service import Service
 @click.option("--service", "names", multiple=True, help="Only this one of the services; may be given several times.")
 @click.option(
     "--uncalled",
-    "steps",
     multiple=True,
     metavar="SERVICE.HANDLER",
     help="Do not call this handler: it reaches the outside world without a resource.",
@@ -38,14 +38,12 @@ from choreo.service import Service
 @json_option
 def replay(
     targets: tuple[str, ...],
-    saga_ids: tuple[str, ...],
-    saga_type: str | None,
-    limit: int,
     names: tuple[str, ...],
-    steps: tuple[str, ...],
+    uncalled: tuple[str, ...],
     store: str | None,
     brokers: Brokers,
     as_json: bool,
+    **wanted: Any,  # The arguments of `recorded`.
 ) -> None:
     """Run today's code of every TARGET over recorded sagas, and print what it would do otherwise.
 
@@ -55,13 +53,13 @@ def replay(
     if store is not None and brokers != Brokers():
         raise click.UsageError("Say either --store or where the brokers are.")
     services = _chosen(load(targets), names)
-    recording = _recorded(store, brokers, saga_ids=saga_ids, saga_type=saga_type, limit=limit)
-    if missing := [each for each in saga_ids if each not in {saga.saga_id for saga in recording.sagas}]:
+    recording = _recorded(store, brokers, wanted)
+    if missing := [each for each in wanted["saga_ids"] if each not in {saga.saga_id for saga in recording.sagas}]:
         raise CommandFailed([f"Nothing is recorded of saga {each}." for each in missing])
     if not recording.sagas:
         raise CommandFailed(["There is nothing to replay: no such saga has ended there."])
 
-    report = replayed(services, recording, uncalled=steps)
+    report = replayed(services, recording, uncalled=uncalled)
     (_print_json if as_json else _print)(report)
     if any(each.differences for each in report.sagas):
         raise click.exceptions.Exit(EXIT_PROBLEMS)
@@ -74,8 +72,7 @@ def _chosen(services: list[Service], names: tuple[str, ...]) -> list[Service]:
     return [each for each in services if not names or each.name in names]
 
 
-def _recorded(store: str | None, brokers: Brokers, **wanted: Any) -> Recording:  # The arguments of `recorded`.
-
+def _recorded(store: str | None, brokers: Brokers, wanted: Mapping[str, Any]) -> Recording:
     if store is not None:
         return recorded(store, **wanted)
     with closing(connect(brokers.settings())) as transport:

@@ -21,7 +21,6 @@ from choreo.cli import saga_display
 from choreo.cli.command_group import EXIT_PROBLEMS
 from choreo.cli.output import console, json_option, moment, note, print_json
 from choreo.cli.tracker_store import existing_saga, find_saga, open_tracker, store_option, type_option
-from choreo.saga import SagaState
 from choreo.settings import read_span
 from choreo.tracker import SagaView, Tracker, plain
 
@@ -31,14 +30,11 @@ RECENT_SAGAS = 15
 _timeout = click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), help="Give up after so many seconds.")
 
 
-class _Span(click.ParamType[timedelta]):
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        try:
-            return TypeAdapter(timedelta).validate_python(read_span(value))
-        except ValidationError:
-            self.fail(f"{value!r} is no length of time such as 90s, 5m or 2d", param, ctx)
+def _span(text: str) -> timedelta:
+    try:
+        return TypeAdapter(timedelta).validate_python(read_span(text))
+    except ValidationError:
+        raise click.BadParameter(f"{text!r} is no length of time such as 90s, 5m or 2d") from None
 
 
 @click.group()
@@ -47,7 +43,7 @@ def sagas() -> None:
 
 
 @sagas.command("list")
-@click.option("--type", "saga_type", help="Sagas of this type only.")
+@click.option("--type", help="Sagas of this type only.")
 @click.option(
     "--state",
     type=click.Choice(["started", "pending", "compensating", "completed", "failed"]),
@@ -56,32 +52,16 @@ def sagas() -> None:
 @click.option(
     "--flag", type=click.Choice(["parked", "stuck", "violation", "differs"]), help="Sagas with this flag only."
 )
-@click.option("--older-than", type=_Span(), metavar="SPAN", help="Started longer ago than this, such as 5m.")
+@click.option("--older-than", type=_span, metavar="SPAN", help="Started longer ago than this, such as 5m.")
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
 @click.option("--after", metavar="CURSOR", help="Where the page before ended.")
 @store_option
 @json_option
-def list_sagas(
-    saga_type: str | None,
-    state: str | None,
-    flag: str | None,
-    older_than: timedelta | None,
-    limit: int,
-    after: str | None,
-    store: str | None,
-    as_json: bool,
-) -> None:
+def list_sagas(store: str | None, as_json: bool, **filters: Any) -> None:  # The arguments of `Tracker.sagas`.
     """List sagas, the one that started last first."""
     with closing(open_tracker(store)) as tracker:
         try:
-            page = tracker.sagas(
-                type=saga_type,
-                state=SagaState(state) if state is not None else None,
-                flag=flag,
-                older_than=older_than,
-                limit=limit,
-                after=after,
-            )
+            page = tracker.sagas(**filters)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
     if as_json:
