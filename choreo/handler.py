@@ -129,6 +129,11 @@ class Handler:
         return f"{self.service}.{self.name}"
 
     @property
+    def within_s(self) -> float | None:
+        """Return the seconds of a deadline; None where a function of the trigger says how many."""
+        return self.within.total_seconds() if isinstance(self.within, timedelta) else None
+
+    @property
     def waits_for(self) -> tuple[EventTypes, ...]:
         """Return what each event parameter of a forward step takes, in signature order; () for compensations."""
         if self.kind is Kind.COMPENSATION:

@@ -4,31 +4,37 @@ A declaration's JSON form is defined here, as Pydantic models whose JSON Schema 
 when it starts; `choreography`, trackers, engines and `choreo describe` read them, and need no service's code.
 """
 
-from collections.abc import Iterable
-from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from choreo.errors import SchemaError
-from choreo.event import Event, Failure
-from choreo.handler import Emission, Handler
-from choreo.saga import Saga
+from choreo.event import Failure
 from choreo.schema import avro_schema, fingerprint, sensitive_fields
 from choreo.service import Declaration
 
 FORMAT_VERSION = 1
 
 
+def _listed(names: object) -> object:
+    """Put a set of event classes in order; a list has the order that people wrote."""
+    return sorted(each.__choreo_type__ for each in names) if isinstance(names, frozenset) else names
+
+
+# What a declaration says of events, by their Avro full names.
+Name = Annotated[str, BeforeValidator(lambda event: getattr(event, "__choreo_type__", event))]
+Names = Annotated[list[Name], BeforeValidator(_listed)]
+
+
 class _Record(BaseModel):
     # A later version may add fields; those that are known here keep their meaning.
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True)
 
 
 class EmissionManifest(_Record):
     """One thing that a handler may return."""
 
-    types: list[str] = Field(description="The event; of a list, every type that an event in it may have.")
+    types: Names = Field(description="The event; of a list, every type that an event in it may have.")
     opens: bool = Field(default=False, description="It is a list, which opens branches.")
     later: bool = Field(default=False, description="It is to come later.")
 
@@ -38,17 +44,17 @@ class HandlerManifest(_Record):
 
     name: str
     kind: str = Field("forward", description="forward, compensation, deadline or otherwise.")
-    waits_for: list[list[str]] = Field([], description="For each event parameter, the types that it takes.")
-    causes: list[str] = Field([], description="Of a compensation: the events that set it going.")
-    original: list[str] = Field([], description="Of a compensation: the event that it undoes.")
+    waits_for: list[Names] = Field([], description="For each event parameter, the types that it takes.")
+    causes: Names = Field([], description="Of a compensation: the events that set it going.")
+    original: Names = Field([], description="Of a compensation: the event that it undoes.")
     original_optional: bool = Field(default=False, description="Of a compensation: it also runs without its original.")
-    extras: list[list[str]] = Field([], description="Of a compensation: its further event parameters.")
-    emits: list[str] = Field([], description="Every type that it may emit.")
+    extras: list[Names] = Field([], description="Of a compensation: its further event parameters.")
+    emits: Names = Field([], description="Every type that it may emit.")
     outcomes: list[list[EmissionManifest]] = Field([], description="What it may return, one of them each time.")
     uses: list[str] = Field([], description="Names of the resources that it is given.")
-    unless: list[str] = Field([], description="It does not run where one of these came first.")
+    unless: Names = Field([], description="It does not run where one of these came first.")
     guards: str = Field("", description="Of an otherwise: the handler that it stands in for.")
-    awaits: list[str] = Field([], description="Of a deadline: the events, one of which is awaited.")
+    awaits: Names = Field([], description="Of a deadline: the events, one of which is awaited.")
     within_s: float | None = Field(None, description="Of a deadline: seconds, or null where the trigger says how many.")
     after_abort: bool = Field(default=False, description="Of a deadline: it outlives a failure.")
     fan_out: bool = Field(default=False, description="It may open branches.")
@@ -61,9 +67,9 @@ class SagaManifest(_Record):
     """One saga type that the service owns."""
 
     name: str
-    starts: str
-    completes: list[str]
-    fails: list[str] = []
+    starts: Name
+    completes: Names
+    fails: Names = []
     key: str | None = Field(None, description="The field of the start that is its business key.")
 
 
@@ -118,8 +124,8 @@ class Manifest(_Record):
         return cls(
             service=declaration.name,
             service_version=declaration.version,
-            handlers=[_handler(each) for each in declaration.handlers],
-            sagas=[_saga(each) for each in declaration.sagas],
+            handlers=[HandlerManifest.model_validate(each) for each in declaration.handlers],
+            sagas=[SagaManifest.model_validate(each) for each in declaration.sagas],
             publishes=dict(sorted(from_outside.items())),
             events={
                 kind.__choreo_type__: EventManifest(topic=kind.__choreo_topic__, failure=issubclass(kind, Failure))
@@ -143,47 +149,3 @@ class Manifest(_Record):
     def to_bytes(self) -> bytes:
         """Return the record's value: JSON, without spaces."""
         return self.model_dump_json().encode()
-
-
-def _handler(handler: Handler) -> HandlerManifest:
-    within = handler.within
-    return HandlerManifest(
-        name=handler.name,
-        kind=str(handler.kind),
-        waits_for=[_names(types) for types in handler.waits_for],
-        causes=_names(handler.causes),
-        original=_names(handler.original),
-        original_optional=handler.original_optional,
-        extras=[_names(types) for types in handler.extras],
-        emits=[each.__choreo_type__ for each in handler.emits],
-        outcomes=[[_emission(each) for each in outcome] for outcome in handler.outcomes],
-        uses=list(handler.uses),
-        unless=_names(handler.unless),
-        guards=handler.guards,
-        awaits=_names(handler.awaits),
-        within_s=within.total_seconds() if isinstance(within, timedelta) else None,
-        after_abort=handler.after_abort,
-        fan_out=handler.fan_out,
-        fan_in=handler.fan_in,
-        gathers=handler.gathers,
-        place=handler.place,
-    )
-
-
-def _emission(emission: Emission) -> EmissionManifest:
-    types = [each.__choreo_type__ for each in emission.types]
-    return EmissionManifest(types=types, opens=emission.opens, later=emission.later)
-
-
-def _saga(saga: Saga) -> SagaManifest:
-    return SagaManifest(
-        name=saga.name,
-        starts=saga.starts.__choreo_type__,
-        completes=[each.__choreo_type__ for each in saga.completes],
-        fails=[each.__choreo_type__ for each in saga.fails],
-        key=saga.key,
-    )
-
-
-def _names(types: Iterable[type[Event]]) -> list[str]:
-    return sorted(each.__choreo_type__ for each in types)
