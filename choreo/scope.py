@@ -63,27 +63,14 @@ def related(one: str, other: str) -> bool:
 
 
 def reaches(event: Scoped, branch: str, failures: Collection[str]) -> bool:
-    """Return whether an event counts in a branch (R7): a failure does in all of them.
-
-    Args:
-        event: The event.
-        branch: The branch.
-        failures: The event types that abort a saga.
-    """
+    """Return whether an event counts in a branch (R7): one of the failures, which abort a saga, does in all of them."""
     if event.type in failures:
         return True
     return related(event.branch, branch) if event.compensates_id else covers(event.branch, branch)
 
 
 def opened(outer: str, key: str, path: int, of: int) -> str:
-    """Return the branch of one path of a fan-out.
-
-    Args:
-        outer: The branch that the step ran in.
-        key: The step's idempotency key.
-        path: Which path, from 0.
-        of: How many there are.
-    """
+    """Return the branch of one path of a fan-out: what `Fork` says, of the step's whole idempotency key."""
     return f"{outer}/{key[:KEY_CHARS]}:{path}.{of}"
 
 
@@ -97,14 +84,9 @@ def fork(branch: str) -> Fork | None:
 
 
 def by_fan_out(events: Iterable[_Scoped], types: Collection[str]) -> dict[Fork, dict[int, _Scoped]]:
-    """Return what fan-ins have to gather: by fan-out, the first event of these types from each of its paths.
+    """Return what fan-ins of these types have to gather: by fan-out (the fork of its path 0), an event by path.
 
-    Args:
-        events: The events, in the order in which the first one counts.
-        types: The event types of which a fan-in takes one from each path.
-
-    Returns:
-        By fan-out (the fork of its path 0), the events by path.
+    It is the first one of each path, in the order in which the events are given.
     """
     gathered: dict[Fork, dict[int, _Scoped]] = {}
     for event in events:
@@ -115,29 +97,19 @@ def by_fan_out(events: Iterable[_Scoped], types: Collection[str]) -> dict[Fork, 
 
 
 def step_key(saga_id: str, step: str, branch: str, trigger: str) -> str:
-    """Return a step's idempotency key (WIRE: the event_id formula with index `effect`).
+    """Return the idempotency key of a step, `service.handler` (WIRE: the event_id formula with index `effect`).
 
-    Args:
-        saga_id: The saga.
-        step: `service.handler`.
-        branch: The branch that the step runs in.
-        trigger: Beside handler and branch, what makes it this step (R2): the id of the event it answers; "" of a
-            join; `fan_in_trigger` of a fan-in; of a compensation the id of the event that it undoes or, with `None`,
-            the idempotency key of the step.
+    Beside handler and branch, the trigger makes it this step (R2): the id of the event it answers; "" of a join;
+    `fan_in_trigger` of a fan-in; of a compensation the id of the event that it undoes or, with `None`, the idempotency
+    key of the step.
     """
     return emitted_id(saga_id, step, branch, trigger, "effect")
 
 
 def fan_in_trigger(branch: str, gathers: Collection[str], causes: Iterable[Scoped]) -> str:
-    """Return the trigger of a fan-in that ran in a branch for these causes: the key of the fan-out that it gathers.
+    """Return the trigger of a fan-in that ran in a branch: the key of the fan-out that it gathers.
 
-    Args:
-        branch: The branch that the fan-in ran in.
-        gathers: The event types of which it takes one from each path.
-        causes: The events that it answers, as far as they are known.
-
-    Returns:
-        "" where no cause says it.
+    One of the causes says it, as far as they are known, of a type that it gathers from each path; "" where none does.
     """
     forks = (fork(cause.branch) for cause in causes if cause.type in gathers)
     return next((found.key for found in forks if found is not None and found.outer == branch), "")

@@ -250,11 +250,7 @@ def _usual_names(variables: Mapping[str, str]) -> dict[str, Any]:
 
 
 def setting_problems(error: ValidationError) -> list[Problem]:
-    """Say for people what is wrong with settings: one problem a value, and where it can be set.
-
-    Args:
-        error: What making a `Settings` raised.
-    """
+    """Say for people what making a `Settings` found wrong: one problem a value, and where it can be set."""
     problems = []
     for detail in error.errors(include_url=False, include_context=False, include_input=False):
         name = ".".join(str(part) for part in detail["loc"]) or "settings"

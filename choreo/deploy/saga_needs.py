@@ -16,18 +16,10 @@ _OPEN = frozenset({StepStatus.PENDING, StepStatus.EXECUTING, StepStatus.RETRYING
 _BEING_UNDONE = frozenset({StepStatus.COMPENSATING, StepStatus.PARKED})
 
 
-def is_of(saga: SagaView, saga_type: str) -> bool:
-    """Return whether it is a saga of this type."""
-    return saga.saga_type == saga_type
-
-
 def has_steps(saga: SagaView, step: StepName, taking: Collection[str] | None = None) -> bool:
     """Return whether a step of this handler waits for events, for an attempt or for a person.
 
-    Args:
-        saga: The saga.
-        step: The handler.
-        taking: Only steps that may have taken an event of one of these types.
+    Where types are given as `taking`, only a step counts that may have taken an event of one of them.
     """
     types = {event.event_id: event.type for event in saga.events}
     for each in _open(saga, step):
@@ -65,11 +57,7 @@ def has_undoings_for(saga: SagaView, step: StepName, causes: Collection[str]) ->
 def has_deadline(saga: SagaView, service: str, handler: HandlerManifest, failures: Collection[str]) -> bool:
     """Return whether a deadline is set, or has fired and its step is not done.
 
-    Args:
-        saga: The saga.
-        service: The deadline's service.
-        handler: What it announced about the deadline.
-        failures: Those that its service reads: a deadline ends with them, unless it outlives a failure.
+    It ends with the failures that its service reads, unless it outlives a failure.
     """
     step = (service, handler.name)
     if has_steps(saga, step):

@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 from functools import partial
 
 from choreo.choreography import Choreography
-from choreo.deploy.saga_needs import has_deadline, has_originals, has_steps, has_undoings, has_undoings_for, is_of
+from choreo.deploy.saga_needs import has_deadline, has_originals, has_steps, has_undoings, has_undoings_for
 from choreo.event import short
 from choreo.manifest import HandlerManifest, Manifest, SagaManifest
 from choreo.tracker import SagaView
@@ -168,8 +168,14 @@ def _saga(old: Manifest, new: Manifest, saga: SagaManifest, deployed: Sequence[M
     else:
         return None
     fix = f"Leave saga {saga.name} as it is {_UNTIL}, and give new ones a type of their own."
-    strands = partial(is_of, saga_type=saga.name)
-    return ServiceChange(code="CH125", what=what, left="its end to come", strands=strands, fix=fix, place=new.place)
+    return ServiceChange(
+        code="CH125",
+        what=what,
+        left="its end to come",
+        strands=lambda view: view.saga_type == saga.name,
+        fix=fix,
+        place=new.place,
+    )
 
 
 def _or(names: Iterable[str]) -> str:

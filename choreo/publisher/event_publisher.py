@@ -187,11 +187,7 @@ class Publisher:
         wait.wait()
 
     def _hand_over(self, outgoings: Sequence[Outgoing], wait: Acknowledgements) -> Iterator[None]:
-        """Hand records to the client; yield wherever its buffer is full, to be resumed after a pause.
-
-        Raises:
-            BufferFull: If it stays full for `publish_timeout_s`.
-        """
+        """Hand records to the client; yield wherever its buffer is full, to be resumed after a pause."""
         sender, timeout_s = self._opened(), self._settings.publish_timeout_s
         for outgoing in outgoings:
             deadline = time.monotonic() + timeout_s

@@ -5,11 +5,11 @@ makes the bytes. Event classes, manifests, the codec and the `schema` commands c
 """
 
 from choreo.schema.avro import canonical, fingerprint, meaning
-from choreo.schema.avsc import file_name, parsed, stale, text, write
+from choreo.schema.avsc import parsed, stale, text, write
 from choreo.schema.compatibility import incompatibilities
 from choreo.schema.forms import Schema
 from choreo.schema.model import avro_schema, form_of
-from choreo.schema.sensitive import Sensitive, is_sensitive, sensitive_fields
+from choreo.schema.sensitive import Sensitive, sensitive_fields
 from choreo.schema.strictness import tightened
 
 __all__ = [
@@ -17,11 +17,9 @@ __all__ = [
     "Sensitive",
     "avro_schema",
     "canonical",
-    "file_name",
     "fingerprint",
     "form_of",
     "incompatibilities",
-    "is_sensitive",
     "meaning",
     "parsed",
     "sensitive_fields",

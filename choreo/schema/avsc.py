@@ -38,12 +38,7 @@ def schemas_of(types: Iterable[type[BaseModel]]) -> dict[str, Schema]:
 
 
 def stale(types: Iterable[type[BaseModel]], folder: Path) -> dict[Path, str]:
-    """Return the files that differ from the models, each with the text that it should hold.
-
-    Args:
-        types: Event classes.
-        folder: Where the files are; it may be missing.
-    """
+    """Return the files that differ from the models or are missing, each with the text that it should hold."""
     wanted = {folder / file_name(name): text(schema) for name, schema in schemas_of(types).items()}
     return {
         path: content

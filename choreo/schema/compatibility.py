@@ -52,11 +52,7 @@ class Mismatch(NamedTuple):
 
 
 def mismatches(writer: Schema, reader: Schema) -> list[Mismatch]:
-    """Return what a reader of one schema may stumble over in records of another; nothing if all of them can be read.
-
-    Args:
-        writer: The schema that the records were written with.
-        reader: The schema of whoever reads them.
+    """Return what a reader may stumble over in records of a writer's schema; nothing if all of them can be read.
 
     Raises:
         SchemaError: If one of the two is no Avro schema.
@@ -66,14 +62,7 @@ def mismatches(writer: Schema, reader: Schema) -> list[Mismatch]:
 
 
 def incompatibilities(writer: Schema, reader: Schema) -> list[str]:
-    """Return why records of the writer's schema cannot be read as the reader's; nothing if they can.
-
-    Args:
-        writer: The schema that the records were written with.
-        reader: The schema of whoever reads them.
-
-    Returns:
-        One `Record.field: reason` for each mismatch.
+    """Return a `Record.field: reason` for each mismatch that keeps records of the writer's schema from being read.
 
     Raises:
         SchemaError: If one of the two is no Avro schema.

@@ -150,15 +150,13 @@ class _Walk:
         if info.exclude:
             raise _Refused("exclude=True would lose it; make it a private attribute")
         form = self._form(info.annotation, list(info.metadata), strict=strict)
-        default = _default(form, info)
         if form.kind == "union" and info.default is not PydanticUndefined:
             # Avro takes a union's default from its first branch, so that branch comes first.
             first = branch_of(form, info.default)
             if first is not None:
                 rest = tuple(branch for branch in form.branches if branch is not first)
                 form = Form("union", branches=(first, *rest), strict=form.strict)
-                default = _default(form, info)
-        return FieldForm(name, _key(name, info, model), form, default, is_sensitive(info))
+        return FieldForm(name, _key(name, info, model), form, _default(form, info), is_sensitive(info))
 
     def _form(self, annotation: Any, metadata: list[Any], *, strict: bool) -> Form:
         annotation, more = _unwrapped(annotation)

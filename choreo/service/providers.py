@@ -72,12 +72,7 @@ def suggestion(provided_types: Iterable[Resource], hint: Hint, service: str) -> 
 
 
 def providers_of(service: str, written: Sequence[WrittenProvider]) -> tuple[tuple[Provider, ...], list[Problem]]:
-    """Return a service's providers, each behind those it asks for, and what is wrong with them.
-
-    Args:
-        service: Its name.
-        written: As they were declared.
-    """
+    """Return a service's providers, each behind those it asks for, and what is wrong with them."""
     problems: list[Problem] = []
     by_type: dict[Resource, _Hinted] = {}
     for each in written:

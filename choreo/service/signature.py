@@ -8,6 +8,7 @@ import inspect
 import re
 import types
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, get_args
 
@@ -30,38 +31,25 @@ _COMPENSATION_ROLES = (Role.CAUSE, Role.ORIGINAL)
 def handlers_of(
     service: str, written: Sequence[WrittenHandler], provided: Collection[type[Any]]
 ) -> tuple[list[Handler], list[Problem]]:
-    """Return a service's handlers, but for those whose hints cannot be read, and what is wrong with each.
-
-    Args:
-        service: Its name.
-        written: As they were declared.
-        provided: Types that its providers make.
-    """
+    """Return a service's handlers, but for those whose hints cannot be read, and what is wrong with each."""
     problems: list[Problem] = []
     renamed = {
         id(each.function): each.name for each in written if each.name is not None and each.kind is not Kind.OTHERWISE
     }
-    signatures = [_Signature(service, each, provided, renamed, problems) for each in written]
+    signatures = [_Signature(service, each, provided, renamed, problems, label=service) for each in written]
     return [handler for each in signatures if (handler := each.read()) is not None], problems
 
 
+@dataclass(slots=True)
 class _Signature:
     """One decorated function; what is wrong with it is added to `problems`."""
 
-    def __init__(
-        self,
-        service: str,
-        written: WrittenHandler,
-        provided: Collection[type[Any]],
-        renamed: Mapping[int, str],
-        problems: list[Problem],
-    ) -> None:
-        self.service = service
-        self.written = written
-        self.provided = provided
-        self.renamed = renamed
-        self.problems = problems
-        self.label = service
+    service: str
+    written: WrittenHandler
+    provided: Collection[type[Any]]
+    renamed: Mapping[int, str]
+    problems: list[Problem]
+    label: str
 
     def read(self) -> Handler | None:
         """Return the handler; None where its hints cannot be read."""

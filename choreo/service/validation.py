@@ -104,12 +104,9 @@ class SagaClaims(NamedTuple):
 
 
 def problems_within(service: Service, handlers: Sequence[Handler], *, complete: bool) -> Iterator[Problem]:
-    """Return what is wrong within one service.
+    """Return what is wrong within one service, by those of its handlers that could be read.
 
-    Args:
-        service: As it was written.
-        handlers: Those that could be read.
-        complete: They are all of them; otherwise nothing is said to be missing that the others may have.
+    Unless these are `complete`, nothing is said to be missing that the others may have.
     """
     yield from _names(service, handlers)
     yield from _states(service, handlers)
