@@ -41,25 +41,7 @@ _HOMES = {
     "choreo.testing.simulation": ("InvariantBroken", "Simulation"),
 }
 
-__all__ = [
-    "Case",
-    "Difference",
-    "InvariantBroken",
-    "MemoryBroker",
-    "Point",
-    "Rates",
-    "Recording",
-    "Report",
-    "SagaHandle",
-    "Scenario",
-    "Simulation",
-    "TransientFault",
-    "context",
-    "given",
-    "recorded",
-    "replay",
-    "simulate",
-]
+__all__ = [name for names in _HOMES.values() for name in names]
 
 
 def __getattr__(name: str) -> object:

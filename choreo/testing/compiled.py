@@ -55,11 +55,7 @@ class SwitchedBroker(MemoryBroker):
 
 
 class CompiledServices:
-    """Services, read and compiled.
-
-    Args:
-        services: The services.
-        settings: How large their events may be.
+    """Services, read and compiled; settings say how large their events may be.
 
     Raises:
         DeclarationError: If they cannot run as declared, all mistakes at once.
@@ -87,13 +83,7 @@ class CompiledServices:
         ]
 
     def enter(self, broker: MemoryBroker, clock: Clock, write: Callable[[Outgoing], None]) -> None:
-        """Belong to a scenario; the services announce themselves.
-
-        Args:
-            broker: Its brokers.
-            clock: Its time.
-            write: Writes what the publisher publishes.
-        """
+        """Belong to a scenario, which writes what the publisher publishes; the services announce themselves."""
         self._transport.switch(broker, clock, write)
         broker.write(self._announcements)
 

@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 
-from choreo.clock import ManualClock
 from choreo.errors import ChoreoError
 from choreo.testing.fault_plan import Seed
 from choreo.testing.history import header
@@ -29,11 +28,7 @@ FOR_GOOD = datetime.max.replace(tzinfo=UTC)
 
 
 class InFlight:
-    """Records between brokers and services: topics that are held back, for good or for a time, and copies to come.
-
-    Args:
-        broker: The brokers.
-    """
+    """Records between brokers and services: topics that are held back, for good or for a time, and copies to come."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker
@@ -103,20 +98,14 @@ class InFlight:
 
 
 class Delivery:
-    """Serves services, one batch at a time.
+    """Serves services, one batch at a time: the oldest record first, or in the order that a seed stands for.
 
-    Args:
-        environment: What the services share.
-        clock: The time, which stands still but for what is done here.
-        seed: What the order follows from; the oldest first without it.
-        when_drained: Called whenever there is nothing left to read for now.
+    Time stands still but for what is done here. Whenever nothing is left to read for now, `when_drained` is called.
     """
 
-    def __init__(
-        self, environment: Environment, clock: ManualClock, seed: Seed | None, when_drained: Callable[[], object]
-    ) -> None:
+    def __init__(self, environment: Environment, seed: Seed | None, when_drained: Callable[[], object]) -> None:
         self._environment = environment
-        self._clock = clock
+        self._clock = environment.clock
         self._seed = seed
         self._when_drained = when_drained
         self.in_flight = InFlight(environment.broker)
@@ -139,11 +128,7 @@ class Delivery:
         self.parked += self._loop.run(self.services[name].restart())
 
     def until(self, until: datetime | None) -> None:
-        """Do all there is to do, moving time on from timer to timer, as far as it may go.
-
-        Raises:
-            ChoreoError: If it does not come to rest.
-        """
+        """Do all there is to do, moving time on from timer to timer, as far as it may go."""
         for _ in range(TIMERS_MAX):
             self.drain()
             service, due = self._soonest()
@@ -162,11 +147,7 @@ class Delivery:
         self.drain()
 
     def drain(self) -> None:
-        """Deliver until no service has anything to read.
-
-        Raises:
-            ChoreoError: If it does not come to rest.
-        """
+        """Deliver until no service has anything to read."""
         if self.deliver(RECORDS_MAX) == RECORDS_MAX:
             raise ChoreoError(f"no rest after {RECORDS_MAX} records: do two handlers answer each other for ever?")
         self._when_drained()

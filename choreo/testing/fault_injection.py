@@ -62,17 +62,13 @@ class _CurrentBatch:
 
     service: str = ""
     places: Sequence[str] = ()
-    death: tuple[str, Point] | None = None
+    death: tuple[str, Point | None] = ("", None)
     called: set[str] = field(default_factory=set)
     suffered: list[str] = field(default_factory=list)
 
 
 class FaultInjection:
-    """The faults of one scenario: what a test asks for, and what a plan brings beside it.
-
-    Args:
-        plan: What a seed brings.
-    """
+    """The faults of one scenario: what a test asks for, and what a plan brings beside it."""
 
     def __init__(self, plan: FaultPlan) -> None:
         self.plan = plan
@@ -101,7 +97,7 @@ class FaultInjection:
         self._tries.update(f"{service} {each}" for each in ids)
         # Named by each record in the batch: the same one is struck where others are left out.
         places = [f"{service} {each} {self._tries[f'{service} {each}']}" for each in ids]
-        self._batch = _CurrentBatch(service, places, self.plan.death(places))
+        self._batch = _CurrentBatch(service, places, self.plan.death(places) or ("", None))
 
     def commit(self) -> Interruption | None:
         """Return what happens to the commit of this batch."""
@@ -110,8 +106,8 @@ class FaultInjection:
         if fault is not None and fault.point is not None:
             self._suffer(f"dies {fault.point}")
             return Interruption(fault.point)
-        if batch.death is not None:
-            name, point = batch.death
+        name, point = batch.death
+        if point is not None:
             # No handler was called that it could have struck at.
             point = Point.BEFORE_COMMIT if point in AT_HANDLERS else point
             self._suffer(f"dies {point}", name)
@@ -190,12 +186,10 @@ class FaultInjection:
     def _die(self, handler: Handler, point: Point) -> None:
         """Raise where the process is to die at this handler."""
         fault = self._take(lambda each: each.point is point and each.handler in {"", handler.name})
-        death = self._batch.death
-        if fault is None and (death is None or death[1] is not point):
-            return
-        name = death[0] if fault is None and death is not None else ""
-        self._suffer(f"dies {point.value.replace('the handler', handler.name)}", name)
-        raise ProcessDied
+        name, planned = self._batch.death if fault is None else ("", point)
+        if planned is point:
+            self._suffer(f"dies {point.value.replace('the handler', handler.name)}", name)
+            raise ProcessDied
 
     def _failure(self, handler: Handler, step: str, *, final: bool) -> tuple[Exception, bool] | None:
         """Return what a handler is to raise, and whether it has run by then."""

@@ -95,11 +95,7 @@ CALM = Rates(crash=0, abort=0, lose=0, fail=0, duplicate=0, delay=0, reorder=Fal
 
 
 class Seed:
-    """Decisions by name that follow from one number: the same on every machine and every version of Python.
-
-    Args:
-        number: What they follow from.
-    """
+    """Decisions by name that follow from one number: the same on every machine and every version of Python."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -126,7 +122,7 @@ class Seed:
 
 
 class FaultPlan:
-    """The faults of one run.
+    """The faults of one run: what a seed brings at these rates.
 
     Args:
         seed: What they follow from.

@@ -5,7 +5,7 @@ be true of them does not (`invariants`). A simulation asks once it has come to r
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 
 from choreo.errors import UndecodableRecord
@@ -15,8 +15,9 @@ from choreo.invariants.evidence import ends, saga_of
 from choreo.memory import Memory
 from choreo.records import ENDS, JOURNAL, memory_topic
 from choreo.saga import SagaState
+from choreo.testing.delivery import Delivery
 from choreo.testing.history import header
-from choreo.testing.simulated_service import Environment, SimulatedService
+from choreo.testing.simulated_service import Environment
 from choreo.tracker import SagaView, Store, Tracker
 from choreo.tracker.rows import ENDED, EventRow, NoteRow
 from choreo.tracker.verdict import Verdict
@@ -24,29 +25,16 @@ from choreo.transport import Record
 
 
 class FinalState:
-    """Events, journal, memories and the tracker's answers, once nothing is left to do.
+    """Events, journal, memories and the answers of a tracker that has read everything, once nothing is left to do."""
 
-    Args:
-        environment: What the services shared.
-        services: The services.
-        tracker: A tracker that has read everything.
-        store: Its store.
-        copied: How many copies of an event were written, by its id: no service is to blame for them.
-    """
-
-    def __init__(
-        self,
-        environment: Environment,
-        services: Mapping[str, SimulatedService],
-        tracker: Tracker,
-        store: Store,
-        copied: Mapping[str, int],
-    ) -> None:
+    def __init__(self, environment: Environment, delivery: Delivery, tracker: Tracker, store: Store) -> None:
         self._environment = environment
         self._compiled = environment.compiled
+        self._services = delivery.services
         self._tracker = tracker
         self._store = store
-        self._copied = Counter(copied)
+        # No service is to blame for copies that were made on the way.
+        self._copied = Counter(delivery.in_flight.copied)
         self._records: dict[str, list[Record]] = {}
         self._envelopes: dict[str, list[Envelope]] = {}
         for record in environment.broker.records(*self._compiled.catalog.choreography.topics, JOURNAL, ENDS):
@@ -58,9 +46,8 @@ class FinalState:
                 for memories in environment.broker.restore(memory_topic(name), partitions).values()
                 for saga_id, data in memories.items()
             }
-            for name in services
+            for name in self._services
         }
-        self._services = services
 
     @property
     def sagas(self) -> list[str]:

@@ -39,11 +39,7 @@ class HistoryEntry(NamedTuple):
 
 
 class History:
-    """All that happened, in order.
-
-    Args:
-        consumes: The event types that each service reacts to; what else it reads is left out.
-    """
+    """All that happened, in order, but for what services read and do not react to (`consumes` says what they do)."""
 
     def __init__(self, consumes: Mapping[str, Collection[str]]) -> None:
         self._consumes = consumes

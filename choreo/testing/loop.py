@@ -37,17 +37,16 @@ class PrivateLoop:
         Raises:
             ChoreoError: If the caller is run by this very loop: it would wait for itself.
         """
-        with suppress(RuntimeError):
-            if asyncio.get_running_loop() is self._loop:
-                work.close()
-                raise ChoreoError("a handler cannot drive the scenario that it runs in")
+        if _running_loop() is self._loop:
+            work.close()
+            raise ChoreoError("a handler cannot drive the scenario that it runs in")
         return self.call(lambda: self._loop.run_until_complete(work))
 
     def call(self, call: Callable[[], T]) -> T:
         """Return what a call returns that must not be made on a thread with a running loop."""
         with self._turn:
             if self._thread is None:
-                if not _in_a_loop():
+                if _running_loop() is None:
                     return call()
                 self._thread = ThreadPoolExecutor(1, thread_name_prefix="scenario")
             return self._thread.submit(copy_context().run, call).result()
@@ -60,9 +59,7 @@ class PrivateLoop:
                 self._thread.shutdown()
 
 
-def _in_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    with suppress(RuntimeError):
+        return asyncio.get_running_loop()
+    return None

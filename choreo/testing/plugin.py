@@ -57,11 +57,7 @@ def choreo_scenario(request: pytest.FixtureRequest) -> "Iterator[Callable[..., S
 
 
 class Simulations:
-    """What `choreo_simulation` gives: simulations under the seed of the session, if it has one.
-
-    Args:
-        seed: What `--choreo-seed` says.
-    """
+    """What `choreo_simulation` gives: simulations under the seed of the session (`--choreo-seed`), if it has one."""
 
     def __init__(self, seed: int | None) -> None:
         self._seed = {} if seed is None else {"seed": seed}

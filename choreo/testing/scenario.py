@@ -94,7 +94,7 @@ class Scenario:
             faults=self._faults,
             add_to_history=self._happened,
         )
-        self.delivery = Delivery(self._environment, self._clock, order, self._catch_up)
+        self.delivery = Delivery(self._environment, order, self._catch_up)
         """The services that run, and which of them is served next."""
         self._compiled.enter(self.broker, self._clock, self._write)
 

@@ -83,14 +83,7 @@ def simulate(
 
 
 class _SeededRun:
-    """One seed, run as often as is asked for.
-
-    Args:
-        run: The function.
-        services: What takes part.
-        seed: The seed.
-        options: Those of `Simulation`.
-    """
+    """A function under one seed, run as often as is asked for."""
 
     def __init__(self, run: Run, services: Sequence[Service], seed: int, options: Mapping[str, Any]) -> None:
         self._run = run

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from choreo.clock import EPOCH, Clock
+from choreo.clock import EPOCH, ManualClock
 from choreo.errors import Fenced, RetriesExhausted, TransactionAborted
 from choreo.records import memory_topic
 from choreo.runtime import Resources
@@ -29,33 +29,18 @@ INSTANCE = "scenario"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What all services of a scenario share.
-
-    Attributes:
-        compiled: What follows from the services alone.
-        broker: Their brokers.
-        settings: As in production.
-        clock: Where time comes from.
-        faults: What strikes them.
-        add_to_history: Called with every batch.
-    """
+    """What all services of a scenario share; every batch of theirs is added to its history."""
 
     compiled: CompiledServices
     broker: MemoryBroker
     settings: Settings
-    clock: Clock
+    clock: ManualClock
     faults: FaultInjection
     add_to_history: Callable[[HistoryEntry], None]
 
 
 class SimulatedService:
-    """A service that can be served, one batch at a time.
-
-    Args:
-        declaration: The service.
-        environment: What it shares with the others.
-        replaced: Resources that stand in for the real ones.
-    """
+    """A service that can be served, one batch at a time; some of its resources may be replaced."""
 
     def __init__(self, declaration: Declaration, environment: Environment, replaced: Mapping[type, object]) -> None:
         self.name = declaration.name

@@ -141,9 +141,7 @@ class Simulation(Scenario):
         except Exception as error:
             self._annotate(error)
             raise
-        final = FinalState(
-            self._environment, self.delivery.services, self.tracker, self._store, self.delivery.in_flight.copied
-        )
+        final = FinalState(self._environment, self.delivery, self.tracker, self._store)
         for saga_id in final.sagas:
             evidence = final.evidence(saga_id)
             breaches = [*judge(self._compiled.catalog.choreography, evidence), *final.strays(saga_id)]

@@ -67,14 +67,7 @@ class MemoryBroker(MemoryCluster):
                 widths = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
                 fix = f"bring all of them to {max(counts.values())}"
                 raise TopicProblem([Problem("CH081", f"{group}: partition counts differ: {widths}", "", fix)])
-            made = MemorySource(
-                self,
-                group=group,
-                topics=topics,
-                memory_topic=memory_topic,
-                exactly_once=delivery == "exactly_once",
-                instance=instance,
-            )
+            made = MemorySource(self, group, topics, memory_topic, instance, exactly_once=delivery == "exactly_once")
             self._sources.append(made)
             return made
 
@@ -133,16 +126,11 @@ class MemoryBroker(MemoryCluster):
 
     def crash(self, source: MemorySource) -> None:
         """Kill a source: it leaves the group at once, and everything it does from now on is refused."""
-        with self.changed:
-            source.expire()
-            source.end(f"{source.group}: this process is dead")
-            self.changed.notify_all()
+        source.end("this process is dead")
 
     def expire(self, source: MemorySource) -> None:
         """Take a living source for dead: a zombie, whose batch in flight is refused. It joins again when it polls."""
-        with self.changed:
-            source.expire()
-            self.changed.notify_all()
+        source.expire()
 
     def _fault(self, group: str, trouble: CommitTrouble, reached: Reached = Reached.OFFSETS) -> None:
         self.group(group).faults.append(CommitFault(trouble, reached))
@@ -176,13 +164,7 @@ class MemorySender:
 
 
 class MemoryReader:
-    """See `Reader`. Partitions are merged in the order in which they were written.
-
-    Args:
-        cluster: Where to read.
-        topics: Those that do not exist are passed over.
-        offsets: Where to begin; 0 where nothing is said.
-    """
+    """See `Reader`. Partitions are merged in the order in which they were written; absent topics have none."""
 
     def __init__(self, cluster: MemoryCluster, topics: Sequence[str], offsets: Mapping[Position, int]) -> None:
         self._cluster = cluster

@@ -5,8 +5,8 @@ Reading in the order of writing, holding topics back and committing live here; t
 """
 
 import threading
+from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from heapq import heapify, heappop, heapreplace
 
 from choreo.clock import Clock
 from choreo.errors import Problem, TopicProblem
@@ -23,12 +23,7 @@ Pick = Callable[[str, Sequence[Record]], int]
 
 
 class MemoryCluster:
-    """What one broker in memory stores.
-
-    Args:
-        clock: Where records' timestamps come from.
-        pick: Chooses which partition a group reads next; the oldest record unless given.
-    """
+    """What one broker in memory stores."""
 
     def __init__(self, clock: Clock, pick: Pick | None) -> None:
         self.changed = threading.Condition(threading.RLock())
@@ -161,22 +156,16 @@ class MemoryCluster:
             group: Who asks; "" for a reader, from whom nothing is held back.
         """
         found: list[LogEntry] = []
-        heads = [(first.sequence, first, entries) for first, entries in self._firsts(places, group)]
-        heapify(heads)
+        heads = sorted(self._firsts(places, group), key=_sequence)
         while heads and len(found) < records_max:
+            index = 0
             if group and self._pick is not None:
                 # Any order between partitions is one that Kafka may show.
-                index = self._pick(group, _records(entry for _, entry, _ in heads))
-                _, entry, entries = heads.pop(index)
-                if (following := next(entries, None)) is not None:
-                    heads.insert(index, (following.sequence, following, entries))
-            else:
-                _, entry, entries = heads[0]
-                if (following := next(entries, None)) is not None:
-                    heapreplace(heads, (following.sequence, following, entries))
-                else:
-                    heappop(heads)
+                index = self._pick(group, _records(entry for entry, _ in heads))
+            entry, following = heads.pop(index)
             found.append(entry)
+            if (first := next(following, None)) is not None:
+                insort(heads, (first, following), key=_sequence)
         records = _records(found)
         for record in records:
             places[record.topic, record.partition] = record.offset + 1
@@ -213,6 +202,10 @@ class MemoryCluster:
         beyond = {(each.topic, each.partition) for each in outgoings if each.partition >= self.partitions(each.topic)}
         if beyond:
             raise TopicProblem([Problem("CH080", f"topic {name} has no partition {at}") for name, at in sorted(beyond)])
+
+
+def _sequence(head: tuple[LogEntry, Iterator[LogEntry]]) -> int:
+    return head[0].sequence
 
 
 def _records(entries: Iterable[LogEntry]) -> list[Record]:

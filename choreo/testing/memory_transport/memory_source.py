@@ -18,12 +18,12 @@ class MemorySource:
     def __init__(
         self,
         cluster: MemoryCluster,
-        *,
         group: str,
         topics: Sequence[str],
         memory_topic: str,
-        exactly_once: bool,
         instance: str,
+        *,
+        exactly_once: bool,
     ) -> None:
         self.group = group
         self.instance = instance
@@ -42,8 +42,7 @@ class MemorySource:
             self._over = ""
             replaced = self._group.join(instance, self)
             if isinstance(replaced, MemorySource):
-                replaced.end(f"{group}: another process has taken over as {instance}")
-            cluster.changed.notify_all()
+                replaced.end(f"another process has taken over as {instance}")
 
     @property
     def owned(self) -> frozenset[int]:
@@ -72,9 +71,7 @@ class MemorySource:
             if self._owned != self._group.share(self.instance, self._share_of):
                 return None
             records = self._cluster.fetch(self._next, records_max, self.group)
-            if not records:
-                return None
-            return Batch(records, token=self._token, behind=self._still_behind())
+            return Batch(records, token=self._token, behind=self._still_behind()) if records else None
 
     def stage(self, commit: Commit) -> Commit:
         """Return the commit as it is; see `Source.stage`: brokers in memory are never waited for."""
@@ -100,20 +97,21 @@ class MemorySource:
 
     def close(self) -> None:
         """Leave the group; closing twice is fine."""
-        with self._cluster.changed:
-            self._group.leave(self.instance, self)
-            self.end(f"{self.group}: this source is closed")
-            self._cluster.changed.notify_all()
+        self.end("this source is closed")
 
     def end(self, why: str) -> None:
-        """Refuse everything from now on, but for closing."""
-        self._over = self._over or why
-        self._next = {}
+        """Leave the group, and refuse everything from now on, but for closing."""
+        with self._cluster.changed:
+            self._over = self._over or f"{self.group}: {why}"
+            self._next = {}
+            self.expire()
 
     def expire(self) -> None:
         """Be taken for dead, as after a session time-out; it is noticed at the next poll."""
-        self._group.leave(self.instance, self)
-        self._token = object()
+        with self._cluster.changed:
+            self._group.leave(self.instance, self)
+            self._token = object()
+            self._cluster.changed.notify_all()
 
     def _read(self, batch: Batch, records_max: int) -> bool:
         """Have a batch hold what has come; return whether that is anything."""
@@ -129,21 +127,20 @@ class MemorySource:
     def _rebalance(self, batch: Batch) -> None:
         """Let go of what others are to have, then take what is free and ours."""
         group = self._group
-        lost: set[int] = set()
+        before = self._owned
         if group.members.get(self.instance) is not self:
             if self.instance in group.members:
-                self.end(f"{self.group}: another process has taken over as {self.instance}")
+                self.end(f"another process has taken over as {self.instance}")
                 self._refuse_if_over()
             group.join(self.instance, self)
-            lost = self._owned
             self._owned = set()
         share = group.share(self.instance, self._share_of)
-        for number in self._owned - share:
+        kept = self._owned & share
+        lost = before - kept
+        for number in lost:
             group.release(number, self)
-        lost = lost | (self._owned - share)
-        self._owned = self._owned & share
-        gained = {number for number in share - self._owned if group.hold(number, self)}
-        self._owned |= gained
+        gained = {number for number in share - kept if group.hold(number, self)}
+        self._owned = kept | gained
         for position in [each for each in self._next if each[1] in lost]:
             del self._next[position]
         self._seek_back(gained)
@@ -156,8 +153,8 @@ class MemorySource:
             self._token = object()
             # A poll that waits may see several changes; it returns how each partition ends up.
             batch.lost = batch.lost | lost
-            kept = {number: memory for number, memory in batch.gained.items() if number not in lost}
-            batch.gained = kept | self._cluster.restore(self._memory_topic, sorted(gained))
+            still = {number: memory for number, memory in batch.gained.items() if number not in lost}
+            batch.gained = still | self._cluster.restore(self._memory_topic, sorted(gained))
             self._cluster.changed.notify_all()
 
     def _still_behind(self) -> frozenset[int]:
@@ -179,8 +176,7 @@ class MemorySource:
         if fault is None:
             return
         if fault.trouble is CommitTrouble.CRASHED:
-            self._group.leave(self.instance, self)
-            self.end(f"{self.group}: this process died in the middle of a commit")
+            self.end("this process died in the middle of a commit")
             self._refuse_if_over()
         if fault.trouble is CommitTrouble.UNANSWERED:
             # What happened is unknown, so memory is read again before anything else is done.

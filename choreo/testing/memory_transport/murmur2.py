@@ -30,10 +30,5 @@ def murmur2(data: bytes) -> int:
 
 @lru_cache(KEYS_REMEMBERED_MAX)
 def partition_of(key: bytes, partitions: int) -> int:
-    """Return the partition that Java's default partitioner gives a key.
-
-    Args:
-        key: The record's key.
-        partitions: How many the topic has, at least 1.
-    """
+    """Return the partition that Java's default partitioner gives a key, of so many, at least 1."""
     return (murmur2(key) & _POSITIVE) % partitions
