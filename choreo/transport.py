@@ -135,7 +135,7 @@ class Reader(Protocol):
         """Return what has come, waiting at most `timeout_s` seconds for the first record."""
 
     def ends(self) -> dict[Position, int]:
-        """Return where each partition ends now, for saying how far behind the reader is."""
+        """Return where each partition ends now for this reader, who is not to wait for marks of transactions."""
 
     def close(self) -> None:
         """Stop reading."""

@@ -7,8 +7,7 @@ worked out in `verdict`. `choreo track` runs it in a thread; tests and simulatio
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from choreo.choreography import Choreography
@@ -27,23 +26,7 @@ STALE_SAGAS_MAX = 2000
 POLL_S = 0.5
 RETRY_S = 1.0
 LAG_CHECK_EVERY = timedelta(seconds=1)
-MARKERS_MAX = 2
-"""Most offsets at the end of a partition that are taken as transactions' markers after `MARKER_CHECKS`."""
-MARKER_CHECKS = 2
-GAP_CHECKS = 10
-"""How often the end must have stood still until a longer gap is taken so."""
 _log = logging.getLogger("choreo")
-
-
-@dataclass(slots=True)
-class _DecodedBatch:
-    """The records of one poll, decoded."""
-
-    manifests: list[ManifestRow] = field(default_factory=list)
-    events: list[EventRow] = field(default_factory=list)
-    notes: list[NoteRow] = field(default_factory=list)
-    undecodable: list[UndecodableRow] = field(default_factory=list)
-    offsets: dict[Position, int] = field(default_factory=dict)
 
 
 class Follower:
@@ -71,8 +54,6 @@ class Follower:
         self._batch_max = batch_records_max
         self._reader: Reader | None = None
         self._followed: frozenset[str] = frozenset()
-        self._positions: dict[Position, int] = {}
-        self._idle: dict[Position, tuple[int, int]] = {}
         self._measured_at: datetime | None = None
         self._caught_up = False
         self._wanted: set[str] = set()
@@ -167,36 +148,29 @@ class Follower:
         if not existing or (self._reader is not None and existing == self._followed):
             return False
         self.close()
-        self._positions = self._store.offsets()
-        offsets = {position: offset for position, offset in self._positions.items() if position[0] in existing}
+        offsets = {position: offset for position, offset in self._store.offsets().items() if position[0] in existing}
         self._reader = self._transport.reader(sorted(existing), offsets)
         self._followed = existing
         self._caught_up = False
-        self._idle = {}
         return True
 
     def _write(self, records: list[Record]) -> int:
         """Write what one poll brought, and judge the sagas it concerns; return how much was done."""
         store = self._store
-        batch = self._decode_manifests(records)
+        undecodable: list[UndecodableRow] = []
+        manifests = list(_manifest_rows(records, undecodable))
         with store.writing():
-            rewound: dict[Position, int] = {}
-            if batch.manifests:
-                rewound = self._announce(batch.manifests)
-            self._decode(records, batch)
-            changed: list[str] = []
-            if records:
-                store.put_events(batch.events)
-                store.put_notes(batch.notes)
-                store.put_undecodable(batch.undecodable)
-                changed = store.drop_undecoded(batch.undecodable)
-                back = {at: min(offset, batch.offsets.get(at, offset)) for at, offset in rewound.items()}
-                store.put_offsets(batch.offsets | back)
-            changed += [row.saga_id for row in batch.events] + [row.saga_id for row in batch.notes]
-            touched = dict.fromkeys(changed)
-            stale = [saga_id for saga_id in store.stale(STALE_SAGAS_MAX) if saga_id not in touched]
-            self._judge([*touched, *stale])
-        self._positions |= batch.offsets
+            rewound = self._announce(manifests) if manifests else {}
+            # Only now are the rest decoded: manifests say how.
+            events, notes = self._decode(records, undecodable)
+            store.put_events(events)
+            store.put_notes(notes)
+            store.put_undecodable(undecodable)
+            read = {(each.topic, each.partition): each.offset + 1 for each in records}
+            store.put_offsets(read | {at: min(offset, read.get(at, offset)) for at, offset in rewound.items()})
+            stale = store.stale(STALE_SAGAS_MAX)
+            changed = [row.saga_id for row in events] + [row.saga_id for row in notes]
+            self._judge({*store.drop_undecoded(undecodable), *changed, *stale})
         self._caught_up = self._caught_up and not records
         if rewound:
             # The reader is past records that can be decoded only now: the next one begins at them.
@@ -219,31 +193,18 @@ class Follower:
             Verdict(self._graph, saga_id, *rows).summary for saga_id, rows in records.items() if any(rows)
         )
 
-    def _decode_manifests(self, records: list[Record]) -> _DecodedBatch:
-        """Return a batch with the manifests alone: they say how to decode the rest."""
-        batch = _DecodedBatch()
-        for record in records:
-            batch.offsets[record.topic, record.partition] = record.offset + 1
-            if record.topic != MANIFESTS or record.value is None:
-                continue
-            try:
-                manifest = Manifest.from_bytes(record.value)
-            except SchemaError as error:
-                _log.warning("a manifest cannot be read and is passed over: %s", error)
-                batch.undecodable.append((*record[:3], "undecodable", "not a manifest"))
-            else:
-                batch.manifests.append(ManifestRow(manifest.key, record.offset, record.value))
-        return batch
-
-    def _decode(self, records: list[Record], batch: _DecodedBatch) -> None:
+    def _decode(self, records: list[Record], undecodable: list[UndecodableRow]) -> tuple[list[EventRow], list[NoteRow]]:
+        events: list[EventRow] = []
+        notes: list[NoteRow] = []
         for record in records:
             try:
                 if record.topic in {JOURNAL, ENDS}:
-                    batch.notes.append(note_row(record))
+                    notes.append(note_row(record))
                 elif record.topic != MANIFESTS:
-                    batch.events.append(self._decoder.event(record))
+                    events.append(self._decoder.event(record))
             except UndecodableRecord as error:
-                batch.undecodable.append((*record[:3], error.reason, str(error)))
+                undecodable.append((*record[:3], error.reason, str(error)))
+        return events, notes
 
     def _measure_lag(self) -> None:
         """Store where the partitions end, at most once in `LAG_CHECK_EVERY` unless records came since."""
@@ -251,19 +212,17 @@ class Follower:
         recent = self._measured_at is not None and timedelta(0) <= now - self._measured_at < LAG_CHECK_EVERY
         if self._reader is None or (recent and self._caught_up):
             return
-        ends = self._reader.ends()
-        idle: dict[Position, tuple[int, int]] = {}
-        for position, end in ends.items():
-            gap = end - self._positions.get(position, 0)
-            known_end, checks = self._idle.get(position, (end, 0))
-            checks = checks + 1 if known_end == end else 1
-            idle[position] = (end, checks)
-            # Transactions leave markers at the end of a partition that no reader is given. Where polls bring nothing
-            # and the end stands still, the gap is such markers. Only the lag leaves them out: reading goes on from the
-            # last record.
-            if gap > 0 and checks >= (MARKER_CHECKS if gap <= MARKERS_MAX else GAP_CHECKS):
-                ends[position] = self._positions.get(position, 0)
-        self._idle = idle
-        self._caught_up = all(self._positions.get(position, 0) >= end for position, end in ends.items())
+        ends, positions = self._reader.ends(), self._store.offsets()
+        self._caught_up = all(positions.get(position, 0) >= end for position, end in ends.items())
         self._measured_at = now
         self._store.put_ends(ends, microseconds(now), caught_up=self._caught_up)
+
+
+def _manifest_rows(records: list[Record], undecodable: list[UndecodableRow]) -> Iterator[ManifestRow]:
+    for record in records:
+        if record.topic == MANIFESTS and record.value is not None:
+            try:
+                yield ManifestRow(Manifest.from_bytes(record.value).key, record.offset, record.value)
+            except SchemaError as error:
+                _log.warning("a manifest cannot be read and is passed over: %s", error)
+                undecodable.append((*record[:3], "undecodable", "not a manifest"))

@@ -23,6 +23,11 @@ from choreo.transport import Record
 TEXT_CHARS_MAX = 4000
 SCHEMAS_MAX = 4096
 """Most schemas whose decoders are kept for the next `RowDecoder`: each takes milliseconds to make."""
+_TEXTS = (
+    *("service", "handler", "branch", "trigger", "step", "error"),
+    *("event_type", "event_id", "saga_type", "actor", "command_id"),
+)
+"""What `NoteRow` has from a note as it is."""
 _log = logging.getLogger("choreo")
 
 
@@ -116,20 +121,10 @@ def note_row(record: Record) -> NoteRow:
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
-        service=_field(body, "service"),
-        handler=_field(body, "handler"),
-        branch=_field(body, "branch"),
-        trigger=_field(body, "trigger"),
-        step=_field(body, "step"),
         reason=_field(body, "outcome" if ended else "reason"),
-        error=_field(body, "error"),
-        event_type=_field(body, "event_type"),
-        event_id=_field(body, "event_id"),
-        saga_type=_field(body, "saga_type"),
+        **{name: _field(body, name) for name in _TEXTS},
         attempt=attempt if isinstance(attempt, int) and 0 <= attempt < 2**31 else 0,
         at_us=_micros(_field(body, "at"), record),
-        actor=_field(body, "actor"),
-        command_id=_field(body, "command_id"),
     )
 
 

@@ -143,9 +143,7 @@ def as_written(notes: Iterable[NoteRow]) -> list[NoteRow]:
 
 def parents(row: EventRow) -> tuple[str, ...]:
     """Return the ids of the events that this one says it follows from."""
-    if row.causes:
-        return (row.causation_id, *row.causes.split(",")) if row.causation_id else tuple(row.causes.split(","))
-    return (row.causation_id,) if row.causation_id else ()
+    return tuple(each for each in (row.causation_id, *row.causes.split(",")) if each)
 
 
 def in_order(folded: dict[str, EventRow]) -> list[EventRow]:

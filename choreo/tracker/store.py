@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from choreo.errors import ChoreoError, SchemaError
 from choreo.manifest import Manifest
@@ -30,24 +30,25 @@ UndecodableRow = tuple[str, int, int, str, str]
 """Topic, partition, offset, reason, error."""
 
 _LAYOUT = 2
-_CREATE = """
-CREATE TABLE IF NOT EXISTS events (
-    saga_id TEXT NOT NULL, event_id TEXT NOT NULL, type TEXT NOT NULL,
-    topic TEXT NOT NULL, part INTEGER NOT NULL, pos INTEGER NOT NULL,
-    source TEXT NOT NULL, causation_id TEXT NOT NULL, causes TEXT NOT NULL, compensates_id TEXT NOT NULL,
-    branch TEXT NOT NULL, hop INTEGER NOT NULL, at_us INTEGER NOT NULL, saga_type TEXT NOT NULL,
-    business_key TEXT NOT NULL, digest BLOB NOT NULL, differs INTEGER NOT NULL, reason TEXT NOT NULL,
-    payload TEXT, fingerprint TEXT NOT NULL, traceparent TEXT NOT NULL,
-    UNIQUE (saga_id, event_id));
+_COLUMN_NAMES = {"partition": "part", "offset": "pos", "trigger": "trigger_id"}
+"""Fields of rows that are called otherwise in the tables."""
+_COLUMN_TYPES = {str: "TEXT NOT NULL", int: "INTEGER NOT NULL", bytes: "BLOB NOT NULL", str | None: "TEXT"}
+
+
+def _columns(row: type[EventRow | NoteRow]) -> tuple[str, ...]:
+    return tuple(_COLUMN_NAMES.get(name, name) for name in row._fields)
+
+
+def _table(name: str, row: type[EventRow | NoteRow], own_id: str) -> str:
+    types = get_type_hints(row).values()
+    columns = [f"{column} {_COLUMN_TYPES[kind]}" for column, kind in zip(_columns(row), types, strict=True)]
+    return f"CREATE TABLE IF NOT EXISTS {name} ({', '.join(columns)}, UNIQUE (saga_id, {own_id}));"
+
+
+_CREATE = f"""
+{_table("events", EventRow, "event_id")}
+{_table("notes", NoteRow, "note_id")}
 CREATE INDEX IF NOT EXISTS events_undecoded ON events (topic, part, pos) WHERE payload IS NULL;
-CREATE TABLE IF NOT EXISTS notes (
-    saga_id TEXT NOT NULL, note_id TEXT NOT NULL, kind TEXT NOT NULL,
-    topic TEXT NOT NULL, part INTEGER NOT NULL, pos INTEGER NOT NULL,
-    service TEXT NOT NULL, handler TEXT NOT NULL, branch TEXT NOT NULL, trigger_id TEXT NOT NULL, step TEXT NOT NULL,
-    reason TEXT NOT NULL, error TEXT NOT NULL, event_type TEXT NOT NULL, event_id TEXT NOT NULL,
-    saga_type TEXT NOT NULL, attempt INTEGER NOT NULL, at_us INTEGER NOT NULL, actor TEXT NOT NULL,
-    command_id TEXT NOT NULL,
-    UNIQUE (saga_id, note_id));
 CREATE TABLE IF NOT EXISTS views (
     saga_id TEXT PRIMARY KEY, type TEXT NOT NULL, business_key TEXT NOT NULL, state TEXT NOT NULL,
     flags INTEGER NOT NULL, started_us INTEGER NOT NULL, updated_us INTEGER NOT NULL, rested_us INTEGER,
@@ -68,16 +69,10 @@ CREATE TABLE IF NOT EXISTS undecodable (
 CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 
-_COLUMN_NAMES = {"partition": "part", "offset": "pos", "trigger": "trigger_id"}
-"""Fields of rows that are called otherwise in the tables."""
 
-
-def _columns(row: type[EventRow | NoteRow]) -> tuple[str, ...]:
-    return tuple(_COLUMN_NAMES.get(name, name) for name in row._fields)
-
-
-def _upsert(table: str, columns: tuple[str, ...], identity: tuple[str, ...]) -> str:
+def _upsert(table: str, row: type[EventRow | NoteRow], own_id: str) -> str:
     """Return an insert that folds duplicates as `rows.fold_events` does: the copy at the lowest place wins."""
+    columns, identity = _columns(row), ("saga_id", own_id)
     lower = f"(excluded.topic, excluded.part, excluded.pos) <= ({table}.topic, {table}.part, {table}.pos)"
     sets = [
         f"{name} = CASE WHEN {lower} THEN excluded.{name} ELSE {table}.{name} END"
@@ -100,8 +95,8 @@ def _put(table: str, columns: tuple[str, ...], identity: tuple[str, ...], sets: 
     )
 
 
-_PUT_EVENT = _upsert("events", _columns(EventRow), ("saga_id", "event_id"))
-_PUT_NOTE = _upsert("notes", _columns(NoteRow), ("saga_id", "note_id"))
+_PUT_EVENT = _upsert("events", EventRow, "event_id")
+_PUT_NOTE = _upsert("notes", NoteRow, "note_id")
 _PUT_VIEW = _put(
     "views",
     ("saga_id", "type", "business_key", "state", "flags", "started_us", "updated_us", "rested_us", "stale"),
@@ -111,10 +106,7 @@ _PUT_OFFSET = _put("offsets", ("topic", "part", "next"), ("topic", "part"))
 _PUT_UNDECODABLE = _put("undecodable", ("topic", "part", "pos", "reason", "error"), ("topic", "part", "pos"))
 _PUT_MARK = _put("marks", ("name", "value"), ("name",))
 _PUT_MANIFEST = _put("manifests", ("name", "pos", "body"), ("name",)) + " WHERE excluded.pos >= manifests.pos"
-_PUT_END = (
-    "INSERT INTO offsets (topic, part, next, ended) VALUES (?, ?, 0, ?) "
-    "ON CONFLICT (topic, part) DO UPDATE SET ended = excluded.ended"
-)
+_PUT_END = _put("offsets", ("topic", "part", "next", "ended"), ("topic", "part"), ["ended = excluded.ended"])
 EVENTS = f"SELECT {', '.join(_columns(EventRow))} FROM events"  # noqa: S608 - names of this module only
 """Reads `EventRow`s."""
 _EVENTS_BARE = EVENTS.replace("payload", "NULL")
@@ -218,21 +210,19 @@ class Store:
     def put_ends(self, ends: Mapping[Position, int], checked_us: int, *, caught_up: bool) -> None:
         """Remember where the partitions ended when the follower looked."""
         with self.writing():
-            self._many(_PUT_END, [(topic, part, offset) for (topic, part), offset in ends.items()])
-            marks = [("checked_us", checked_us), *([("caught_up_us", checked_us)] if caught_up else [])]
-            self._many(_PUT_MARK, marks)
+            self._many(_PUT_END, [(topic, part, 0, offset) for (topic, part), offset in ends.items()])
+            marks = ["checked_us", "caught_up_us"] if caught_up else ["checked_us"]
+            self._many(_PUT_MARK, [(name, checked_us) for name in marks])
 
     def put_undecodable(self, rows: Iterable[UndecodableRow]) -> None:
         """Remember records that cannot be read, to be counted."""
         self._many(_PUT_UNDECODABLE, rows)
 
-    def drop_undecoded(self, rows: Iterable[UndecodableRow]) -> list[str]:
+    def drop_undecoded(self, rows: Sequence[UndecodableRow]) -> list[str]:
         """Remove events that waited for their schema and proved undecodable by it; return their sagas."""
-        sagas: list[str] = []
-        where = "WHERE payload IS NULL AND topic = ? AND part = ? AND pos = ?"
-        for row in rows:
-            sagas += [saga_id for (saga_id,) in self.ask(f"SELECT saga_id FROM events {where}", row[:3])]  # noqa: S608 - fixed
-            self.ask(f"DELETE FROM events {where}", row[:3])  # noqa: S608 - fixed text
+        these = "FROM events WHERE payload IS NULL AND topic = ? AND part = ? AND pos = ?"
+        sagas = [saga_id for row in rows for (saga_id,) in self.ask(f"SELECT saga_id {these}", row[:3])]
+        self._many(f"DELETE {these}", [row[:3] for row in rows])
         return sagas
 
     def drop_views(self, saga_ids: Iterable[str]) -> None:
@@ -255,13 +245,11 @@ class Store:
         Bodies are not kept for later, for they may hold what must never be stored.
         """
         back: dict[Position, int] = {}
-        for fingerprint in sorted(fingerprints):
-            rows = self.ask(
-                "SELECT topic, part, min(pos) FROM events "
-                "WHERE payload IS NULL AND fingerprint = ? GROUP BY topic, part",
-                [fingerprint],
-            )
-            for topic, part, pos in rows:
+        first = (
+            "SELECT topic, part, min(pos) FROM events WHERE payload IS NULL AND fingerprint = ? GROUP BY topic, part"
+        )
+        for fingerprint in fingerprints:
+            for topic, part, pos in self.ask(first, [fingerprint]):
                 back[topic, part] = min(pos, back.get((topic, part), pos))
         self.put_offsets(back)
         return back
@@ -269,13 +257,10 @@ class Store:
     def forget(self, rested_before_us: int, sagas_max: int = IDS_MAX) -> int:
         """Remove sagas that have rested since before then, oldest first; return how many."""
         with self.writing():
-            ids = [
-                (row[0],)
-                for row in self.ask(
-                    "SELECT saga_id FROM views WHERE rested_us < ? ORDER BY updated_us LIMIT ?",
-                    [rested_before_us, sagas_max],
-                )
-            ]
+            ids = self.ask(
+                "SELECT saga_id FROM views WHERE rested_us < ? ORDER BY updated_us LIMIT ?",
+                [rested_before_us, sagas_max],
+            )
             for table in ("events", "notes", "views"):
                 self._many(f"DELETE FROM {table} WHERE saga_id = ?", ids)  # noqa: S608 - one of three names
         return len(ids)
@@ -293,10 +278,8 @@ class Store:
 
     def offsets(self) -> dict[Position, int]:
         """Return where to read on."""
-        return {
-            (topic, part): offset
-            for topic, part, offset in self.ask("SELECT topic, part, next FROM offsets WHERE next > 0")
-        }
+        rows = self.ask("SELECT topic, part, next FROM offsets WHERE next > 0")
+        return {(topic, part): offset for topic, part, offset in rows}
 
     def stale(self, sagas_max: int) -> list[str]:
         """Return sagas that are to be judged again."""
@@ -343,4 +326,4 @@ def bit(flag: Flag) -> int:
 
 
 def _bits(flags: Iterable[Flag]) -> int:
-    return sum(_BITS[flag] for flag in flags)
+    return sum(map(bit, flags))

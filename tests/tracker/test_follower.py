@@ -11,8 +11,9 @@ import pytest
 from choreo.clock import ManualClock
 from choreo.errors import BrokerUnavailable
 from choreo.saga import SagaState
+from choreo.testing import MemoryBroker
 from choreo.tracker import Flag, Follower, Store, Tracker
-from choreo.transport import Record
+from choreo.transport import Commit, Outgoing, Record, TopicSpec
 from tests.tracker import market
 from tests.tracker.market import MARKETS
 from tests.tracker.orders import (
@@ -255,22 +256,21 @@ def test_r34_lag_in_records_and_seconds() -> None:
 
 
 def test_r34_marks_of_transactions_are_no_lag_and_move_no_offset() -> None:
-    class Marked(Topics):
-        def reader(self, topics, offsets=None):
-            reader = super().reader(topics, offsets)
-            ends = reader.ends
-            reader.ends = lambda: {position: end + 1 for position, end in ends().items()}
-            return reader
-
-    topics = Marked()
-    topics.logs = topics_with(*FLOWS).logs
+    logs = topics_with(*FLOWS).logs
+    broker = MemoryBroker()
+    broker.create([TopicSpec(name, 1) for name in ("asked", "some.memory", *(topic for topic, _ in logs))])
+    source = broker.source(
+        group="some", topics=["asked"], memory_topic="some.memory", delivery="exactly_once", instance="one"
+    )
+    outputs = [Outgoing(each.topic, each.key, each.value, each.headers, 0) for log in logs.values() for each in log]
+    source.commit(Commit(source.poll(1.0, 1).token, [], outputs, {}))
     store = Store()
-    follower = Follower(store, topics)
+    follower = Follower(store, broker)
     follower.catch_up()
     follower.step()
     follower.step()
     assert Tracker(store).lag().records == 0
-    assert store.offsets() == {position: len(log) for position, log in topics.logs.items()}
+    assert store.offsets() == {position: len(log) for position, log in logs.items()}
 
 
 def test_topics_that_appear_later_are_followed() -> None:
