@@ -17,32 +17,20 @@ from choreo.event import short
 
 
 class BlockedStep(NamedTuple):
-    """A step that waits in vain.
-
-    Attributes:
-        step: Which.
-        types: What it waits for: any one of these; () where it has all it needs.
-        why: Why that may not come, as the rest of a sentence about it.
-        skipped: The step that `unless` kept from bringing it, if one did.
-    """
+    """A step that waits in vain."""
 
     step: Node
-    types: Sequence[str]
-    why: str
-    skipped: Node | None = None
+    types: Sequence[str]  # What it waits for: any one of these; () where it has all it needs.
+    why: str  # Why that may not come, as the rest of a sentence about it.
+    skipped: Node | None = None  # The step that `unless` kept from bringing it, if one did.
 
 
 @dataclass(frozen=True, eq=False)
 class BlockedSteps:
-    """What keeps one saga type's sagas from an end.
-
-    Args:
-        analysis: What is known of it.
-        ends: The events that would be its end.
-    """
+    """What keeps one saga type's sagas from an end."""
 
     analysis: SagaAnalysis
-    ends: Names
+    ends: Names  # The events that would be its end.
 
     def waits(self, come: AbstractSet[str]) -> Iterator[BlockedStep]:
         """Yield the steps that would lead on and do not, where a saga rests; the nearest to its end first.

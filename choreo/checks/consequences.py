@@ -25,42 +25,26 @@ ENDS_MAX = 32
 
 
 class Within(NamedTuple):
-    """What a way is looked at within.
+    """What a way is looked at within."""
 
-    Attributes:
-        place: The branch; fan-ins of what lies around it are left out.
-        given: Events that the way begins with.
-        gathered: Those of them for which every branch has brought something.
-        seen: Failures of other branches: they count here, and are nothing that this branch has brought.
-        undone: Compensations that are known to run once what they undo has come.
-    """
-
-    place: BranchPath = ROOT
-    given: Sequence[str] = ()
-    gathered: Sequence[str] = ()
-    seen: Names = NOTHING
-    undone: frozenset[str] = frozenset()
+    place: BranchPath = ROOT  # The branch; fan-ins of what lies around it are left out.
+    given: Sequence[str] = ()  # Events that the way begins with.
+    gathered: Sequence[str] = ()  # Those of them for which every branch has brought something.
+    seen: Names = NOTHING  # Failures of other branches: they count here, and are nothing that this branch has brought.
+    undone: frozenset[str] = frozenset()  # Compensations that are known to run once what they undo has come.
 
 
 @dataclass(slots=True)
 class Way:
-    """One way that a saga may go.
+    """One way that a saga may go."""
 
-    Attributes:
-        come: What has come, steps that were cancelled among it.
-        woken: Steps that an event has come for since they were last looked at.
-        aborted: A failure has come.
-        choices: Steps that run and may come to different things, in the order they were ready.
-        timed: Deadlines that are set.
-        chosen: Steps that have come to something.
-    """
-
-    come: set[str]
-    woken: dict[str, Node]
-    aborted: bool
+    come: set[str]  # What has come, steps that were cancelled among it.
+    woken: dict[str, Node]  # Steps that an event has come for since they were last looked at.
+    aborted: bool  # A failure has come.
+    # Steps that run and may come to different things, in the order they were ready.
     choices: dict[str, Node] = field(default_factory=dict)
-    timed: dict[str, Node] = field(default_factory=dict)
-    chosen: set[str] = field(default_factory=set)
+    timed: dict[str, Node] = field(default_factory=dict)  # Deadlines that are set.
+    chosen: set[str] = field(default_factory=set)  # Steps that have come to something.
 
     def copy(self) -> "Way":
         """Return this way, to go on otherwise."""
@@ -71,15 +55,7 @@ class Way:
 
 @dataclass(frozen=True, eq=False)
 class Consequences:
-    """What follows in one saga type.
-
-    Args:
-        flow: The saga type.
-        triggers: Which steps an event may make ready.
-        in_saga: What is never in one saga.
-        in_branch: What is never in one branch.
-        cycles: Which steps lead back to themselves.
-    """
+    """What follows in one saga type."""
 
     flow: SagaFlow
     triggers: Triggers

@@ -16,14 +16,7 @@ from choreo.choreography import NOTHING, Names, Node
 
 @dataclass(frozen=True, eq=False)
 class Coverage:
-    """How far failures are followed by the undoing of what has been done.
-
-    Args:
-        flow: The saga type.
-        places: Where everything of it may stand.
-        exclusion: What is never in one saga.
-        consequences: What events lead to.
-    """
+    """How far failures are followed by the undoing of what has been done."""
 
     flow: SagaFlow
     places: BranchPaths

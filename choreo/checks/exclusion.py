@@ -21,17 +21,11 @@ TRIGGERS_MAX = 8
 
 @dataclass(frozen=True, eq=False)
 class Repetition:
-    """What comes once in one saga type.
-
-    Args:
-        flow: The saga type.
-        places: Where everything of it may stand.
-        in_branch: Once in a branch, rather than once in a saga.
-    """
+    """What comes once in one saga type."""
 
     flow: SagaFlow
     places: BranchPaths
-    in_branch: bool = False
+    in_branch: bool = False  # Once in a branch, rather than once in a saga.
 
     @property
     def once(self) -> Sequence[Node]:
@@ -106,15 +100,10 @@ WAYS_MAX = 16
 
 @dataclass(frozen=True, eq=False)
 class Exclusion:
-    """The events of one saga type that exclude each other.
-
-    Args:
-        flow: The saga type.
-        repetition: What of it comes once: in a saga, or in a branch. That is what the answers are about, too.
-    """
+    """The events of one saga type that exclude each other."""
 
     flow: SagaFlow
-    repetition: Repetition
+    repetition: Repetition  # What of it comes once: in a saga, or in a branch. That is what the answers are about, too.
     _beside: dict[str, Names] = field(default_factory=dict, init=False, repr=False)
     _known: dict[str, int] = field(default_factory=dict, init=False, repr=False)
     _kept_by: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False)

@@ -16,17 +16,11 @@ from choreo.choreography import NOTHING, Choreography, Names, Node, SagaType
 
 @dataclass(frozen=True, eq=False)
 class SagaFlow:
-    """One saga type's way through all services.
-
-    Args:
-        graph: All services together.
-        saga: The saga type.
-        granted: Events that nobody here brings, and that are taken to come all the same.
-    """
+    """One saga type's way through all services."""
 
     graph: Choreography
     saga: SagaType
-    granted: Names = NOTHING
+    granted: Names = NOTHING  # Events that nobody here brings, and that are taken to come all the same.
 
     @property
     def place(self) -> str:

@@ -21,15 +21,10 @@ def cancelled(step: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class StepOutcomes:
-    """What the steps of one saga type may come to.
-
-    Args:
-        flow: The saga type.
-        repetition: What comes once in a branch.
-    """
+    """What the steps of one saga type may come to."""
 
     flow: SagaFlow
-    repetition: Repetition
+    repetition: Repetition  # What comes once in a branch.
 
     def of(self, step: Node, come: AbstractSet[str], seen: Names, *, aborted: bool) -> Sequence[Names]:
         """Return what a step that is ready may come to, one of it each time.

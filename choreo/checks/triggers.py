@@ -19,13 +19,7 @@ _NO_STEPS: Mapping[str, Node] = {}
 
 @dataclass(frozen=True, eq=False)
 class Triggers:
-    """Which steps of one saga type an event may make ready, and in which branches.
-
-    Args:
-        flow: The saga type.
-        places: Where everything of it may stand.
-        outcomes: What its steps may come to.
-    """
+    """Which steps of one saga type an event may make ready, and in which branches."""
 
     flow: SagaFlow
     places: BranchPaths

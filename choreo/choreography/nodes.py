@@ -17,41 +17,24 @@ NOTHING: Names = frozenset()
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One handler of one service, compiled.
-
-    Attributes:
-        service: The service.
-        handler: What the newest manifest that names it says about it.
-        current: Whether the newest manifest of its service still names it.
-        emits: What any version of it may emit: its events are in the topics for good.
-        waited_for: What any version of it waits for.
-        waits_for: The types that each parameter takes.
-        causes: Of a compensation: what sets it going.
-        original: Of a compensation: what it undoes.
-        awaits: Of a deadline: what keeps it from firing.
-        gathers: Which of `waits_for` is one event from each branch; None where it gathers nothing.
-        otherwise: What may come of it in place of `emits`, once its retries are spent.
-        guarded: Of an otherwise: the handler that it stands in for.
-        stand_in: What runs in its place, once its retries are spent.
-        undoers: The compensations of its service that undo what it emits.
-        leads: Something that must be undone, or a reason to undo more, may still come of it.
-    """
+    """One handler of one service, compiled."""
 
     service: str
-    handler: HandlerManifest
-    current: bool = True
-    emits: Names = NOTHING
-    waited_for: Names = NOTHING
-    waits_for: tuple[Names, ...] = field(init=False)
-    causes: Names = field(init=False)
-    original: Names = field(init=False)
-    awaits: Names = field(init=False)
+    handler: HandlerManifest  # What the newest manifest that names it says about it.
+    current: bool = True  # Whether the newest manifest of its service still names it.
+    emits: Names = NOTHING  # What any version of it may emit: its events are in the topics for good.
+    waited_for: Names = NOTHING  # What any version of it waits for.
+    waits_for: tuple[Names, ...] = field(init=False)  # The types that each parameter takes.
+    causes: Names = field(init=False)  # Of a compensation: what sets it going.
+    original: Names = field(init=False)  # Of a compensation: what it undoes.
+    awaits: Names = field(init=False)  # Of a deadline: what keeps it from firing.
+    # Which of `waits_for` is one event from each branch; None where it gathers nothing.
     gathers: int | None = field(init=False)
-    otherwise: Names = NOTHING
-    guarded: "Node | None" = None
-    stand_in: "Node | None" = None
-    undoers: tuple["Node", ...] = ()
-    leads: bool = False
+    otherwise: Names = NOTHING  # What may come of it in place of `emits`, once its retries are spent.
+    guarded: "Node | None" = None  # Of an otherwise: the handler that it stands in for.
+    stand_in: "Node | None" = None  # What runs in its place, once its retries are spent.
+    undoers: tuple["Node", ...] = ()  # The compensations of its service that undo what it emits.
+    leads: bool = False  # Something that must be undone, or a reason to undo more, may still come of it.
 
     def __post_init__(self) -> None:
         """Compile what the handler's manifest says."""
@@ -154,15 +137,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class SagaType:
-    """A saga type and the service that owns it.
-
-    Args:
-        owner: The service.
-        manifest: What the owner announced about it.
-    """
+    """A saga type and the service that owns it."""
 
     owner: str
-    manifest: SagaManifest
+    manifest: SagaManifest  # What the owner announced about it.
     completes: Names = field(init=False)
     fails: Names = field(init=False)
 

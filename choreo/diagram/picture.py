@@ -49,19 +49,12 @@ class ArrowKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """One arrow between an event and a step, or between two steps.
+    """One arrow between an event and a step, or between two steps."""
 
-    Args:
-        kind: What it says.
-        source: Full name of an event, or `service.handler`.
-        target: The same.
-        note: What else there is to say, in a word or two; "" for nothing.
-    """
-
-    kind: ArrowKind
-    source: str
-    target: str
-    note: str = ""
+    kind: ArrowKind  # What it says.
+    source: str  # Full name of an event, or `service.handler`.
+    target: str  # The same.
+    note: str = ""  # What else there is to say, in a word or two; "" for nothing.
 
     @property
     def from_step(self) -> bool:
@@ -76,19 +69,12 @@ class Arrow:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Events that no handler emits: where they come from.
+    """Events that no handler emits: where they come from."""
 
-    Args:
-        service: Who publishes them; "" where nobody that is known does.
-        events: Full names.
-        by: Who decides there; "" where that is not said.
-        starts: They start sagas.
-    """
-
-    service: str
+    service: str  # Who publishes them; "" where nobody that is known does.
     events: tuple[str, ...]
-    by: str = ""
-    starts: bool = False
+    by: str = ""  # Who decides there; "" where that is not said.
+    starts: bool = False  # They start sagas.
 
 
 class Picture:

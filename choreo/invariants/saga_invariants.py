@@ -31,16 +31,12 @@ INDEX_MAX = 16
 
 
 class _Unknown(NamedTuple):
-    """A step whose outcome is unknown.
-
-    Attributes:
-        given_up: The events with which its `otherwise` ended it; None where it was skipped.
-    """
+    """A step whose outcome is unknown."""
 
     step: Node
     branch: str
     trigger: str
-    given_up: frozenset[str] | None
+    given_up: frozenset[str] | None  # The events with which its `otherwise` ended it; None where it was skipped.
 
 
 def compensated(graph: Choreography, evidence: Evidence) -> Iterator[str]:

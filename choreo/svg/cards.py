@@ -43,48 +43,29 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One event that a step may emit.
+    """One event that a step may emit."""
 
-    Args:
-        event: Its full name.
-        label: What is written.
-        opens: It begins a branch.
-        later: It is to come later.
-    """
-
-    event: str
-    label: str
-    opens: bool = False
-    later: bool = False
+    event: str  # Its full name.
+    label: str  # What is written.
+    opens: bool = False  # It begins a branch.
+    later: bool = False  # It is to come later.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Card:
-    """One box.
+    """One box."""
 
-    Args:
-        name: `service.handler`, or the name of a source.
-        service: Its lane.
-        column: Its column, from 0.
-        kind: What its step is for; None where it is a source of events.
-        title: What is written first.
-        notes: Small lines below it.
-        ports: What sets it going: for each point where lines meet it the events that may come there.
-        gathers: Which of the ports takes one event from each branch.
-        rows: What it emits.
-        host: The card below which it stands, because it undoes it or stands in for it; "" for none.
-    """
-
-    name: str
-    service: str
-    column: int
-    kind: Kind | None
-    title: str
-    notes: tuple[str, ...]
+    name: str  # `service.handler`, or the name of a source.
+    service: str  # Its lane.
+    column: int  # Its column, from 0.
+    kind: Kind | None  # What its step is for; None where it is a source of events.
+    title: str  # What is written first.
+    notes: tuple[str, ...]  # Small lines below it.
+    # What sets it going: for each point where lines meet it the events that may come there.
     ports: tuple[tuple[str, ...], ...]
-    rows: tuple[Row, ...]
-    gathers: int | None = None
-    host: str = ""
+    rows: tuple[Row, ...]  # What it emits.
+    gathers: int | None = None  # Which of the ports takes one event from each branch.
+    host: str = ""  # The card below which it stands, because it undoes it or stands in for it; "" for none.
 
     @property
     def enters(self) -> Side:

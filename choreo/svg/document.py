@@ -113,17 +113,11 @@ _OTHERWISE_SAMPLE = '<rect class="instead" y="-5" width="12" height="10" rx="2"/
 
 
 class LegendEntry(NamedTuple):
-    """One thing explained.
+    """One thing explained."""
 
-    Attributes:
-        sample: Its markup, from x = 0 on.
-        width: How wide that is, in pixels.
-        text: What it means.
-    """
-
-    sample: str
-    width: int
-    text: str
+    sample: str  # Its markup, from x = 0 on.
+    width: int  # How wide that is, in pixels.
+    text: str  # What it means.
 
 
 def legend(drawn: Drawing, picture: Picture) -> tuple[list[str], float]:

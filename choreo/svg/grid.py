@@ -18,30 +18,20 @@ ROUNDS_MAX = 20
 
 
 class Cell(NamedTuple):
-    """Where a card stands; its column it knows itself.
-
-    Attributes:
-        card: The card.
-        row: Its row, counted from the top of the drawing.
-    """
+    """Where a card stands; its column it knows itself."""
 
     card: Card
-    row: int
+    row: int  # Its row, counted from the top of the drawing.
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """All cards in rows and columns.
+    """All cards in rows and columns."""
 
-    Args:
-        places: By the card's name.
-        lanes: Services from top to bottom, each with its first row and the one after its last.
-        columns: How many there are.
-    """
-
-    places: Mapping[str, Cell]
+    places: Mapping[str, Cell]  # By the card's name.
+    # Services from top to bottom, each with its first row and the one after its last.
     lanes: Sequence[tuple[str, int, int]]
-    columns: int
+    columns: int  # How many there are.
 
     @property
     def rows(self) -> int:

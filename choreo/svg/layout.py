@@ -37,29 +37,15 @@ class Lane:
 
 @dataclass(slots=True)
 class Measures:
-    """The page.
-
-    Args:
-        grid: What stands where.
-        tracks: How many tracks there are.
-
-    Attributes:
-        channels: The middle of each channel.
-        columns: Left edge and width of each column.
-        gaps: The top of the first track in each gap.
-        rows: The top of each row.
-        lanes: From top to bottom.
-        width: In pixels.
-        height: In pixels.
-    """
+    """The page."""
 
     grid: Grid
     tracks: Tracks
-    channels: list[float] = field(default_factory=list)
-    columns: list[tuple[float, float]] = field(default_factory=list)
-    gaps: list[float] = field(default_factory=list)
-    rows: list[float] = field(default_factory=list)
-    lanes: list[Lane] = field(default_factory=list)
+    channels: list[float] = field(default_factory=list)  # The middle of each channel.
+    columns: list[tuple[float, float]] = field(default_factory=list)  # Left edge and width of each column.
+    gaps: list[float] = field(default_factory=list)  # The top of the first track in each gap.
+    rows: list[float] = field(default_factory=list)  # The top of each row.
+    lanes: list[Lane] = field(default_factory=list)  # From top to bottom.
     width: float = 0
     height: float = 0
 
@@ -137,51 +123,31 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One net on the page.
-
-    Args:
-        net: The net.
-        paths: To each target, the corners from where it leaves the others' way.
-        joins: From each source but the first, the corners to where it meets the first one's way.
-    """
+    """One net on the page."""
 
     net: Net
-    paths: tuple[Corners, ...]
-    joins: tuple[Corners, ...]
+    paths: tuple[Corners, ...]  # To each target, the corners from where it leaves the others' way.
+    joins: tuple[Corners, ...]  # From each source but the first, the corners to where it meets the first one's way.
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The line between a card and the one above it that it belongs to.
+    """The line between a card and the one above it that it belongs to."""
 
-    Args:
-        look: How it is drawn.
-        path: Its corners: up to what is undone, or down to what takes over.
-    """
-
-    look: str
-    path: Corners
+    look: str  # How it is drawn.
+    path: Corners  # Its corners: up to what is undone, or down to what takes over.
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Everything on the page; the legend goes below it.
-
-    Args:
-        width: In pixels.
-        height: In pixels.
-        lanes: From top to bottom.
-        boxes: In the order of the picture.
-        lines: In the order of the picture.
-        links: In the order of the picture.
-    """
+    """Everything on the page; the legend goes below it."""
 
     width: float
     height: float
-    lanes: tuple[Lane, ...]
-    boxes: tuple[Box, ...]
-    lines: tuple[Line, ...]
-    links: tuple[Link, ...]
+    lanes: tuple[Lane, ...]  # From top to bottom.
+    boxes: tuple[Box, ...]  # In the order of the picture.
+    lines: tuple[Line, ...]  # In the order of the picture.
+    links: tuple[Link, ...]  # In the order of the picture.
 
 
 def drawing(picture: Picture) -> Drawing:

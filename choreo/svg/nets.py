@@ -14,40 +14,24 @@ from choreo.svg.grid import Cell, Grid
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """Where a line meets a card.
+    """Where a line meets a card."""
 
-    Args:
-        card: Name of the card.
-        side: Its left or its right.
-        offset: How far below its top, in pixels.
-        row: The card's row.
-        channel: The channel that it opens on; channel n is left of column n.
-        height: How far down it is, in rows.
-    """
-
-    card: str
-    side: Side
-    offset: float
-    row: int
-    channel: int
-    height: float
+    card: str  # Name of the card.
+    side: Side  # Its left or its right.
+    offset: float  # How far below its top, in pixels.
+    row: int  # The card's row.
+    channel: int  # The channel that it opens on; channel n is left of column n.
+    height: float  # How far down it is, in rows.
 
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """One line from a card to all that its events set going.
+    """One line from a card to all that its events set going."""
 
-    Args:
-        events: Full names, several where all of them set the same going.
-        sources: Where it begins, one for each.
-        targets: Where it ends.
-        look: How it is drawn: `fact`, `failure` or `undoing`.
-    """
-
-    events: tuple[str, ...]
-    sources: tuple[Pin, ...]
-    targets: tuple[Pin, ...]
-    look: str
+    events: tuple[str, ...]  # Full names, several where all of them set the same going.
+    sources: tuple[Pin, ...]  # Where it begins, one for each.
+    targets: tuple[Pin, ...]  # Where it ends.
+    look: str  # How it is drawn: `fact`, `failure` or `undoing`.
 
     @property
     def pins(self) -> tuple[Pin, ...]:
@@ -92,17 +76,11 @@ def _pin(place: Cell, side: Side, offset: float, tallest: float) -> Pin:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a net runs across.
-
-    Args:
-        net: The net.
-        gap: In this gap; None where it does not, or runs straight.
-        level: At the height of this pin, within a row; None where it does not.
-    """
+    """Where a net runs across."""
 
     net: Net
-    gap: int | None = None
-    level: Pin | None = None
+    gap: int | None = None  # In this gap; None where it does not, or runs straight.
+    level: Pin | None = None  # At the height of this pin, within a row; None where it does not.
 
 
 def routes(nets: Sequence[Net], grid: Grid) -> list[Route]:

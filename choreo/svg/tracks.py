@@ -19,19 +19,12 @@ ROUNDS_MAX = 200
 
 
 class Span(NamedTuple):
-    """One line along a channel.
+    """One line along a channel."""
 
-    Attributes:
-        low: Where it begins, along the channel.
-        high: Where it ends.
-        before: Where it branches off towards the first track.
-        after: Where it branches off towards the last track.
-    """
-
-    low: float
-    high: float
-    before: tuple[float, ...] = ()
-    after: tuple[float, ...] = ()
+    low: float  # Where it begins, along the channel.
+    high: float  # Where it ends.
+    before: tuple[float, ...] = ()  # Where it branches off towards the first track.
+    after: tuple[float, ...] = ()  # Where it branches off towards the last track.
 
 
 def track_numbers(spans: Sequence[Span]) -> list[int]:
@@ -70,19 +63,12 @@ def _meet(one: Span, other: Span) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Tracks:
-    """The tracks of all lines.
+    """The tracks of all lines."""
 
-    Args:
-        across: For each route its track in the gap where it runs across; 0 where it does not.
-        down: For each route its track in each channel where it runs down.
-        gaps: How many tracks each gap has.
-        channels: How many tracks each channel has.
-    """
-
-    across: Sequence[int]
-    down: Sequence[dict[int, int]]
-    gaps: Sequence[int]
-    channels: Sequence[int]
+    across: Sequence[int]  # For each route its track in the gap where it runs across; 0 where it does not.
+    down: Sequence[dict[int, int]]  # For each route its track in each channel where it runs down.
+    gaps: Sequence[int]  # How many tracks each gap has.
+    channels: Sequence[int]  # How many tracks each channel has.
 
 
 def assign_tracks(routes: Sequence[Route], grid: Grid) -> Tracks:

@@ -32,51 +32,29 @@ DEADLINE = timedelta(days=1)
 
 
 class Attempt(NamedTuple):
-    """One call of one handler.
-
-    Attributes:
-        handler: The handler.
-        key: The step's idempotency key.
-        undoes_key: That of the step it undoes.
-        effect: It uses something outside the model, and a compensation undoes what it does there.
-        told: What it returned, event types, or that it raised.
-        failed: It raised.
-        attempt: Which attempt it was.
-        final: It raised for good: its retries are spent.
-    """
+    """One call of one handler."""
 
     handler: str
-    key: str
-    undoes_key: str
-    effect: bool
-    told: tuple[str, ...]
+    key: str  # The step's idempotency key.
+    undoes_key: str  # That of the step it undoes.
+    effect: bool  # It uses something outside the model, and a compensation undoes what it does there.
+    told: tuple[str, ...]  # What it returned, event types, or that it raised.
     failed: bool
-    attempt: int
-    final: bool
+    attempt: int  # Which attempt it was.
+    final: bool  # It raised for good: its retries are spent.
 
 
 class Move(NamedTuple):
-    """One thing that may come of what happens to a service.
+    """One thing that may come of what happens to a service."""
 
-    Attributes:
-        memory: What it remembers then.
-        events: What it publishes.
-        ended: It ends the saga.
-        notes: What it journals: `ce_id` and body of each.
-        attempts: The handlers it called.
-        failures: Steps that failed, beyond those that failed before.
-        parked: A step that is set aside, and why.
-        unread: Something could not be taken, and went to the dead letters.
-    """
-
-    memory: bytes
-    events: tuple[Envelope, ...]
-    ended: bool
-    notes: tuple[tuple[str, bytes], ...]
-    attempts: tuple[Attempt, ...]
-    failures: int
-    parked: str
-    unread: bool
+    memory: bytes  # What it remembers then.
+    events: tuple[Envelope, ...]  # What it publishes.
+    ended: bool  # It ends the saga.
+    notes: tuple[tuple[str, bytes], ...]  # What it journals: `ce_id` and body of each.
+    attempts: tuple[Attempt, ...]  # The handlers it called.
+    failures: int  # Steps that failed, beyond those that failed before.
+    parked: str  # A step that is set aside, and why.
+    unread: bool  # Something could not be taken, and went to the dead letters.
 
 
 class Actor:

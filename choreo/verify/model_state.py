@@ -39,74 +39,43 @@ class Bounds:
 
 
 class ModelState(NamedTuple):
-    """Where everything stands; numbers stand for what the register knows.
+    """Where everything stands; numbers stand for what the register knows."""
 
-    Attributes:
-        memories: What each service remembers.
-        queues: What has been committed and not yet read, a service and topic.
-        history: Every event that was ever committed, a bit each.
-        loose: Effects that no commit tells of, a bit each.
-        answered: What steps came to whose commit was lost, a bit each: the same idempotency key gets the same answer.
-        duplicates: Records that came twice.
-        crashes: Crashes so far.
-        failures: Steps that failed so far.
-        outside: Events from outside that have not come, a bit each.
-    """
-
-    memories: tuple[int, ...]
-    queues: Queues
-    history: int
-    loose: int
+    memories: tuple[int, ...]  # What each service remembers.
+    queues: Queues  # What has been committed and not yet read, a service and topic.
+    history: int  # Every event that was ever committed, a bit each.
+    loose: int  # Effects that no commit tells of, a bit each.
+    # What steps came to whose commit was lost, a bit each: the same idempotency key gets the same answer.
     answered: int
-    duplicates: int
+    duplicates: int  # Records that came twice.
     crashes: int
-    failures: int
-    outside: int
+    failures: int  # Steps that failed so far.
+    outside: int  # Events from outside that have not come, a bit each.
 
 
 class Action(NamedTuple):
-    """One way on: what happened.
+    """One way on: what happened."""
 
-    Attributes:
-        service: To whom; `outside` for an event from there.
-        item: The event's number, a timer, or `END`.
-        move: What came of it; None for an event from outside.
-        crash: It ran, and crashed before its commit.
-        twice: The record comes once more.
-        again: It has come before.
-    """
-
-    service: int
-    item: int | TimerKey
-    move: Move | None
-    crash: bool = False
-    twice: bool = False
-    again: bool = False
+    service: int  # To whom; `outside` for an event from there.
+    item: int | TimerKey  # The event's number, a timer, or `END`.
+    move: Move | None  # What came of it; None for an event from outside.
+    crash: bool = False  # It ran, and crashed before its commit.
+    twice: bool = False  # The record comes once more.
+    again: bool = False  # It has come before.
 
 
 class NumberedMove(NamedTuple):
-    """A move in numbers: what it does to a state.
-
-    Attributes:
-        memory: What the service remembers then.
-        events: What is published.
-        bits: The same, a bit each.
-        effects: Effects that are committed with it.
-        loose: Effects that may have been made, and no commit tells of.
-        undone: Effects that it undoes.
-        answers: What its steps came to.
-        answering: Those steps, by their idempotency keys.
-    """
+    """A move in numbers: what it does to a state."""
 
     move: Move
-    memory: int
-    events: tuple[int, ...]
-    bits: int
-    effects: int
-    loose: int
-    undone: int
-    answers: int
-    answering: tuple[str, ...]
+    memory: int  # What the service remembers then.
+    events: tuple[int, ...]  # What is published.
+    bits: int  # The same, a bit each.
+    effects: int  # Effects that are committed with it.
+    loose: int  # Effects that may have been made, and no commit tells of.
+    undone: int  # Effects that it undoes.
+    answers: int  # What its steps came to.
+    answering: tuple[str, ...]  # Those steps, by their idempotency keys.
 
 
 class Register:
