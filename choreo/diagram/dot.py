@@ -42,15 +42,15 @@ _LOOKS: Mapping[str, Mapping[str, str]] = {
 def dot(choreography: Choreography) -> str:
     """Return a directed graph in DOT: a cluster for each service, events as ellipses and steps as boxes."""
     picture = Picture(choreography)
-    homes = {event: picture.home(event) for event in picture.events}
     lines = [_HEAD]
     for service in picture.services:
+        events, steps = picture.lane(service)
         lines.append(f"  subgraph {_quoted(f'cluster {service}')} {{")
         lines.append(f'    label={_quoted(service)}; style="rounded"; color="#c4cad4";')
-        lines += [f"    {_event(picture, event)}" for event in picture.events if homes[event] == service]
-        lines += [f"    {_step(step)}" for step in picture.steps if step.service == service]
+        lines += [f"    {_event(picture, event)}" for event in events]
+        lines += [f"    {_step(step)}" for step in steps]
         lines.append("  }")
-    lines += [f"  {_event(picture, event)}" for event in picture.events if not homes[event]]
+    lines += [f"  {_event(picture, event)}" for event in picture.lane("")[0]]
     lines += [f"  {_arrow(picture, arrow)}" for arrow in picture.arrows]
     return "\n".join([*lines, "}"]) + "\n"
 

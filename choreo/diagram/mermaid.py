@@ -35,14 +35,14 @@ _LINES = {"failure": "stroke:#d9363e", "undoing": "stroke:#c98500", "stops": "st
 def mermaid(choreography: Choreography) -> str:
     """Return a Mermaid flowchart: a subgraph for each service, events and steps from left to right."""
     picture = Picture(choreography)
-    homes = {event: picture.home(event) for event in picture.events}
     lines = ["flowchart LR"]
     for service in picture.services:
+        events, steps = picture.lane(service)
         lines.append(f'  subgraph {_id("lane", service)}["{_text(service)}"]')
-        lines += [f"    {_event(picture, event)}" for event in picture.events if homes[event] == service]
-        lines += [f"    {_step(step)}" for step in picture.steps if step.service == service]
+        lines += [f"    {_event(picture, event)}" for event in events]
+        lines += [f"    {_step(step)}" for step in steps]
         lines.append("  end")
-    lines += [f"  {_event(picture, event)}" for event in picture.events if not homes[event]]
+    lines += [f"  {_event(picture, event)}" for event in picture.lane("")[0]]
     lines += [f"  {_arrow(picture, arrow)}" for arrow in picture.arrows]
     return "\n".join([*lines, _CLASSES, *_colours(picture)]) + "\n"
 

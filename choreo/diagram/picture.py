@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from graphlib import TopologicalSorter
 
-from choreo.choreography import Choreography, Node
+from choreo.choreography import NOTHING, Choreography, Node
 from choreo.event import short
 from choreo.handler import Kind
 
@@ -78,11 +79,7 @@ class Origin:
 
 
 class Picture:
-    """A choreography, in the order in which it is drawn.
-
-    Args:
-        choreography: All services together.
-    """
+    """A choreography, in the order in which it is drawn."""
 
     def __init__(self, choreography: Choreography) -> None:
         self.choreography = choreography
@@ -138,11 +135,6 @@ class Picture:
         name = short(event)
         return name if self._short[name] == 1 else event
 
-    def is_failure(self, event: str) -> bool:
-        """Return whether an event aborts its saga."""
-        known = self.choreography.events.get(event)
-        return known is not None and known.failure
-
     def kind(self, event: str) -> EventKind:
         """Return what an event is to its saga."""
         sagas = self.choreography.sagas.values()
@@ -153,7 +145,7 @@ class Picture:
             return EventKind.COMPLETES
         if any(event in saga.fails for saga in sagas):
             return EventKind.FAILS
-        if self.is_failure(event):
+        if event in self.choreography.failing:
             return EventKind.FAILURE
         if producers and all(kind_of(step) is Kind.COMPENSATION for step in producers):
             return EventKind.UNDOING
@@ -171,7 +163,7 @@ class Picture:
 
     def event_look(self, event: str) -> str:
         """Return how an event's own arrows are drawn: `failure`, `undoing` or `fact`."""
-        if self.is_failure(event):
+        if event in self.choreography.failing:
             return "failure"
         return "undoing" if self.kind(event) is EventKind.UNDOING else "fact"
 
@@ -181,6 +173,11 @@ class Picture:
         found |= {source.service for source in self.origins if event in source.events}
         return found.pop() if len(found) == 1 else ""
 
+    def lane(self, service: str) -> tuple[list[str], list[Node]]:
+        """Return a service's events and steps; of "" the events that come from nobody, or from several."""
+        events = [event for event in self.events if self.home(event) == service]
+        return events, [step for step in self.steps if step.service == service]
+
     def takers(self, event: str) -> tuple[Node, ...]:
         """Return the steps that an event sets going, or is one of the events for, in the order of the picture."""
         return tuple(self._takers.get(event, ()))
@@ -189,7 +186,8 @@ class Picture:
     def _takers(self) -> Mapping[str, list[Node]]:
         found: dict[str, list[Node]] = {}
         for step in self.steps:
-            for event in _triggers(step, guarded=step.guarded is not None):
+            waits_for = NOTHING.union(*step.waits_for) if step.guarded is None else NOTHING
+            for event in step.causes if kind_of(step) is Kind.COMPENSATION else waits_for:
                 found.setdefault(event, []).append(step)
         return found
 
@@ -228,12 +226,6 @@ class Picture:
             yield Arrow(ArrowKind.EMITS, name, each, note)
 
 
-def _triggers(step: Node, *, guarded: bool) -> frozenset[str]:
-    if kind_of(step) is Kind.COMPENSATION:
-        return frozenset(step.handler.causes)
-    return frozenset() if guarded else frozenset().union(*step.handler.waits_for)
-
-
 def kind_of(step: Node) -> Kind:
     """Return what a step is for; what a later version calls otherwise is drawn like any step."""
     try:
@@ -255,7 +247,8 @@ def columns(choreography: Choreography) -> Mapping[str, int]:
     for circling in _closing_links(leads):
         leads[circling[0]].discard(circling[1])
     found = dict.fromkeys(leads, 0)
-    for name in _in_order(leads):
+    # What a sorter takes for what must come before is what comes after, so its order is turned round.
+    for name in reversed([*TopologicalSorter(leads).static_order()]):
         for following in leads[name]:
             found[following] = max(found[following], found[name] + 1)
     return {step.name: found[hosts[step.name]] for step in choreography.nodes}
@@ -277,7 +270,7 @@ def _leads(choreography: Choreography, hosts: Mapping[str, str]) -> dict[str, se
     for step in choreography.nodes:
         if hosts[step.name] != step.name:
             continue
-        for name in step.takes - frozenset(step.handler.original):
+        for name in step.takes - step.original:
             for producer in choreography.producers(name):
                 if hosts[producer.name] != step.name:
                     leads[hosts[producer.name]].add(step.name)
@@ -306,18 +299,3 @@ def _closing_links(leads: Mapping[str, set[str]]) -> list[tuple[str, str]]:
                 path.append((following, iter(sorted(leads[following]))))
                 open_names.add(following)
     return closing
-
-
-def _in_order(leads: Mapping[str, set[str]]) -> list[str]:
-    """Return the names so that each comes after all that lead to it."""
-    waits = dict.fromkeys(leads, 0)
-    for targets in leads.values():
-        for each in targets:
-            waits[each] += 1
-    ready = sorted(name for name, count in waits.items() if count == 0)
-    for name in ready:
-        for following in sorted(leads[name]):
-            waits[following] -= 1
-            if waits[following] == 0:
-                ready.append(following)
-    return ready
