@@ -6,50 +6,32 @@ from anywhere.
 
 from choreo.svg.cards import EVENT_PX, NOTE_PX, TITLE_PX
 
-_LIGHT = {
-    "page": "#ffffff",
-    "lane": "#f5f6f8",
-    "edge": "#e2e5ea",
-    "card": "#ffffff",
-    "rim": "#c4cad4",
-    "ink": "#1d2330",
-    "muted": "#5f6b7c",
-    "fact": "#5b687c",
-    "failure": "#cf2f37",
-    "undoing": "#946000",
-    "amber": "#b87a00",
-    "good": "#16794a",
-    "start": "#2a5bd0",
-    "deadline": "#7a48c9",
+_COLOURS = {
+    "page": ("#ffffff", "#12151a"),
+    "lane": ("#f5f6f8", "#191d24"),
+    "edge": ("#e2e5ea", "#2a303a"),
+    "card": ("#ffffff", "#222832"),
+    "rim": ("#c4cad4", "#434c5a"),
+    "ink": ("#1d2330", "#e7eaf0"),
+    "muted": ("#5f6b7c", "#9ba6b6"),
+    "fact": ("#5b687c", "#93a1b5"),
+    "failure": ("#cf2f37", "#ff7d80"),
+    "undoing": ("#946000", "#e3b04b"),
+    "amber": ("#b87a00", "#d9a63c"),
+    "good": ("#16794a", "#5ecb95"),
+    "start": ("#2a5bd0", "#8db1ff"),
+    "deadline": ("#7a48c9", "#b89cff"),
 }
-_DARK = {
-    "page": "#12151a",
-    "lane": "#191d24",
-    "edge": "#2a303a",
-    "card": "#222832",
-    "rim": "#434c5a",
-    "ink": "#e7eaf0",
-    "muted": "#9ba6b6",
-    "fact": "#93a1b5",
-    "failure": "#ff7d80",
-    "undoing": "#e3b04b",
-    "amber": "#d9a63c",
-    "good": "#5ecb95",
-    "start": "#8db1ff",
-    "deadline": "#b89cff",
-}
+"""On light pages, and on dark ones."""
 _MONO = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono','Liberation Mono',monospace"
 
 
 def sheet() -> str:
     """Return the style sheet; every rule in it is for this drawing alone."""
-    return "\n".join(
-        [_colours(_LIGHT, ".choreo"), f"@media(prefers-color-scheme:dark){{{_colours(_DARK, '.choreo')}}}", _RULES]
+    light, dark = (
+        f".choreo{{{';'.join(f'--{name}:{pair[page]}' for name, pair in _COLOURS.items())}}}" for page in (0, 1)
     )
-
-
-def _colours(colours: dict[str, str], selector: str) -> str:
-    return f"{selector}{{{';'.join(f'--{name}:{colour}' for name, colour in colours.items())}}}"
+    return "\n".join([light, f"@media(prefers-color-scheme:dark){{{dark}}}", _RULES])
 
 
 _RULES = f"""\
