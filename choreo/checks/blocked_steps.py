@@ -36,9 +36,6 @@ class BlockedSteps:
         """Yield the steps that would lead on and do not, where a saga rests; the nearest to its end first.
 
         A step that waits for another one of them is left out; so are compensations, which need not run.
-
-        Args:
-            come: What has come.
         """
         for step in self.leading.values():
             if not come.isdisjoint(step.handler.emits) or not self.analysis.places.running(step):

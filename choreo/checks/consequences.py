@@ -73,10 +73,7 @@ class Consequences:
     def reach(self, wanted: AbstractSet[str], *events: str, undone: frozenset[str] = frozenset()) -> bool:
         """Return whether one of these comes, sooner or later and whichever way the saga goes, once the others have.
 
-        Args:
-            wanted: What is to come.
-            events: What has come.
-            undone: Compensations that are known to run once what they undo has come.
+        `undone` are compensations that are known to run once what they undo has come.
         """
         way, within = self._way(events), Within(given=events, undone=undone)
         way.woken.update({name: self.triggers.steps[name] for name in sorted(undone)})
@@ -175,8 +172,7 @@ class Consequences:
     def _unknown(self, compensation: Node, come: AbstractSet[str]) -> bool:
         """Return whether it is unknown what was done that this undoes: the step was cancelled, or its retries spent."""
         for step in self.triggers.undone.get(compensation.name, ()):
-            spent = step.stand_in.handler.emits if step.stand_in is not None else ()
-            if cancelled(step.name) in come or any(name in come and name in compensation.causes for name in spent):
+            if cancelled(step.name) in come or not come.isdisjoint(step.otherwise & compensation.causes):
                 return True
         return False
 

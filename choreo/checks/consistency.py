@@ -13,11 +13,7 @@ from choreo.service import SagaClaims, claim_problems
 
 
 def check_consistency(manifests: Iterable[Manifest]) -> Iterator[Problem]:
-    """Yield what services say differently; of several versions of one service the last one counts.
-
-    Args:
-        manifests: What each of them announced.
-    """
+    """Yield what services say differently; of several versions of one service the last one counts."""
     latest = list({each.service: each for each in manifests}.values())
     yield from claim_problems([_claims(each) for each in latest])
     yield from _events(latest)

@@ -54,15 +54,11 @@ class Repetition:
                 if self._single(step, events, alternatives):
                     found = True
                     once.append(step)
-                    events.update(name for name in self.emits(step) if self._comes_once(name, step))
+                    events.update(name for name in step.emits | step.otherwise if self._comes_once(name, step))
                     alternatives |= self._alternatives(step)
                 else:
                     left.append(step)
         return once, alternatives
-
-    def emits(self, step: Node) -> Names:
-        """Return what a step, or what stands in for it, may emit."""
-        return frozenset(step.handler.emits).union(step.stand_in.handler.emits if step.stand_in is not None else ())
 
     def alone(self, event: str, step: Node) -> bool:
         """Return whether nobody else brings an event than this step, or what stands in for it."""
@@ -89,7 +85,7 @@ class Repetition:
 
     def _alternatives(self, step: Node) -> dict[str, int]:
         outcomes = [{name for each in outcome for name in each.types} for outcome in step.outcomes]
-        alone = {name for name in self.emits(step) if self.alone(name, step)}
+        alone = {name for name in step.emits | step.otherwise if self.alone(name, step)}
         together = {name: set().union(*(names for names in outcomes if name in names)) for name in alone}
         return {name: self.flow.marks.of(alone - together[name] - {name}) for name in alone}
 

@@ -4,7 +4,7 @@ Events without a handler, and handlers whose events no service emits, are found 
 sometimes, is not (`waits`). What a service could emit that is not among those given is a warning.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 
 from choreo.checks.phrases import any_of
@@ -20,12 +20,7 @@ GUESSES_MAX = 20
 
 
 def check_reachability(graph: Choreography, flows: Collection[SagaFlow]) -> Iterator[Problem]:
-    """Yield what does not reach its other end.
-
-    Args:
-        graph: All services together.
-        flows: Every saga type, with what is missing granted.
-    """
+    """Yield what does not reach its other end, of flows to which all is granted that is missing."""
     yield from _unemitted(graph)
     yield from _misnamed(graph)
     yield from _unheard(graph)
@@ -92,7 +87,7 @@ def _unreached(graph: Choreography, flows: Collection[SagaFlow]) -> Iterator[Pro
     for step in graph.nodes if flows else ():
         if step.name in reached:
             continue
-        never = next((types for types in _groups(step) if come.isdisjoint(types)), None)
+        never = next((types for types in step.needs if come.isdisjoint(types)), None)
         if never is None:
             message = f"{step.name} is never reached: no saga has all that it waits for"
             yield Problem("CH110", message, step.handler.place, "Take events of one saga type.")
@@ -101,18 +96,11 @@ def _unreached(graph: Choreography, flows: Collection[SagaFlow]) -> Iterator[Pro
             yield Problem("CH110", message, step.handler.place, "Take what a start leads to without it.")
 
 
-def _groups(step: Node) -> Sequence[Sequence[str]]:
-    own = step.handler
-    if own.kind == "compensation":
-        return [own.causes] if own.original_optional else [own.causes, own.original]
-    return step.parameters
-
-
 def _behind_itself(graph: Choreography, step: Node, come: Names) -> bool:
     """Return whether a step waits for itself; else it waits for one that does, and that one is reported."""
     ahead, met = [step], {step.name}
     while ahead:
-        for types in _groups(ahead.pop()):
+        for types in ahead.pop().needs:
             if come.isdisjoint(types):
                 found = [each for name in types for each in graph.producers(name)]
                 if any(each.name == step.name for each in found):

@@ -161,12 +161,8 @@ class SagaFlow:
         return found
 
     def _needed(self, step: Node, before: Mapping[str, int]) -> int:
-        handler = step.handler
-        groups = step.parameters
-        if handler.kind == "compensation":
-            groups = [handler.causes, *([] if handler.original_optional else [handler.original])]
         found = 0
-        for types in groups:
+        for types in step.needs:
             ways = [before[name] | self._together[name] for name in types if name in before]
             found |= reduce(and_, ways) if ways else 0
         return found

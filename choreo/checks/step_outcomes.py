@@ -27,14 +27,7 @@ class StepOutcomes:
     repetition: Repetition  # What comes once in a branch.
 
     def of(self, step: Node, come: AbstractSet[str], seen: Names, *, aborted: bool) -> Sequence[Names]:
-        """Return what a step that is ready may come to, one of it each time.
-
-        Args:
-            step: The step.
-            come: What has come.
-            seen: What has come elsewhere and counts here.
-            aborted: A failure has come.
-        """
+        """Return what a step that is ready may come to, one of it each time; `seen` came elsewhere and counts here."""
         name = step.name
         if name in self._simple:
             return self._plain[name]
@@ -43,7 +36,7 @@ class StepOutcomes:
             found = [each - self.flow.completes for each in found] if step.service == self.flow.saga.owner else found
             late = step.delays if self.knows_of_failure(step, come, seen) else NOTHING
             found += [each - late for each in found] if late else []
-        if not self.unless[name].isdisjoint(come) or not self.unless[name].isdisjoint(seen):
+        if not (come.isdisjoint(step.handler.unless) and seen.isdisjoint(step.handler.unless)):
             found.append(NOTHING)
         if not self.cancels[name].isdisjoint(come) or not self.cancels[name].isdisjoint(seen):
             found.append(frozenset({cancelled(name)}))
@@ -71,11 +64,6 @@ class StepOutcomes:
         }
 
     @cached_property
-    def unless(self) -> Mapping[str, Names]:
-        """Return for each step the events that it does not run after."""
-        return {step.name: frozenset(step.handler.unless) for step in self.flow.steps}
-
-    @cached_property
     def cancels(self) -> Mapping[str, Names]:
         """Return for each step the causes that cancel it."""
         return {
@@ -101,7 +89,7 @@ class StepOutcomes:
             step.name
             for step in self.flow.steps
             if len(self._plain[step.name]) == 1
-            and not (self.unless[step.name] or self.cancels[step.name] or step.delays)
+            and not (step.handler.unless or self.cancels[step.name] or step.delays)
             and not (step.service == self.flow.saga.owner and self.flow.completes & self._plain[step.name][0])
         )
 
@@ -120,6 +108,6 @@ class StepOutcomes:
         """Return for each step that runs once what nobody else brings."""
         alone = self.repetition.alone
         return {
-            step.name: frozenset(name for name in self.repetition.emits(step) if alone(name, step))
+            step.name: frozenset(name for name in step.emits | step.otherwise if alone(name, step))
             for step in self.repetition.once
         }

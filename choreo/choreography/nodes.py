@@ -73,6 +73,14 @@ class Node:
         return self.handler.waits_for
 
     @property
+    def needs(self) -> Sequence[Sequence[str]]:
+        """Return the types of which one of each group must have come before it runs."""
+        own = self.handler
+        if self.kind == "compensation":
+            return [own.causes] if own.original_optional else [own.causes, own.original]
+        return self.parameters
+
+    @property
     def keeps(self) -> Names:
         """Return the event types whose bodies its service keeps, because it may be given them later than they come."""
         undone_with = self.causes.union(self.original, *self.handler.extras)
@@ -126,13 +134,10 @@ class Node:
 
     def ready(self, come: AbstractSet[str], apart: Names = NOTHING) -> bool:
         """Return whether it may run once these have come; what is `apart` of them brings a fan-in nothing."""
-        if self.kind == "compensation":
-            undone = self.handler.original_optional or not come.isdisjoint(self.original)
-            return undone and not come.isdisjoint(self.causes)
-        waits_for = self.parameters
         if apart and self.gathers is not None and come.isdisjoint(self.waits_for[self.gathers] - apart):
             return False
-        return bool(waits_for) and all(not come.isdisjoint(types) for types in waits_for)
+        needs = self.needs
+        return bool(needs) and not any(come.isdisjoint(types) for types in needs)
 
 
 @dataclass(frozen=True, slots=True)

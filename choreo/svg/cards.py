@@ -24,6 +24,7 @@ PAD = 12
 ICON = 18
 TITLE_HEIGHT = 30
 TITLE_MIDDLE = 15
+"""How far below the top of a card the middle of its title is."""
 NOTE_HEIGHT = 15
 ROW_HEIGHT = 20
 FOOT = 5
@@ -84,11 +85,6 @@ class Card:
         notes = [text_width(each, NOTE_PX) for each in self.notes]
         rows = [ICON + text_width(row.label, EVENT_PX) + ICON * (row.opens or row.later) for row in self.rows]
         return 2 * PAD + max([title, *notes, *rows])
-
-    @property
-    def title_y(self) -> float:
-        """Return how far below its top the middle of its title is."""
-        return TITLE_MIDDLE
 
     def note_y(self, place: int) -> float:
         """Return how far below its top the middle of a note is."""

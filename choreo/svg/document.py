@@ -12,7 +12,7 @@ from choreo.choreography import Choreography
 from choreo.diagram.captions import visible
 from choreo.diagram.picture import EventKind, Picture
 from choreo.handler import Kind
-from choreo.svg.cards import ICON, NOTE_PX, PAD, Card, Side, text_width
+from choreo.svg.cards import ICON, NOTE_PX, PAD, TITLE_MIDDLE, Card, Side, text_width
 from choreo.svg.layout import LANE_TITLE, MARGIN, Box, Drawing, Lane, Line, Link, drawing
 from choreo.svg.strokes import BASELINE, arrow, number, sign, stroke
 from choreo.svg.stylesheet import sheet
@@ -88,9 +88,9 @@ def _heading(card: Card) -> Iterator[str]:
     if card.gathers is not None:
         name = "fan-in"
     if name:
-        yield sign(name, PAD + 5, card.title_y)
+        yield sign(name, PAD + 5, TITLE_MIDDLE)
     x = PAD + (ICON if name else 0)
-    yield f'<text class="title" x="{x}" y="{number(card.title_y + BASELINE)}">{escape(card.title)}</text>'
+    yield f'<text class="title" x="{x}" y="{number(TITLE_MIDDLE + BASELINE)}">{escape(card.title)}</text>'
     for place, note in enumerate(card.notes):
         y = number(card.note_y(place) + BASELINE)
         yield f'<text class="note" x="{PAD}" y="{y}">{escape(note)}</text>'

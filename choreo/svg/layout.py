@@ -163,7 +163,7 @@ def drawing(picture: Picture) -> Drawing:
         height=page.height,
         lanes=tuple(page.lanes),
         boxes=tuple(boxes.values()),
-        lines=tuple(_Pen(way, number, tracks, page, boxes).line() for number, way in enumerate(ways)),
+        lines=tuple(_Pen(way, number, page, boxes).line() for number, way in enumerate(ways)),
         links=tuple(_link(boxes[card.name], boxes[card.host], placed) for card in made if card.host),
     )
 
@@ -178,7 +178,6 @@ def _box(card: Card, placed: Grid, page: Measures) -> Box:
 class _Pen:
     route: Route
     number: int
-    tracks: Tracks
     page: Measures
     boxes: Mapping[str, Box]
 
@@ -208,14 +207,14 @@ class _Pen:
 
     def _turn(self, channel: int, edge: float) -> float:
         """Return where it runs down in a channel; where it does not, the edge of its card."""
-        down = self.tracks.down[self.number]
+        down = self.page.tracks.down[self.number]
         return self.page.down(channel, down[channel]) if channel in down else edge
 
     def _across(self) -> float | None:
         if self.route.level is not None:
             return self._at(self.route.level)[1]
         gap = self.route.gap
-        return None if gap is None else self.page.across(gap, self.tracks.across[self.number])
+        return None if gap is None else self.page.across(gap, self.page.tracks.across[self.number])
 
 
 def _link(below: Box, above: Box, placed: Grid) -> Link:

@@ -80,12 +80,9 @@ class SagaModel:
     def ways_of(self, number: int, state: ModelState) -> Iterator[tuple[Action, ModelState]]:
         """Yield what one service may do next."""
         for place in self.slots_of[number]:
-            if queue := state.queues[place]:
-                if self.slots[place][1] != AGAIN:
-                    yield from self._read(state, place, number, queue[0])
-                else:
-                    for item in dict.fromkeys(queue):
-                        yield from self._read_again(state, place, number, item)
+            again = self.slots[place][1] == AGAIN
+            for item in dict.fromkeys(state.queues[place] if again else state.queues[place][:1]):
+                yield from self._read(state, place, item, again=again)
         memory = state.memories[number]
         for key in self.timers(number, memory):
             for known in self._known(number, memory, key):
@@ -146,23 +143,19 @@ class SagaModel:
                 found.setdefault(ENDS, []).append(place)
         return {name: tuple(places) for name, places in found.items()}
 
-    def _read(self, state: ModelState, place: int, number: int, item: int) -> Iterator[tuple[Action, ModelState]]:
-        queues = _replaced(state.queues, place, state.queues[place][1:])
-        for known in self._known(number, state.memories[number], item):
-            yield from self._done(state, queues, number, item, known)
-            if item != END and state.duplicates < self.bounds.duplicates:
-                again = self._slot_of[number, AGAIN]
-                twice = _replaced(queues, again, (*queues[again], item))
-                for action, after in self._done(state, twice, number, item, known, crashing=False):
-                    yield action._replace(twice=True), after._replace(duplicates=state.duplicates + 1)
-
-    def _read_again(self, state: ModelState, place: int, number: int, item: int) -> Iterator[tuple[Action, ModelState]]:
+    def _read(self, state: ModelState, place: int, item: int, *, again: bool) -> Iterator[tuple[Action, ModelState]]:
+        number = self.slots[place][0]
         left = list(state.queues[place])
         left.remove(item)
         queues = _replaced(state.queues, place, tuple(left))
+        second = self._slot_of[number, AGAIN]
+        twice = _replaced(queues, second, (*queues[second], item))
+        repeatable = not again and item != END and state.duplicates < self.bounds.duplicates
         for known in self._known(number, state.memories[number], item):
             for action, after in self._done(state, queues, number, item, known):
-                yield action._replace(again=True), after
+                yield action._replace(again=again), after
+            for action, after in self._done(state, twice, number, item, known, crashing=False) if repeatable else ():
+                yield action._replace(twice=True), after._replace(duplicates=state.duplicates + 1)
 
     def _done(
         self,
