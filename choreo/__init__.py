@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from choreo.errors import UndecodableRecord as UndecodableRecord
     from choreo.event import Event as Event
     from choreo.event import Failure as Failure
-    from choreo.event import Sensitive as Sensitive
     from choreo.launch.process import run as run
     from choreo.launch.process import running as running
     from choreo.publisher import Publisher as Publisher
     from choreo.retry import Retry as Retry
     from choreo.saga import Saga as Saga
     from choreo.saga import SagaState as SagaState
+    from choreo.schema import Sensitive as Sensitive
     from choreo.service import Context as Context
     from choreo.service import Later as Later
     from choreo.service import Service as Service
@@ -44,11 +44,12 @@ if TYPE_CHECKING:
 # The public names that are no errors; errors are at home in choreo.errors.
 _HOMES = {
     "choreo.checks": {"check"},
-    "choreo.event": {"Event", "Failure", "Sensitive"},
+    "choreo.event": {"Event", "Failure"},
     "choreo.launch": {"run", "running"},
     "choreo.publisher": {"Publisher"},
     "choreo.retry": {"Retry"},
     "choreo.saga": {"Saga", "SagaState"},
+    "choreo.schema": {"Sensitive"},
     "choreo.service": {"Context", "Later", "Service", "State"},
     "choreo.settings": {"Settings"},
 }

@@ -15,24 +15,12 @@ from typing import Any, ClassVar, NamedTuple, Unpack
 from pydantic import BaseModel, ConfigDict
 
 from choreo.errors import SchemaError
-from choreo.schema import Sensitive, avro_schema, sensitive_fields, tightened
+from choreo.schema import avro_schema, sensitive_fields, tightened
 
 if sys.version_info >= (3, 14):
     from uuid import uuid7 as new_uuid7
 else:
     from uuid_utils import uuid7 as new_uuid7
-
-__all__ = [
-    "TOPIC_CHARS_MAX",
-    "Envelope",
-    "Event",
-    "Failure",
-    "Sensitive",
-    "emitted_id",
-    "saga_id_for",
-    "start_event_id",
-    "uuid7",
-]
 
 TOPIC_CHARS_MAX = 249
 _TOPIC = re.compile(r"[a-z0-9][a-z0-9.-]*")

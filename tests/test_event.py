@@ -9,7 +9,8 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from choreo.errors import SchemaError
-from choreo.event import Envelope, Event, Failure, Sensitive, emitted_id, saga_id_for, start_event_id, uuid7
+from choreo.event import Envelope, Event, Failure, emitted_id, saga_id_for, start_event_id, uuid7
+from choreo.schema import Sensitive
 
 GOLDEN_EMITTED = "7d26298c-af44-8baf-8bba-6218103f0297"
 GOLDEN_SAGA = "31151dea-220a-5658-b4db-287d3df67f39"

@@ -8,10 +8,10 @@ import jsonschema
 import pytest
 
 from choreo.errors import SchemaError
-from choreo.event import Event, Failure, Sensitive
+from choreo.event import Event, Failure
 from choreo.manifest import Manifest
 from choreo.saga import Saga
-from choreo.schema import avro_schema, fingerprint
+from choreo.schema import Sensitive, avro_schema, fingerprint
 from choreo.service import Service, declaration
 
 

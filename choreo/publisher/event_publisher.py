@@ -7,6 +7,7 @@ Beside `launch` it is the only place that wires a codec to brokers.
 import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -93,7 +94,8 @@ class Publisher:
         try:
             self._check_topics(transport)
             self._sender = transport.sender()
-            self._announce()
+            # By its manifest the tracker reads what a service publishes.
+            self._send([announcement(Manifest.of(each)) for each in self._declarations])
         except BaseException:
             self._close()
             raise
@@ -108,10 +110,6 @@ class Publisher:
         if missing:
             raise TopicProblem(missing)
 
-    def _announce(self) -> None:
-        """Write the manifests, by which the tracker reads what is published."""
-        self._send([announcement(Manifest.of(each)) for each in self._declarations])
-
     def close(self) -> None:
         """Wait until the brokers have all that was handed over, then close; closing twice is fine.
 
@@ -124,17 +122,12 @@ class Publisher:
     def _close(self) -> None:
         sender, self._sender = self._sender, None
         transport, self._own_transport = self._own_transport, None
-        try:
+        with nullcontext() if transport is None else closing(transport):
             if sender is not None:
-                try:
+                with closing(sender):
                     left = sender.flush(self._settings.publish_timeout_s)
-                finally:
-                    sender.close()
                 if left:
                     raise BrokerUnavailable(f"{left} events were not taken by the brokers. {NOT_LOST}")
-        finally:
-            if transport is not None:
-                transport.close()
 
     def publish(self, event: Event, **where: Unpack[Where]) -> str:
         """Publish one event and return when the brokers have it.
@@ -188,7 +181,9 @@ class Publisher:
 
     def _hand_over(self, outgoings: Sequence[Outgoing], wait: Acknowledgements) -> Iterator[None]:
         """Hand records to the client; yield wherever its buffer is full, to be resumed after a pause."""
-        sender, timeout_s = self._opened(), self._settings.publish_timeout_s
+        sender, timeout_s = self._sender, self._settings.publish_timeout_s
+        if sender is None:
+            raise ChoreoError("the publisher is not open: use it in a `with` block, or call open() first")
         for outgoing in outgoings:
             deadline = time.monotonic() + timeout_s
             while True:
@@ -226,11 +221,6 @@ class Publisher:
                 f"{type(event).__name__} has {size} bytes with its headers, and event_bytes_max is "
                 f"{self._settings.event_bytes_max}: keep large things elsewhere and publish where they are"
             )
-
-    def _opened(self) -> Sender:
-        if self._sender is None:
-            raise ChoreoError("the publisher is not open: use it in a `with` block, or call open() first")
-        return self._sender
 
     def __enter__(self) -> Self:
         return self.open()

@@ -12,8 +12,8 @@ from pydantic import Field, create_model
 
 from choreo.codec import Codec, Schemas
 from choreo.errors import IncompatibleSchema, SchemaError, UndecodableRecord
-from choreo.event import Envelope, Event, Failure, Sensitive
-from choreo.schema import avro_schema
+from choreo.event import Envelope, Event, Failure
+from choreo.schema import Sensitive, avro_schema
 from choreo.transport import Record
 from tests.effort import part
 

@@ -13,8 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from choreo.codec import decoder, encoder, plain_decoder
 from choreo.errors import IncompatibleSchema, SchemaError, UndecodableRecord
-from choreo.event import Sensitive
-from choreo.schema import avro_schema
+from choreo.schema import Sensitive, avro_schema
 
 Money = Annotated[Decimal, Field(max_digits=12, decimal_places=2)]
 Wide = Annotated[Decimal, Field(max_digits=60, decimal_places=30)]
