@@ -4,7 +4,7 @@ from choreo.choreography import Choreography
 from choreo.event import Event, Failure
 from choreo.manifest import Manifest
 from choreo.saga import Saga
-from choreo.service import Service, declaration
+from choreo.service import Service, declarations
 
 
 class Placed(Event, topic="orders"):
@@ -48,7 +48,7 @@ class Welcomed(Event, topic="newsletter"):
 
 
 def announced(service: Service) -> Manifest:
-    return Manifest.of(declaration(service))
+    return Manifest.of(declarations(service)[0])
 
 
 def orders() -> Manifest:

@@ -12,7 +12,7 @@ from choreo.event import Event, Failure
 from choreo.manifest import Manifest
 from choreo.saga import Saga
 from choreo.schema import Sensitive, avro_schema, fingerprint
-from choreo.service import Service, declaration
+from choreo.service import Service, declarations
 
 
 class Placed(Event, topic="orders"):
@@ -70,7 +70,7 @@ def everything() -> Service:
 
 
 def test_everything_that_is_declared_is_announced():
-    manifest = Manifest.of(declaration(everything()))
+    manifest = Manifest.of(declarations(everything())[0])
     handlers = {each.name: each for each in manifest.handlers}
     assert manifest.key == "shop@3"
     assert handlers["confirm"].waits_for == [["approvals.Approved"], ["payments.Captured"]]
@@ -107,7 +107,7 @@ def test_everything_that_is_declared_is_announced():
 
 
 def test_every_event_comes_with_its_topic_and_the_writer_s_schema():
-    manifest = Manifest.of(declaration(everything()))
+    manifest = Manifest.of(declarations(everything())[0])
     assert {name: event.topic for name, event in manifest.events.items()} == {
         "approvals.Approved": "approvals",
         "orders.Cancelled": "orders",
@@ -125,13 +125,13 @@ def test_every_event_comes_with_its_topic_and_the_writer_s_schema():
 
 
 def test_the_same_declaration_gives_the_same_bytes():
-    one = Manifest.of(declaration(everything()))
-    assert one.to_bytes() == Manifest.of(declaration(everything())).to_bytes()
+    one = Manifest.of(declarations(everything())[0])
+    assert one.to_bytes() == Manifest.of(declarations(everything())[0]).to_bytes()
     assert Manifest.from_bytes(one.to_bytes()) == one
 
 
 def test_a_later_version_s_fields_are_passed_over():
-    body = json.loads(Manifest.of(declaration(everything())).to_bytes())
+    body = json.loads(Manifest.of(declarations(everything())[0]).to_bytes())
     body["novelty"] = 1
     body["handlers"][0]["novelty"] = [1]
     body["version"] = 2
@@ -149,4 +149,4 @@ def test_what_is_no_manifest_is_a_schema_error(data):
 def test_a_manifest_is_what_its_json_schema_says():
     schema = Manifest.model_json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(json.loads(Manifest.of(declaration(everything())).to_bytes()), schema)
+    jsonschema.validate(json.loads(Manifest.of(declarations(everything())[0]).to_bytes()), schema)

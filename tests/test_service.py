@@ -15,7 +15,7 @@ from choreo.event import Event, Failure
 from choreo.handler import Handler, Kind, Role
 from choreo.retry import Retry
 from choreo.saga import Saga
-from choreo.service import CODES, Context, Later, Service, State, declaration, declarations
+from choreo.service import CODES, Context, Later, Service, State, declarations
 from choreo.service import mistakes as check
 from tests import mistakes
 from tests.mistakes import Cancelled, Captured, Confirmed, Declined, Gateway, Placed, Refunded, Rejected, Till, Voided
@@ -25,7 +25,7 @@ def read(function, **options) -> Handler:
     service = Service("payments")
     service.provides(gateway)
     service.handles(**options)(function)
-    return declaration(service).handlers[0]
+    return declarations(service)[0].handlers[0]
 
 
 def gateway() -> Gateway:
@@ -60,7 +60,7 @@ def test_all_mistakes_are_told_at_once():
 
     service.owns(Saga("order", starts=Placed, completes=Confirmed, key="oder_id"))
     with pytest.raises(DeclarationError) as caught:
-        declaration(service)
+        declarations(service)
     assert [problem.code for problem in caught.value.problems] == ["CH001", "CH002", "CH005", "CH042"]
     assert "Did you mean order_id?" in str(caught.value)
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_read_is_not_said_to_be_missing():
     def refund(cause: Rejected, captured: Captured) -> Refunded: ...
 
     with pytest.raises(DeclarationError) as caught:
-        declaration(service)
+        declarations(service)
     assert [problem.code for problem in caught.value.problems] == ["CH003"]
 
 
@@ -204,7 +204,7 @@ def test_annotations_may_be_strings_and_name_local_events():
     service = Service("payments")
     service.provides(gateway)
     service.handles(capture)
-    [handler] = declaration(service).handlers
+    [handler] = declarations(service)[0].handlers
     assert handler.emits == (Local, Captured)
     assert handler.parameters[0].types == (Local,)
 
@@ -238,7 +238,7 @@ def test_a_compensation_takes_cause_original_and_extras_in_that_order():
     @service.compensates
     def refund(ctx: Context, cause: Rejected | Declined, captured: Captured | None, placed: Placed) -> Refunded: ...
 
-    undo = declaration(service).handler("refund")
+    _, undo = declarations(service)[0].handlers
     assert undo.kind is Kind.COMPENSATION
     assert undo.causes == {Rejected, Declined}
     assert undo.original == {Captured}
@@ -260,7 +260,7 @@ def test_otherwise_takes_the_handler_or_its_name(by_name):
     @service.otherwise("take" if by_name else capture)
     def gave_up(placed: Placed, error: Exception) -> Declined: ...
 
-    handler = declaration(service).handler("gave_up")
+    _, handler = declarations(service)[0].handlers
     assert handler.guards == "take"
     assert [each.role for each in handler.parameters] == [Role.EVENT, Role.ERROR]
 
@@ -271,7 +271,7 @@ def test_a_deadline_may_count_by_a_function_of_its_trigger():
     @service.deadline(Confirmed | Cancelled, within=lambda placed: timedelta(1), after_abort=True)
     def overdue(placed: Placed) -> Declined: ...
 
-    found = declaration(service)
+    found = declarations(service)[0]
     [handler] = found.handlers
     assert handler.awaits == {Confirmed, Cancelled}
     assert handler.after_abort
@@ -309,7 +309,7 @@ def test_providers_come_behind_those_they_ask_for():
     @service.handles
     def capture(placed: Placed, port: Port, till: Till) -> Captured: ...
 
-    found = declaration(service)
+    found = declarations(service)[0]
     assert [each.type for each in found.providers] == [Bank, Gateway, Till]
     assert [each.generator for each in found.providers] == [True, False, True]
     assert [each.requires for each in found.providers] == [(), (Bank,), (Gateway, Bank)]
@@ -351,7 +351,7 @@ def test_two_resources_of_one_class_are_told_apart_by_annotated():
     @service.handles
     def capture(placed: Placed, gateway: Annotated[Gateway, "south"]) -> Captured: ...
 
-    assert declaration(service).handlers[0].parameters[1].types == (Annotated[Gateway, "south"],)
+    assert declarations(service)[0].handlers[0].parameters[1].types == (Annotated[Gateway, "south"],)
 
 
 def orders() -> Service:
@@ -369,7 +369,7 @@ def orders() -> Service:
 
 
 def test_a_declaration_says_what_is_read_and_written():
-    found = declaration(orders())
+    found = declarations(orders())[0]
     assert found.consumes == {Placed, Captured, Rejected, Declined}
     assert found.emits == {Confirmed, Cancelled}
     assert set(found.event_types) == {Placed, Captured, Rejected, Declined, Confirmed, Cancelled, Voided}
@@ -388,23 +388,23 @@ def test_an_original_is_read_only_where_it_comes_from_outside():
     @own.compensates
     def refund(cause: Rejected, captured: Captured) -> Refunded: ...
 
-    assert declaration(own).consumes == {Placed, Rejected}
+    assert declarations(own)[0].consumes == {Placed, Rejected}
     outside = Service("payments")
     outside.publishes(Captured)
     outside.compensates(refund)
-    assert declaration(outside).consumes == {Captured, Rejected}
+    assert declarations(outside)[0].consumes == {Captured, Rejected}
 
 
 def test_the_version_is_a_digest_of_what_is_declared():
-    assert declaration(orders()).version == declaration(orders()).version
-    assert re.fullmatch(r"[0-9a-f]{12}", declaration(orders()).version)
-    assert declaration(Service("orders", version="7")).version == "7"
+    assert declarations(orders())[0].version == declarations(orders())[0].version
+    assert re.fullmatch(r"[0-9a-f]{12}", declarations(orders())[0].version)
+    assert declarations(Service("orders", version="7"))[0].version == "7"
     changed = orders()
 
     @changed.handles
     def more(placed: Placed) -> None: ...
 
-    assert declaration(changed).version != declaration(orders()).version
+    assert declarations(changed)[0].version != declarations(orders())[0].version
 
 
 def test_the_version_changes_with_an_event_s_fields():
@@ -415,7 +415,7 @@ def test_the_version_changes_with_an_event_s_fields():
 
         take.__annotations__ = {"event": kind, "return": None}
         service.handles(take)
-        return declaration(service).version
+        return declarations(service)[0].version
 
     one = type("Evented", (Event,), {"__module__": __name__, "__annotations__": {"n": int}}, topic="t")
     two = type("Evented", (Event,), {"__module__": __name__, "__annotations__": {"n": str}}, topic="t")
@@ -428,16 +428,16 @@ def test_a_service_given_twice_is_read_once():
 
 
 def test_a_service_that_says_nothing_is_fine():
-    found = declaration(Service("quiet"))
+    found = declarations(Service("quiet"))[0]
     assert (found.handlers, found.consumes, found.topics_in) == ((), frozenset(), ())
 
 
 def test_a_handler_that_is_declared_later_is_read_too():
     service = orders()
-    before = len(declaration(service).handlers)
+    before = len(declarations(service)[0].handlers)
     service.handles(lambda: None)
     with pytest.raises(DeclarationError):
-        declaration(service)
+        declarations(service)
     assert before == 2
 
 

@@ -8,7 +8,7 @@ from choreo.service.context import Context, Later, State
 from choreo.service.declaration import Declaration
 from choreo.service.decorators import Service
 from choreo.service.providers import Provider
-from choreo.service.resolution import declaration, declarations, mistakes
+from choreo.service.resolution import declarations, mistakes
 from choreo.service.validation import CODES, SagaClaims, claim_problems
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "Service",
     "State",
     "claim_problems",
-    "declaration",
     "declarations",
     "mistakes",
 ]

@@ -80,10 +80,6 @@ class Declaration:
     def _starts(self) -> EventTypes:
         return frozenset(saga.starts for saga in self.sagas)
 
-    def handler(self, name: str) -> Handler | None:
-        """Return the handler of this name, if any."""
-        return next((each for each in self.handlers if each.name == name), None)
-
     def provider(self, resource: type[Any]) -> Provider | None:
         """Return what provides resources of this type, if anything does."""
         return next((each for each in self.providers if each.type is resource), None)

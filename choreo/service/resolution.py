@@ -24,15 +24,6 @@ VERSION_CHARS = 12
 _SIGNATURE_CODES = frozenset(f"CH0{number:02d}" for number in range(1, 19))
 
 
-def declaration(service: Service) -> Declaration:
-    """Return what one service declares.
-
-    Raises:
-        DeclarationError: With every mistake at once; retrying does not help.
-    """
-    return declarations(service)[0]
-
-
 def declarations(*services: Service) -> list[Declaration]:
     """Return what these services declare, in their order; a service given twice is read once.
 

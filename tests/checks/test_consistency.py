@@ -4,7 +4,7 @@ from choreo.checks import check_manifests
 from choreo.event import Event
 from choreo.manifest import EventManifest, Manifest, SagaManifest
 from choreo.saga import Saga
-from choreo.service import Service, declaration, declarations
+from choreo.service import Service, declarations
 from tests.checks.graphs import Manifests, altered, codes, graph, outcome, told
 
 ORDER = graph("order")
@@ -68,7 +68,7 @@ def version(one: type[Event]) -> Manifest:
     @service.handles
     def take(event: one) -> None: ...  # type: ignore[valid-type]
 
-    return Manifest.of(declaration(service))
+    return Manifest.of(declarations(service)[0])
 
 
 class Old(Event, topic="parts", name="parts.Sent"):

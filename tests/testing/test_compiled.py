@@ -8,7 +8,7 @@ import pytest
 from choreo import Event, Saga, Service, Settings
 from choreo.errors import DeclarationError
 from choreo.manifest import Manifest
-from choreo.service import declaration
+from choreo.service import declarations
 from choreo.testing import Scenario
 from choreo.testing.compiled import IDLE, IDLE_MAX, compiled_services
 from choreo.transport import Outgoing
@@ -120,7 +120,7 @@ def test_what_has_learned_a_schema_of_others_is_not_used_again():
             s.broker.write([Outgoing("asks", b"other", b"x", [("ce_type", b"asks.Thanked"), ("ce_id", b"1")])])
             s.settle()
             assert len(s.broker.records("oracle.dlq")) == 1
-            manifest = Manifest.of(declaration(stranger))
+            manifest = Manifest.of(declarations(stranger)[0])
             s.broker.write([Outgoing("choreo.manifests", manifest.key.encode(), manifest.to_bytes(), [])])
             s.broker.write([Outgoing("asks", b"other", b"x", [("ce_type", b"asks.Thanked"), ("ce_id", b"2")])])
             s.settle()
