@@ -1,4 +1,24 @@
-"""What choreo raises: each error names a condition, and says whether retrying helps."""
+"""What choreo raises.
+
+Errors name a condition, and say whether retrying helps:
+
+    ChoreoError
+    ├── DeclarationError           services were declared in a way that cannot run; never retried
+    │   ├── UndeclaredEmission     a handler returned what its hint does not name
+    │   └── HandlerSignatureError  the type hints of one handler cannot be read
+    ├── SchemaError                an event and its Avro schema do not fit; never retried
+    │   ├── IncompatibleSchema     the reader cannot read what the writer wrote
+    │   └── UndecodableRecord      one record cannot be read; it goes to the dead letters
+    ├── TransportError             the brokers could not do what was asked
+    │   ├── BrokerUnavailable      no broker answers, or not in time
+    │   ├── TopicProblem           a topic is missing or has the wrong shape; mend it, then start again
+    │   ├── BufferFull             a bounded buffer is full; wait and try again
+    │   ├── TransactionAborted     the batch was rolled back; its records are read again
+    │   └── Fenced                 another process took this one's place; this one must stop
+    └── StepError                  one step of one saga could not be done
+        ├── HandlerFailed          a handler raised; retried by its policy
+        └── RetriesExhausted       its retries are spent; the step is parked
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
