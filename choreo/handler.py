@@ -44,84 +44,50 @@ EVENT_ROLES = frozenset({Role.EVENT, Role.CAUSE, Role.ORIGINAL, Role.BRANCHES})
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a handler.
+    """One parameter of a handler."""
 
-    Args:
-        name: As it is written.
-        role: What is passed for it.
-        types: Event types that it takes (any one of them); else the one type that it asks for.
-        optional: It may be None.
-    """
-
-    name: str
-    role: Role
-    types: tuple[type[Any], ...] = ()  # A resource may be of any type.
-    optional: bool = False
+    name: str  # As it is written.
+    role: Role  # What is passed for it.
+    # Event types that it takes (any one of them); else the one type that it asks for. A resource may be of any type.
+    types: tuple[type[Any], ...] = ()
+    optional: bool = False  # It may be None.
 
 
 class Emission(NamedTuple):
-    """One thing that a handler may return.
+    """One thing that a handler may return."""
 
-    Attributes:
-        types: The event's type; of a list, every type that an event in it may have.
-        opens: It is a list, which opens branches.
-        later: It is a `Later`.
-    """
-
-    types: tuple[type[Event], ...]
-    opens: bool = False
-    later: bool = False
+    types: tuple[type[Event], ...]  # The event's type; of a list, every type that an event in it may have.
+    opens: bool = False  # It is a list, which opens branches.
+    later: bool = False  # It is a `Later`.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Handler:
-    """One handler of one service, read from its type hints.
+    """One handler of one service, read from its type hints."""
 
-    Args:
-        name: Its identity within the service; the function's name unless `name=` says otherwise.
-        service: Name of the service.
-        function: As it was written; called with positional arguments.
-        kind: What it is for.
-        parameters: In the order of the signature.
-        emits: Every event type that its return hint names, in that order.
-        outcomes: What it may return, one of them each time; () for nothing. A generator may yield other subsets, too.
-        unless: A forward step does not run where one of these came first.
-        retry: What happens when it raises.
-        timeout_s: Longest attempt, in seconds; None for no limit.
-        thread: It blocks, and is called off the event loop.
-        fan_out: It may return a list, which opens branches.
-        opens: Events that its hint names within a list only: each of them begins a branch.
-        later: It may return a `Later`.
-        generator: It yields its events.
-        asynchronous: What it returns is awaited, or iterated asynchronously.
-        place: `file.py:line` of the function.
-        guards: For `otherwise`: name of the handler that it stands for.
-        within: For a deadline: how long after the trigger, or a function of it that says so.
-        awaits: For a deadline: the events that keep it from firing.
-        after_abort: For a deadline: it outlives a failure.
-    """
-
-    name: str
-    service: str
-    function: Callable[..., Any]  # Anything a person decorates.
-    kind: Kind = Kind.FORWARD
-    parameters: tuple[Parameter, ...] = ()
-    emits: tuple[type[Event], ...] = ()
+    name: str  # Its identity within the service; the function's name unless `name=` says otherwise.
+    service: str  # Name of the service.
+    function: Callable[..., Any]  # As it was written; called with positional arguments. Anything a person decorates.
+    kind: Kind = Kind.FORWARD  # What it is for.
+    parameters: tuple[Parameter, ...] = ()  # In the order of the signature.
+    emits: tuple[type[Event], ...] = ()  # Every event type that its return hint names, in that order.
+    # What it may return, one of them each time; () for nothing. A generator may yield other subsets, too.
     outcomes: tuple[tuple[Emission, ...], ...] = ()
-    unless: EventTypes = NO_EVENTS
-    retry: Retry = field(default_factory=Retry)
-    timeout_s: float | None = None
-    thread: bool = False
-    fan_out: bool = False
-    opens: EventTypes = NO_EVENTS
-    later: bool = False
-    generator: bool = False
-    asynchronous: bool = False
-    place: str = ""
-    guards: str = ""
+    unless: EventTypes = NO_EVENTS  # A forward step does not run where one of these came first.
+    retry: Retry = field(default_factory=Retry)  # What happens when it raises.
+    timeout_s: float | None = None  # Longest attempt, in seconds; None for no limit.
+    thread: bool = False  # It blocks, and is called off the event loop.
+    fan_out: bool = False  # It may return a list, which opens branches.
+    opens: EventTypes = NO_EVENTS  # Events that its hint names within a list only: each of them begins a branch.
+    later: bool = False  # It may return a `Later`.
+    generator: bool = False  # It yields its events.
+    asynchronous: bool = False  # What it returns is awaited, or iterated asynchronously.
+    place: str = ""  # `file.py:line` of the function.
+    guards: str = ""  # For `otherwise`: name of the handler that it stands for.
+    # For a deadline: how long after the trigger, or a function of it that says so.
     within: timedelta | Callable[..., timedelta] | None = None
-    awaits: EventTypes = NO_EVENTS
-    after_abort: bool = False
+    awaits: EventTypes = NO_EVENTS  # For a deadline: the events that keep it from firing.
+    after_abort: bool = False  # For a deadline: it outlives a failure.
 
     @property
     def step(self) -> str:

@@ -43,18 +43,13 @@ def dlq_topic(service: str) -> str:
 
 
 class NoteKind(NamedTuple):
-    """What a kind of journal note says of its step.
+    """What a kind of journal note says of its step."""
 
-    Attributes:
-        settles: How the step ended without an event: "completed" or "skipped"; "" where the note does not end it.
-        holds: The step waits, for its next attempt or for a person.
-        by_person: A person asked for it.
-        once_per: What the step may have several such notes for: "event" or "attempt"; "" where it has one (a command).
-    """
-
+    # How the step ended without an event: "completed" or "skipped"; "" where the note does not end it.
     settles: Literal["completed", "skipped", ""] = ""
-    holds: bool = False
-    by_person: bool = False
+    holds: bool = False  # The step waits, for its next attempt or for a person.
+    by_person: bool = False  # A person asked for it.
+    # What the step may have several such notes for: "event" or "attempt"; "" where it has one (a command).
     once_per: Literal["event", "attempt", ""] = ""
 
 
@@ -77,39 +72,22 @@ NOTE_KINDS: Mapping[str, NoteKind] = MappingProxyType(
 
 
 class Note(NamedTuple):
-    """Something to journal that is not a domain fact.
+    """Something to journal that is not a domain fact."""
 
-    Attributes:
-        kind: One of `NOTE_KINDS`.
-        handler: The step's handler, "" where there is none.
-        branch: The step's branch.
-        trigger: The step's trigger.
-        step: The step's idempotency key.
-        causes: Event ids that made the step ready.
-        reason: Why, for people.
-        error: The exception, as text.
-        event_type: The event concerned.
-        event_id: Its id.
-        attempt: Failed attempts so far; 0 where that says nothing.
-        part: What tells it from another note about the same step: `otherwise`, or the event that is delayed.
-        actor: The person who asked for it, "" where nobody did.
-        command_id: The command that asked for it.
-    """
-
-    kind: str
-    handler: str = ""
-    branch: str = ""
-    trigger: str = ""
-    step: str = ""
-    causes: tuple[str, ...] = ()
-    reason: str = ""
-    error: str = ""
-    event_type: str = ""
-    event_id: str = ""
-    attempt: int = 0
-    part: str = ""
-    actor: str = ""
-    command_id: str = ""
+    kind: str  # One of `NOTE_KINDS`.
+    handler: str = ""  # The step's handler, "" where there is none.
+    branch: str = ""  # The step's branch.
+    trigger: str = ""  # The step's trigger.
+    step: str = ""  # The step's idempotency key.
+    causes: tuple[str, ...] = ()  # Event ids that made the step ready.
+    reason: str = ""  # Why, for people.
+    error: str = ""  # The exception, as text.
+    event_type: str = ""  # The event concerned.
+    event_id: str = ""  # Its id.
+    attempt: int = 0  # Failed attempts so far; 0 where that says nothing.
+    part: str = ""  # What tells it from another note about the same step: `otherwise`, or the event that is delayed.
+    actor: str = ""  # The person who asked for it, "" where nobody did.
+    command_id: str = ""  # The command that asked for it.
 
 
 def journal(note: Note, service: str, saga_id: str, saga_type: str, now: datetime) -> Outgoing:

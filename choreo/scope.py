@@ -37,19 +37,12 @@ _Scoped = TypeVar("_Scoped", bound=Scoped)
 
 
 class Fork(NamedTuple):
-    """Where a branch comes from.
+    """Where a branch comes from."""
 
-    Attributes:
-        outer: The branch that the fan-out ran in.
-        key: The beginning of the fan-out step's idempotency key.
-        path: Which of its paths, from 0.
-        of: How many there are.
-    """
-
-    outer: str
-    key: str
-    path: int
-    of: int
+    outer: str  # The branch that the fan-out ran in.
+    key: str  # The beginning of the fan-out step's idempotency key.
+    path: int  # Which of its paths, from 0.
+    of: int  # How many there are.
 
 
 def covers(outer: str, inner: str) -> bool:

@@ -38,39 +38,27 @@ class Outgoing(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """What one poll brought.
+    """What one poll brought."""
 
-    Attributes:
-        records: In each partition's order; at most as many as were asked for.
-        gained: Partitions that are newly owned, with each one's restored memory (saga_id -> value). A partition that
-            is gained while it is owned replaces what was known of it.
-        lost: Partitions no longer owned; applied before `gained`.
-        behind: Partitions that are owned and have not been read to where they ended when they were gained.
-        token: Ownership as it stood at this poll; handed back with the commit, so that a zombie is fenced.
-    """
-
-    records: list[Record] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)  # In each partition's order; at most as many as were asked for.
+    # Partitions that are newly owned, with each one's restored memory (saga_id -> value). A partition that is gained
+    # while it is owned replaces what was known of it.
     gained: Mapping[int, dict[str, bytes]] = field(default_factory=dict)
-    lost: frozenset[int] = frozenset()
-    token: object = None
+    lost: frozenset[int] = frozenset()  # Partitions no longer owned; applied before `gained`.
+    token: object = None  # Ownership as it stood at this poll; handed back with the commit, so that a zombie is fenced.
+    # Partitions that are owned and have not been read to where they ended when they were gained.
     behind: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
 class Commit:
-    """What one batch came to; all of it takes effect, or none.
+    """What one batch came to; all of it takes effect, or none."""
 
-    Attributes:
-        token: The batch's token.
-        changelog: Records for the memory topic; acknowledged before `outputs` where there are no transactions.
-        outputs: Events, journal notes, ends and dead letters.
-        offsets: The next offset to read, for each partition that the batch touched.
-    """
-
-    token: object
+    token: object  # The batch's token.
+    # Records for the memory topic; acknowledged before `outputs` where there are no transactions.
     changelog: Sequence[Outgoing]
-    outputs: Sequence[Outgoing]
-    offsets: Mapping[Position, int]
+    outputs: Sequence[Outgoing]  # Events, journal notes, ends and dead letters.
+    offsets: Mapping[Position, int]  # The next offset to read, for each partition that the batch touched.
 
 
 class Source(Protocol):

@@ -22,23 +22,14 @@ _UNTIL = "until these sagas have ended"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceChange:
-    """One thing that a deploy changes.
+    """One thing that a deploy changes."""
 
-    Attributes:
-        code: Its error code.
-        what: The change, naming the service and what of it.
-        left: What live sagas may have that needs the old version.
-        strands: Whether one of them has it.
-        fix: What to do instead.
-        place: `file.py:line` of the new handler or, where there is none, of the service.
-    """
-
-    code: str
-    what: str
-    left: str
-    strands: Question
-    fix: str
-    place: str = ""
+    code: str  # Its error code.
+    what: str  # The change, naming the service and what of it.
+    left: str  # What live sagas may have that needs the old version.
+    strands: Question  # Whether one of them has it.
+    fix: str  # What to do instead.
+    place: str = ""  # `file.py:line` of the new handler or, where there is none, of the service.
 
 
 def changes(running: Iterable[Manifest], new: Iterable[Manifest]) -> list[ServiceChange]:

@@ -42,19 +42,12 @@ class Where(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What may be published from outside.
+    """What may be published from outside."""
 
-    Args:
-        starts: By starting type: the saga and the service that owns it.
-        publishes: By type: the service that declares it.
-        sagas: All saga types here, by name.
-        emitters: By type: the handlers that emit it, for saying who can.
-    """
-
-    starts: Mapping[type[Event], tuple[Saga, str]]
-    publishes: Mapping[type[Event], str]
-    sagas: Mapping[str, Saga]
-    emitters: Mapping[type[Event], Sequence[str]]
+    starts: Mapping[type[Event], tuple[Saga, str]]  # By starting type: the saga and the service that owns it.
+    publishes: Mapping[type[Event], str]  # By type: the service that declares it.
+    sagas: Mapping[str, Saga]  # All saga types here, by name.
+    emitters: Mapping[type[Event], Sequence[str]]  # By type: the handlers that emit it, for saying who can.
 
     @property
     def types(self) -> list[type[Event]]:

@@ -20,33 +20,20 @@ DIGITS_MAX = 1000
 
 @dataclass(slots=True, eq=False)
 class SchemaNode:
-    """One type of a schema.
+    """One type of a schema."""
 
-    Attributes:
-        type: Avro's word for it; "union" for a list.
-        logical: Its logical type, "" where there is none.
-        name: Full name of a record, an enum or a fixed.
-        aliases: Other names that it answers to.
-        inner: Branches of a union; the one thing that an array or a map holds.
-        fields: A record's.
-        symbols: An enum's.
-        default: An enum's default symbol.
-        precision: A decimal's.
-        scale: A decimal's.
-        size: A fixed's.
-    """
-
-    type: str
-    logical: str = ""
-    name: str = ""
-    aliases: tuple[str, ...] = ()
+    type: str  # Avro's word for it; "union" for a list.
+    logical: str = ""  # Its logical type, "" where there is none.
+    name: str = ""  # Full name of a record, an enum or a fixed.
+    aliases: tuple[str, ...] = ()  # Other names that it answers to.
+    # Branches of a union; the one thing that an array or a map holds.
     inner: "list[SchemaNode]" = field(default_factory=list)
-    fields: "list[SchemaField]" = field(default_factory=list)
-    symbols: tuple[str, ...] = ()
-    default: str | None = None
-    precision: int = 0
-    scale: int = 0
-    size: int = 0
+    fields: "list[SchemaField]" = field(default_factory=list)  # A record's.
+    symbols: tuple[str, ...] = ()  # An enum's.
+    default: str | None = None  # An enum's default symbol.
+    precision: int = 0  # A decimal's.
+    scale: int = 0  # A decimal's.
+    size: int = 0  # A fixed's.
 
     @property
     def short_name(self) -> str:

@@ -36,16 +36,11 @@ class MismatchKind(StrEnum):
 
 
 class Mismatch(NamedTuple):
-    """One reason why what a schema wrote cannot be read as another.
-
-    Attributes:
-        path: Dotted path from the record; `[]` stands for an item of an array or a map.
-        why: What was written, and what the reader wants.
-    """
+    """One reason why what a schema wrote cannot be read as another."""
 
     kind: MismatchKind
-    path: str
-    why: str
+    path: str  # Dotted path from the record; `[]` stands for an item of an array or a map.
+    why: str  # What was written, and what the reader wants.
 
     def __str__(self) -> str:
         return f"{self.path}: {self.why}"

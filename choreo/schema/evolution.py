@@ -30,40 +30,24 @@ class BreakKind(StrEnum):
 
 
 class KnownSchema(NamedTuple):
-    """One schema of an event that is in use.
+    """One schema of an event that is in use."""
 
-    Attributes:
-        event: Avro full name.
-        schema: The schema, or the text of its file.
-        who: Who has it: a file, or a service and its version.
-        current: Whoever has it runs now, and will read new records; else only its old records are left.
-    """
-
-    event: str
-    schema: Schema | str
-    who: str
-    current: bool = True
+    event: str  # Avro full name.
+    schema: Schema | str  # The schema, or the text of its file.
+    who: str  # Who has it: a file, or a service and its version.
+    current: bool = True  # Whoever has it runs now, and will read new records; else only its old records are left.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaBreak:
-    """One thing that a change breaks.
+    """One thing that a change breaks."""
 
-    Attributes:
-        event: Avro full name.
-        path: Dotted path of the field, from the event's class; "" where it is the event as a whole.
-        way: Which way.
-        why: What does not fit.
-        fix: How to mend it.
-        out_there: Who has the other schema.
-    """
-
-    event: str
-    path: str
-    way: BreakKind
-    why: str
-    fix: str
-    out_there: tuple[str, ...]
+    event: str  # Avro full name.
+    path: str  # Dotted path of the field, from the event's class; "" where it is the event as a whole.
+    way: BreakKind  # Which way.
+    why: str  # What does not fit.
+    fix: str  # How to mend it.
+    out_there: tuple[str, ...]  # Who has the other schema.
 
     @property
     def code(self) -> str:

@@ -32,30 +32,19 @@ _LOGICAL: dict[str, Schema] = {
 
 @dataclass(slots=True, eq=False)
 class Form:
-    """One type, as Python and Avro both say it.
+    """One type, as Python and Avro both say it."""
 
-    Attributes:
-        kind: null, boolean, long, double, bytes, string, uuid, date, time, timestamp, decimal, array, map, enum, record
-            or union.
-        python: Class of the values; of one branch's values, never of a union.
-        name: Avro full name of a record or an enum.
-        items: What an array or a map holds.
-        branches: What a union may be, in Avro's order.
-        fields: What a record holds.
-        precision: Digits of a decimal.
-        scale: Those of them after the point.
-        strict: The value must reach Pydantic as an object of its class, not as text that it would parse.
-    """
-
+    # null, boolean, long, double, bytes, string, uuid, date, time, timestamp, decimal, array, map, enum, record or
+    # union.
     kind: str
-    python: type[Any] = object
-    name: str = ""
-    items: "Form | None" = None
-    branches: "tuple[Form, ...]" = ()
-    fields: "list[FieldForm]" = field(default_factory=list)
-    precision: int = 0
-    scale: int = 0
-    strict: bool = False
+    python: type[Any] = object  # Class of the values; of one branch's values, never of a union.
+    name: str = ""  # Avro full name of a record or an enum.
+    items: "Form | None" = None  # What an array or a map holds.
+    branches: "tuple[Form, ...]" = ()  # What a union may be, in Avro's order.
+    fields: "list[FieldForm]" = field(default_factory=list)  # What a record holds.
+    precision: int = 0  # Digits of a decimal.
+    scale: int = 0  # Those of them after the point.
+    strict: bool = False  # The value must reach Pydantic as an object of its class, not as text that it would parse.
 
     @property
     def avro_type(self) -> str:
@@ -71,21 +60,13 @@ class Form:
 
 @dataclass(slots=True, eq=False)
 class FieldForm:
-    """One field of a record.
+    """One field of a record."""
 
-    Attributes:
-        name: Its name, in Python and in Avro.
-        key: What Pydantic wants it to be called when it validates.
-        form: Its type.
-        default: Its Avro default, or NO_DEFAULT.
-        sensitive: It is marked `Sensitive`.
-    """
-
-    name: str
-    key: str
-    form: Form
-    default: Any = NO_DEFAULT
-    sensitive: bool = False
+    name: str  # Its name, in Python and in Avro.
+    key: str  # What Pydantic wants it to be called when it validates.
+    form: Form  # Its type.
+    default: Any = NO_DEFAULT  # Its Avro default, or NO_DEFAULT.
+    sensitive: bool = False  # It is marked `Sensitive`.
 
 
 def json_schema(form: Form, namespace: str, known: set[str]) -> Schema | str | list[Any]:

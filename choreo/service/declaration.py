@@ -18,27 +18,17 @@ from choreo.service.providers import Provider
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Declaration:
-    """One service, resolved.
+    """One service, resolved."""
 
-    Attributes:
-        name: The service, and its consumer group.
-        version: As it was given, else a digest of all that is declared, event schemas included.
-        handlers: In the order they were written.
-        sagas: Saga types that it owns.
-        providers: Resources, each behind those it asks for.
-        publishes: Events that come from outside into a running saga through this service, and who decides about them.
-        state: The `State` of its handlers, if they have one.
-        place: `file.py:line` of the service.
-    """
-
-    name: str
-    version: str
-    handlers: tuple[Handler, ...] = ()
-    sagas: tuple[Saga, ...] = ()
-    providers: tuple[Provider, ...] = ()
+    name: str  # The service, and its consumer group.
+    version: str  # As it was given, else a digest of all that is declared, event schemas included.
+    handlers: tuple[Handler, ...] = ()  # In the order they were written.
+    sagas: tuple[Saga, ...] = ()  # Saga types that it owns.
+    providers: tuple[Provider, ...] = ()  # Resources, each behind those it asks for.
+    # Events that come from outside into a running saga through this service, and who decides about them.
     publishes: Mapping[type[Event], str] = field(default_factory=dict)
-    state: type[State] | None = None
-    place: str = ""
+    state: type[State] | None = None  # The `State` of its handlers, if they have one.
+    place: str = ""  # `file.py:line` of the service.
 
     @cached_property
     def emits(self) -> EventTypes:

@@ -28,29 +28,17 @@ _AWAITABLES = {collections.abc.Awaitable, collections.abc.Coroutine}
 
 @dataclass(slots=True)
 class Returned:
-    """What a return hint says.
+    """What a return hint says."""
 
-    Attributes:
-        emits: Event classes, in the order they are named.
-        wrong: What it names that is no event.
-        fan_out: It names a list.
-        opens: Event classes that it names within a list.
-        plain: Event classes that it names outside of lists.
-        later: It names a `Later`.
-        stream: "sync" or "async" for generators, else "".
-        awaitable: It names an awaitable.
-        outcomes: What may be returned, one of them each time.
-    """
-
-    emits: list[type[Event]] = field(default_factory=list)
-    wrong: list[Hint] = field(default_factory=list)
-    fan_out: bool = False
-    opens: set[type[Event]] = field(default_factory=set)
-    plain: set[type[Event]] = field(default_factory=set)
-    later: bool = False
-    stream: str = ""
-    awaitable: bool = False
-    outcomes: list[tuple[Emission, ...]] = field(default_factory=list)
+    emits: list[type[Event]] = field(default_factory=list)  # Event classes, in the order they are named.
+    wrong: list[Hint] = field(default_factory=list)  # What it names that is no event.
+    fan_out: bool = False  # It names a list.
+    opens: set[type[Event]] = field(default_factory=set)  # Event classes that it names within a list.
+    plain: set[type[Event]] = field(default_factory=set)  # Event classes that it names outside of lists.
+    later: bool = False  # It names a `Later`.
+    stream: str = ""  # "sync" or "async" for generators, else "".
+    awaitable: bool = False  # It names an awaitable.
+    outcomes: list[tuple[Emission, ...]] = field(default_factory=list)  # What may be returned, one of them each time.
 
 
 def origin(hint: Hint) -> Any:  # `typing` says ParamSpec, and means any class.

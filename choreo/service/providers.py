@@ -22,25 +22,15 @@ _PER = ("service", "step")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Provider:
-    """What makes one resource.
+    """What makes one resource."""
 
-    Attributes:
-        type: What it provides.
-        function: As it was written; called with positional arguments.
-        per: "service": made once; "step": made anew for every attempt.
-        requires: Types of other providers, for its arguments in order.
-        asynchronous: What it returns is awaited, or iterated asynchronously.
-        generator: It yields the resource once and cleans up after it.
-        place: `file.py:line`.
-    """
-
-    type: Resource
-    function: Callable[..., Any]  # Called with whatever it asks for.
-    per: str = "service"
-    requires: tuple[Resource, ...] = ()
-    asynchronous: bool = False
-    generator: bool = False
-    place: str = ""
+    type: Resource  # What it provides.
+    function: Callable[..., Any]  # As it was written; called with positional arguments, whatever it asks for.
+    per: str = "service"  # "service": made once; "step": made anew for every attempt.
+    requires: tuple[Resource, ...] = ()  # Types of other providers, for its arguments in order.
+    asynchronous: bool = False  # What it returns is awaited, or iterated asynchronously.
+    generator: bool = False  # It yields the resource once and cleans up after it.
+    place: str = ""  # `file.py:line`.
 
 
 class _Hinted(NamedTuple):

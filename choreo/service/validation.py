@@ -88,19 +88,12 @@ CODES = MappingProxyType(
 
 
 class SagaClaims(NamedTuple):
-    """Which sagas a service owns, and what its handlers emit, by the events' full names.
+    """Which sagas a service owns, and what its handlers emit, by the events' full names."""
 
-    Attributes:
-        service: Its name.
-        place: `file.py:line`.
-        sagas: Of each saga type its name, its start and its ends.
-        steps: Of each handler its step, its place and what it emits.
-    """
-
-    service: str
-    place: str
-    sagas: Sequence[tuple[str, str, Sequence[str]]]
-    steps: Sequence[tuple[str, str, Sequence[str]]]
+    service: str  # Its name.
+    place: str  # `file.py:line`.
+    sagas: Sequence[tuple[str, str, Sequence[str]]]  # Of each saga type its name, its start and its ends.
+    steps: Sequence[tuple[str, str, Sequence[str]]]  # Of each handler its step, its place and what it emits.
 
 
 def problems_within(service: Service, handlers: Sequence[Handler], *, complete: bool) -> Iterator[Problem]:
