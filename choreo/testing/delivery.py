@@ -81,14 +81,10 @@ class InFlight:
     def count_delivery(self) -> None:
         """Count one more delivery, and write the copies whose turn it is."""
         self._delivered += 1
-        if self._copies:
-            self._write(self._delivered)
+        self.write_copies(self._delivered)
 
-    def write_copies(self) -> bool:
-        """Write the copies that are left; return whether there were any."""
-        return self._write(math.inf)
-
-    def _write(self, until: float) -> bool:
+    def write_copies(self, until: float = math.inf) -> bool:
+        """Write the copies that are to come within so many deliveries; return whether there were any."""
         due = [outgoing for at, outgoing in self._copies if at <= until]
         self._copies = [each for each in self._copies if each[0] > until]
         for outgoing in due:

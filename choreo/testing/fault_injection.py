@@ -33,14 +33,14 @@ class ProcessDied(BaseException):
     """The process is dead: nothing in it goes on, and no handler catches it."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class RequestedFault:
     """A fault, or an answer in place of a handler's own, that a test asked for.
 
     Attributes:
         service: Whom it strikes.
-        times: How often it is still to strike.
         handler: At which handler's call, or in a batch that it was called in; "" for any.
+        times: How often it is still to strike.
         point: Where the process dies; None where the handler raises.
         error: What the handler raises.
         after: It raises when it has run.
@@ -48,8 +48,8 @@ class RequestedFault:
     """
 
     service: str
-    times: int
-    handler: str = ""
+    handler: str
+    times: int = 1
     point: Point | None = None
     error: Exception | None = None
     after: bool = False
@@ -72,19 +72,13 @@ class FaultInjection:
 
     def __init__(self, plan: FaultPlan) -> None:
         self.plan = plan
-        self._requested: list[RequestedFault] = []
-        self._twice: Counter[str] = Counter()
+        self.requested: list[RequestedFault] = []
+        """What a test asked for and is still to strike: each as soon as it can."""
+        self.twice: Counter[str] = Counter()
+        """How many events of a type, by its name, are still to come twice because a test asked for it."""
         self._tries: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._batch = _CurrentBatch()
-
-    def request(self, fault: RequestedFault) -> None:
-        """Have a fault strike as soon as it can."""
-        self._requested.append(fault)
-
-    def request_twice(self, event_type: type[Event], times: int) -> None:
-        """Have the next events of a type come twice."""
-        self._twice[event_type.__choreo_type__] += times
 
     @property
     def suffered(self) -> Sequence[str]:
@@ -122,8 +116,8 @@ class FaultInjection:
     def copy(self, outgoing: Outgoing, *, outside: bool) -> int | None:
         """Return how many deliveries later a record comes a second time; None where it does not."""
         type_name = header(outgoing, "ce_type")
-        if self._twice[type_name]:
-            self._twice[type_name] -= 1
+        if self.twice[type_name]:
+            self.twice[type_name] -= 1
             return 0
         return self.plan.copy(outgoing, outside=outside)
 
@@ -211,11 +205,11 @@ class FaultInjection:
     def _take(self, matches: Callable[[RequestedFault], bool]) -> RequestedFault | None:
         """Return the first fault that was asked for and strikes now."""
         service = self._batch.service
-        fault = next((each for each in self._requested if each.service == service and matches(each)), None)
+        fault = next((each for each in self.requested if each.service == service and matches(each)), None)
         if fault is not None:
             fault.times -= 1
             if not fault.times:
-                self._requested.remove(fault)
+                self.requested.remove(fault)
         return fault
 
     def _suffer(self, words: str, name: str = "") -> None:

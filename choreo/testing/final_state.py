@@ -4,7 +4,7 @@ Gathering every saga's events, journal, memories and the tracker's answers from 
 be true of them does not (`invariants`). A simulation asks once it has come to rest.
 """
 
-from collections import Counter
+from collections import ChainMap, Counter
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -41,11 +41,7 @@ class FinalState:
             self._take(record)
         partitions = range(environment.settings.partitions)
         self._memories = {
-            name: {
-                saga_id: data
-                for memories in environment.broker.restore(memory_topic(name), partitions).values()
-                for saga_id, data in memories.items()
-            }
+            name: ChainMap(*environment.broker.restore(memory_topic(name), partitions).values())
             for name in self._services
         }
 

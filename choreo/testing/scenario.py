@@ -87,12 +87,7 @@ class Scenario:
         self._observe()
         self._faults = FaultInjection(FaultPlan(order or Seed(0), CALM, self._settings, batches=(1,)))
         self._environment = Environment(
-            compiled=self._compiled,
-            broker=self.broker,
-            settings=self._settings,
-            clock=self._clock,
-            faults=self._faults,
-            add_to_history=self._happened,
+            self._compiled, self.broker, self._settings, self._clock, self._faults, self._happened
         )
         self.delivery = Delivery(self._environment, order, self._catch_up)
         """The services that run, and which of them is served next."""
@@ -223,7 +218,7 @@ class Scenario:
             ChoreoError: If the service has no such handler.
         """
         name = self._handler(service, handler)
-        self._faults.request(RequestedFault(service=service.name, times=1, handler=name, answer=events))
+        self._faults.requested.append(RequestedFault(service.name, name, answer=events))
 
     def advance(self, by: timedelta) -> None:
         """Do all that there is to do and all that falls due by then, in order, and stop there.
@@ -274,7 +269,7 @@ class Scenario:
         """
         name = self._handler(service, handler)
         raised = error if error is not None else TransientFault(f"{service.name}.{name} was made to fail")
-        self._faults.request(RequestedFault(service=service.name, times=times, handler=name, error=raised, after=after))
+        self._faults.requested.append(RequestedFault(service.name, name, times, error=raised, after=after))
 
     def crash(
         self,
@@ -296,11 +291,11 @@ class Scenario:
             ChoreoError: If the service takes no part, or has no such handler.
         """
         name = self._handler(service, handler) if handler is not None else ""
-        self._faults.request(RequestedFault(service=self._known(service).name, times=times, handler=name, point=at))
+        self._faults.requested.append(RequestedFault(self._known(service).name, name, times, point=at))
 
     def duplicate(self, kind: type[Event], *, times: int = 1) -> None:
         """Have the next events of a type come twice, the same record again: from handlers or from outside."""
-        self._faults.request_twice(kind, times)
+        self._faults.twice[kind.__choreo_type__] += times
 
     def restart(self, service: Service) -> None:
         """Kill a service, uncommitted work and all, and start it again from what is committed.

@@ -4,7 +4,7 @@ Opening, serving one batch with whatever strikes it, dying and closing live here
 `delivery`'s choice, and what strikes it the `fault_injection`'s.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,12 +22,12 @@ from choreo.testing.fault_injection import FaultInjection, ProcessDied
 from choreo.testing.fault_plan import Interruption, Point
 from choreo.testing.history import HistoryEntry
 from choreo.testing.memory_transport import CommitTrouble, MemoryBroker, MemorySource, Reached
-from choreo.transport import Batch, Commit
+from choreo.transport import Batch, Commit, Outgoing
 
 INSTANCE = "scenario"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Environment:
     """What all services of a scenario share; every batch of theirs is added to its history."""
 
@@ -97,7 +97,7 @@ class SimulatedService:
         except* ProcessDied:
             pass
         if work is None:
-            self._add_to_history(batch, None)
+            self._add_to_history(batch, ())
             return await self.restart()
         return [] if work.empty else await self._commit(batch, work)
 
@@ -106,7 +106,7 @@ class SimulatedService:
         interruption = self._environment.faults.commit()
         reached = self._write(batch, work, interruption)
         written = reached is not None and reached >= Reached.OUTPUTS
-        self._add_to_history(batch, work if written else None)
+        self._add_to_history(batch, work.outputs if written else ())
         errors = [_raised(error) for error in work.errors] if reached is not None else []
         if interruption is not None and isinstance(interruption.cause, Point):
             errors += await self.restart()
@@ -143,11 +143,9 @@ class SimulatedService:
             return None if whole else reached
         return Reached.OFFSETS
 
-    def _add_to_history(self, batch: Batch, work: BatchResult | None) -> None:
-        environment = self._environment
-        outputs = work.outputs if work is not None else ()
-        suffered = environment.faults.suffered
-        environment.add_to_history(HistoryEntry(environment.clock.now(), self.name, batch.records, outputs, suffered))
+    def _add_to_history(self, batch: Batch, wrote: Sequence[Outgoing]) -> None:
+        now, suffered = self._environment.clock.now(), self._environment.faults.suffered
+        self._environment.add_to_history(HistoryEntry(now, self.name, batch.records, wrote, suffered))
 
     def _join(self) -> MemorySource:
         return self._environment.broker.source(

@@ -34,9 +34,9 @@ class Reached(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class CommitFault:
-    """Trouble waiting for the next commit."""
+    """Trouble waiting for the next commit, or none."""
 
-    trouble: CommitTrouble
+    trouble: CommitTrouble | None = None
     reached: Reached = Reached.OFFSETS
 
 
@@ -55,7 +55,8 @@ class ConsumerGroup:
         """Who reads, by instance."""
         self.holders: dict[int, Member] = {}
         """Who has which partition."""
-        self._unfinished: list[LogTransaction] = []
+        self.unfinished: list[LogTransaction] = []
+        """What processes left open when they died, until a member takes over."""
 
     def join(self, instance: str, member: Member) -> Member | None:
         """Add a member; return the one with the same instance that it replaces, if any."""
@@ -82,16 +83,12 @@ class ConsumerGroup:
     def hold(self, number: int, member: Member) -> bool:
         """Take a partition over; False while another member still has it."""
         # What a dead member left unfinished ends before its successor reads on; Kafka's times out.
-        for transaction in self._unfinished:
+        for transaction in self.unfinished:
             transaction.abort()
-        self._unfinished.clear()
+        self.unfinished.clear()
         return self.holders.setdefault(number, member) is member
 
     def release(self, number: int, member: Member) -> None:
         """Give a partition up."""
         if self.holders.get(number) is member:
             del self.holders[number]
-
-    def leave_unfinished(self, transaction: LogTransaction) -> None:
-        """Keep the transaction that a process left open when it died, until a member takes over."""
-        self._unfinished.append(transaction)

@@ -107,9 +107,7 @@ class MemoryBroker(MemoryCluster):
     def lose_commit_response(self, group: str, reached: Reached = Reached.OFFSETS) -> None:
         """Have the group's next commit happen and its response get lost; the source restores its memory.
 
-        Args:
-            group: The group.
-            reached: How far it comes in `at_least_once`; a transaction always happens whole.
+        A transaction always happens whole, whatever is `reached`.
         """
         self._fault(group, CommitTrouble.UNANSWERED, reached)
 
@@ -117,10 +115,6 @@ class MemoryBroker(MemoryCluster):
         """Have the source that commits next in the group die in the middle; as on Kafka, its transaction stays open.
 
         Readers are blocked until another member takes over a partition of the group.
-
-        Args:
-            group: The group.
-            reached: How far it comes.
         """
         self._fault(group, CommitTrouble.CRASHED, reached)
 
@@ -169,7 +163,7 @@ class MemoryReader:
     def __init__(self, cluster: MemoryCluster, topics: Sequence[str], offsets: Mapping[Position, int]) -> None:
         self._cluster = cluster
         with cluster.changed:
-            places = [(topic, number) for topic in topics for number in range(cluster.partitions(topic))]
+            places = ((topic, number) for topic in topics for number in range(cluster.partitions(topic)))
             self._next = {place: offsets.get(place, 0) for place in places}
 
     def poll(self, timeout_s: float, records_max: int) -> list[Record]:

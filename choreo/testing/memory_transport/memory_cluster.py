@@ -120,31 +120,30 @@ class MemoryCluster:
                 self.log((topic, number)).append(record, self._sequence, transaction)
             self.changed.notify_all()
 
-    def commit_at_once(self, group: ConsumerGroup, commit: Commit, fault: CommitFault | None) -> None:
+    def commit_at_once(self, group: ConsumerGroup, commit: Commit, fault: CommitFault) -> None:
         """Commit memory, outputs and offsets in one transaction, as far as a fault lets it come."""
         transaction = LogTransaction()
         # A process that dies in the middle may have written half of it; a transaction that commits commits whole.
-        whole = fault is None or fault.trouble is not CommitTrouble.CRASHED or fault.reached is not Reached.MEMORY
+        whole = fault.trouble is not CommitTrouble.CRASHED or fault.reached is not Reached.MEMORY
         self.write([*commit.changelog, *(commit.outputs if whole else ())], transaction)
-        if fault is None or fault.trouble is CommitTrouble.UNANSWERED:
+        if fault.trouble is CommitTrouble.ABORTED:
+            transaction.abort()
+        elif fault.trouble is CommitTrouble.CRASHED:
+            group.unfinished.append(transaction)
+        else:
             transaction.commit()
             group.committed.update(commit.offsets)
-        elif fault.trouble is CommitTrouble.ABORTED:
-            transaction.abort()
-        else:
-            group.leave_unfinished(transaction)
 
-    def commit_in_turn(self, group: ConsumerGroup, commit: Commit, fault: CommitFault | None) -> None:
+    def commit_in_turn(self, group: ConsumerGroup, commit: Commit, fault: CommitFault) -> None:
         """Commit memory, then outputs, then offsets, as far as a fault lets it come."""
-        if fault is not None and fault.trouble is CommitTrouble.ABORTED:
+        if fault.trouble is CommitTrouble.ABORTED:
             return
-        reached = Reached.OFFSETS if fault is None else fault.reached
         # Both are checked before either is written, as sizes and topics are before anything is produced.
         self._require_places([*commit.changelog, *commit.outputs])
         self.write(commit.changelog)
-        if reached >= Reached.OUTPUTS:
+        if fault.reached >= Reached.OUTPUTS:
             self.write(commit.outputs)
-        if reached >= Reached.OFFSETS:
+        if fault.reached >= Reached.OFFSETS:
             group.committed.update(commit.offsets)
 
     def fetch(self, places: MutableMapping[Position, int], records_max: int, group: str = "") -> list[Record]:

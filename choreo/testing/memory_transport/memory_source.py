@@ -34,7 +34,8 @@ class MemorySource:
             self._group = cluster.group(group)
             self._topics = {topic: cluster.partitions(topic) for topic in topics}
             self._share_of = max(self._topics.values(), default=0)
-            self._owned: set[int] = set()
+            self.owned: set[int] = set()
+            """The partition numbers that it had at its last poll."""
             self._again: set[int] = set()
             self._next: dict[Position, int] = {}
             self._backlog: dict[Position, int] = {}
@@ -43,11 +44,6 @@ class MemorySource:
             replaced = self._group.join(instance, self)
             if isinstance(replaced, MemorySource):
                 replaced.end(f"another process has taken over as {instance}")
-
-    @property
-    def owned(self) -> frozenset[int]:
-        """The partition numbers that this source had at its last poll."""
-        return frozenset(self._owned)
 
     @property
     def heads(self) -> list[Head]:
@@ -68,7 +64,7 @@ class MemorySource:
         with self._cluster.changed:
             if self._over or self._again or self._group.members.get(self.instance) is not self:
                 return None
-            if self._owned != self._group.share(self.instance, self._share_of):
+            if self.owned != self._group.share(self.instance, self._share_of):
                 return None
             records = self._cluster.fetch(self._next, records_max, self.group)
             return Batch(records, token=self._token, behind=self._still_behind()) if records else None
@@ -84,7 +80,7 @@ class MemorySource:
             mine = all(self._group.holders.get(number) is self for _, number in commit.offsets)
             if commit.token is not self._token or not mine:
                 raise Fenced(f"{self.group}: what this batch came from has changed hands")
-            fault = self._group.faults.popleft() if self._group.faults else None
+            fault = self._group.faults.popleft() if self._group.faults else CommitFault()
             try:
                 write = self._cluster.commit_at_once if self._exactly_once else self._cluster.commit_in_turn
                 write(self._group, commit, fault)
@@ -127,27 +123,27 @@ class MemorySource:
     def _rebalance(self, batch: Batch) -> None:
         """Let go of what others are to have, then take what is free and ours."""
         group = self._group
-        before = self._owned
+        before = self.owned
         if group.members.get(self.instance) is not self:
             if self.instance in group.members:
                 self.end(f"another process has taken over as {self.instance}")
                 self._refuse_if_over()
             group.join(self.instance, self)
-            self._owned = set()
+            self.owned = set()
         share = group.share(self.instance, self._share_of)
-        kept = self._owned & share
+        kept = self.owned & share
         lost = before - kept
         for number in lost:
             group.release(number, self)
         gained = {number for number in share - kept if group.hold(number, self)}
-        self._owned = kept | gained
+        self.owned = kept | gained
         for position in [each for each in self._next if each[1] in lost]:
             del self._next[position]
         self._seek_back(gained)
         self._backlog |= {
             each: self._cluster.log(each).end_for(at) for each, at in self._next.items() if each[1] in gained
         }
-        gained |= self._again & self._owned
+        gained |= self._again & self.owned
         self._again = set()
         if lost or gained:
             self._token = object()
@@ -167,19 +163,19 @@ class MemorySource:
 
     def _seek_back(self, numbers: set[int] | None = None) -> None:
         """Stand where the group has committed, in these partitions or in all that are owned."""
-        for number in sorted(self._owned if numbers is None else numbers):
+        for number in sorted(self.owned if numbers is None else numbers):
             for topic, partitions in self._topics.items():
                 if number < partitions:
                     self._next[topic, number] = self._group.committed.get((topic, number), 0)
 
-    def _suffer(self, fault: CommitFault | None) -> None:
-        if fault is None:
+    def _suffer(self, fault: CommitFault) -> None:
+        if fault.trouble is None:
             return
         if fault.trouble is CommitTrouble.CRASHED:
             self.end("this process died in the middle of a commit")
             self._refuse_if_over()
         if fault.trouble is CommitTrouble.UNANSWERED:
             # What happened is unknown, so memory is read again before anything else is done.
-            self._again = set(self._owned)
+            self._again = set(self.owned)
         self._seek_back()
         raise TransactionAborted(f"{self.group}: {fault.trouble.value}")

@@ -111,13 +111,7 @@ class PartitionLog:
         """Return where a reader that stands at `offset` will stand when it has read all: marks count for nothing."""
         if not self._open or self.tip <= offset:
             return max(self.tip, offset)
-        stop = self.stable_end
-        for entry in reversed(self._entries):
-            if entry.offset < offset:
-                break
-            if entry.offset < stop and entry.committed:
-                return entry.offset + 1
-        return offset
+        return max((entry.offset + 1 for entry in self.committed(offset)), default=offset)
 
     def latest(self) -> dict[str, bytes]:
         """Return the last committed value of every key; a tombstone leaves none."""
