@@ -113,4 +113,4 @@ class FinalState:
                 read[record_id] = rows[record_id]
                 over = over or record_id in last
             if over:
-                yield Verdict(choreography, saga_id, read.values(), read_notes.values()).summary.state
+                yield Verdict(choreography, saga_id, read.values(), read_notes.values()).state

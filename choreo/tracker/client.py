@@ -20,7 +20,7 @@ from choreo.saga import SagaState
 from choreo.tracker.projection import project, shown
 from choreo.tracker.rows import EventRow, microseconds, moment
 from choreo.tracker.store import EVENTS, Store, bit
-from choreo.tracker.views import AT_REST, EventView, Flag, Lag, Page, SagaView
+from choreo.tracker.views import EventView, Flag, Lag, Page, SagaView
 
 PAGE_SAGAS_MAX = 1000
 NAP_S_MIN = 0.01
@@ -87,13 +87,8 @@ class Tracker:
         """
         if generation is not None:
             return self.saga(saga_id_for(type, key, generation))
-        with self._store.snapshot():
-            rows = self._store.ask(
-                "SELECT saga_id FROM views WHERE business_key = ? AND type = ? "
-                "ORDER BY started_us DESC, saga_id LIMIT 1",
-                [key, type],
-            )
-            return next(iter(self._views([saga_id for (saga_id,) in rows])), None)
+        last = "WHERE business_key = ? AND type = ? ORDER BY started_us DESC, saga_id LIMIT 1"
+        return next(iter(self._found(last, key, type)), None)
 
     def wait(self, saga_id: str, timeout_s: float = 10.0) -> SagaView:
         """Return a saga once it is at rest: completed or failed, with nothing left to do.
@@ -102,12 +97,11 @@ class Tracker:
             TimeoutError: If it is not at rest in time; it says what it waits for.
         """
         naps = _naps(timeout_s)
-        while True:
-            if self._resting(saga_id) and (saga := self.saga(saga_id)) is not None and saga.at_rest:
-                return saga
+        while (saga := self.saga(saga_id)) is None or not saga.at_rest:
             if (nap_s := next(naps, None)) is None:
-                raise self._timeout(saga_id, timeout_s)
+                raise _timeout(saga_id, saga, timeout_s)
             self._nap(nap_s)
+        return saga
 
     def sagas(
         self,
@@ -164,11 +158,7 @@ class Tracker:
 
     def recent(self, limit: int = 20) -> list[SagaView]:
         """Return the sagas that changed last, the newest first."""
-        with self._store.snapshot():
-            rows = self._store.ask(
-                "SELECT saga_id FROM views ORDER BY updated_us DESC LIMIT ?", [max(1, min(limit, PAGE_SAGAS_MAX))]
-            )
-            return self._views([saga_id for (saga_id,) in rows])
+        return self._found("ORDER BY updated_us DESC LIMIT ?", max(1, min(limit, PAGE_SAGAS_MAX)))
 
     def events(self, saga_id: str) -> list[EventView]:
         """Return a saga's events, causes before effects."""
@@ -177,10 +167,8 @@ class Tracker:
 
     def event(self, event_id: str, saga_id: str | None = None) -> EventView | None:
         """Return one event by its id; without the saga, every event is looked through."""
-        where, values = (
-            ("saga_id = ? AND event_id = ?", [saga_id, event_id]) if saga_id else ("event_id = ?", [event_id])
-        )
-        rows = self._store.ask(f"{EVENTS} WHERE {where} LIMIT 1", values)
+        of_saga, values = (" AND saga_id = ?", [event_id, saga_id]) if saga_id else ("", [event_id])
+        rows = self._store.ask(f"{EVENTS} WHERE event_id = ?{of_saga} LIMIT 1", values)
         return shown(EventRow._make(rows[0])) if rows else None
 
     def counts(self) -> dict[str, dict[SagaState, int]]:
@@ -213,16 +201,10 @@ class Tracker:
             checked_at=moment(checked) if checked else None,
         )
 
-    def _resting(self, saga_id: str) -> bool:
-        rows = self._store.ask("SELECT state FROM views WHERE saga_id = ?", [saga_id])
-        return bool(rows) and rows[0][0] in AT_REST
-
-    def _timeout(self, saga_id: str, timeout_s: float) -> TimeoutError:
-        saga = self.saga(saga_id)
-        if saga is None:
-            return TimeoutError(f"nothing of saga {saga_id} has been read after {timeout_s:g} s")
-        awaited = "; ".join(saga.waiting_for)
-        return TimeoutError(f"saga {saga_id} is {saga.state} after {timeout_s:g} s, waiting for {awaited}")
+    def _found(self, which: str, *values: object) -> list[SagaView]:
+        with self._store.snapshot():
+            rows = self._store.ask(f"SELECT saga_id FROM views {which}", values)  # noqa: S608 - fixed texts
+            return self._views(saga_id for (saga_id,) in rows)
 
     def _views(self, saga_ids: Iterable[str]) -> list[SagaView]:
         graph = self._graph()
@@ -286,14 +268,11 @@ class AsyncTracker:
             TimeoutError: If it is not at rest in time; it says what it waits for.
         """
         naps = _naps(timeout_s)
-        while True:
-            try:
-                # With no time given, `Tracker.wait` looks once, and its error says what is awaited.
-                return await asyncio.to_thread(self.tracker.wait, saga_id, 0.0)
-            except TimeoutError as error:
-                if (nap_s := next(naps, None)) is None:
-                    raise TimeoutError(str(error).replace("after 0 s", f"after {timeout_s:g} s")) from None
+        while (saga := await self.saga(saga_id)) is None or not saga.at_rest:
+            if (nap_s := next(naps, None)) is None:
+                raise _timeout(saga_id, saga, timeout_s)
             await asyncio.sleep(nap_s)
+        return saga
 
     async def __aenter__(self) -> Self:
         return self
@@ -308,6 +287,13 @@ def _naps(timeout_s: float) -> Iterator[float]:
     while (left_s := deadline - time.monotonic()) > 0:
         yield min(nap_s, left_s)
         nap_s = min(nap_s * 1.5, NAP_S_MAX)
+
+
+def _timeout(saga_id: str, saga: SagaView | None, timeout_s: float) -> TimeoutError:
+    if saga is None:
+        return TimeoutError(f"nothing of saga {saga_id} has been read after {timeout_s:g} s")
+    awaited = "; ".join(saga.waiting_for)
+    return TimeoutError(f"saga {saga_id} is {saga.state} after {timeout_s:g} s, waiting for {awaited}")
 
 
 def _cursor(after: str) -> tuple[int, str]:

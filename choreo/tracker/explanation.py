@@ -28,7 +28,7 @@ class _Awaited(NamedTuple):
 
 def waiting_for(graph: Choreography, verdict: Verdict) -> list[str]:
     """Return what must come for the saga to move, from whom, since when: first what people must do, then by age."""
-    aborted = verdict.summary.state is SagaState.COMPENSATING
+    aborted = verdict.state is SagaState.COMPENSATING
     lines = [(0, f"{each}, which the tracker has not read") for each in verdict.missing]
     lines += _merged([*_open(verdict), *(() if aborted else _pending(graph, verdict))])
     kind = verdict.kind
@@ -39,7 +39,7 @@ def waiting_for(graph: Choreography, verdict: Verdict) -> list[str]:
     )
     if not lines and not people and kind is not None:
         ends = kind.fails if aborted else kind.completes
-        lines.append((0, f"{_any(ends)} from {kind.owner}{_since(verdict.summary.updated_us)}"))
+        lines.append((0, f"{_any(ends)} from {kind.owner}{_since(verdict.updated_us)}"))
     lines += _timed(verdict)
     if not aborted and not verdict.ended:
         lines += _later(verdict)

@@ -189,9 +189,7 @@ class Follower:
     def _judge(self, saga_ids: Iterable[str]) -> None:
         records = self._store.records(list(saga_ids), bare=True)
         self._store.drop_views(saga_id for saga_id, rows in records.items() if not any(rows))
-        self._store.put_views(
-            Verdict(self._graph, saga_id, *rows).summary for saga_id, rows in records.items() if any(rows)
-        )
+        self._store.put_views(Verdict(self._graph, saga_id, *rows) for saga_id, rows in records.items() if any(rows))
 
     def _decode(self, records: list[Record], undecodable: list[UndecodableRow]) -> tuple[list[EventRow], list[NoteRow]]:
         events: list[EventRow] = []

@@ -32,15 +32,14 @@ def project(
         now_us: The time by which a deadline is overdue, in microseconds since 1970; without it, none is.
     """
     verdict = Verdict(graph, saga_id, events, notes)
-    summary = verdict.summary
-    resting = summary.state in AT_REST
+    resting = verdict.state in AT_REST
     overdue = now_us is not None and not resting and any(each.past(now_us) for each in verdict.deadlines)
     return SagaView(
         saga_id=saga_id,
-        saga_type=summary.saga_type,
-        business_key=summary.business_key,
-        state=summary.state,
-        flags=summary.flags | {Flag.OVERDUE} if overdue else summary.flags,
+        saga_type=verdict.saga_type,
+        business_key=verdict.business_key,
+        state=verdict.state,
+        flags=verdict.flags | {Flag.OVERDUE} if overdue else verdict.flags,
         waiting_for=[] if resting else waiting_for(graph, verdict),
         steps=_rows(graph, verdict.steps),
         events=[shown(each) for each in verdict.events],
@@ -49,8 +48,8 @@ def project(
             Reason(each.type, each.reason, moment(each.at_us)) for each in verdict.events if each.type in graph.failures
         ],
         violations=verdict.violations,
-        started_at=moment(summary.started_us),
-        updated_at=moment(summary.updated_us),
+        started_at=moment(verdict.started_us),
+        updated_at=moment(verdict.updated_us),
     )
 
 

@@ -9,7 +9,7 @@ decides event by event and from what it has read so far, while here all records 
 any order.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from choreo.choreography import NOTHING, Choreography, Node
@@ -22,16 +22,11 @@ from choreo.tracker.tracked_step import StepKey, TrackedStep
 Steps = dict[StepKey, TrackedStep]
 """The steps of one saga."""
 
-_FirstEvents = dict[tuple[int, str], tuple[int, EventRow]]
-"""By parameter and branch: the first event for it in this very branch, with its place among all.
-
-A saga may have thousands of branches: which event counts in each is looked up, where a service scans what it kept.
-"""
 _LAST_US = 253_370_764_800_000_000  # The year 9999; later than that nothing is due.
 
 
-def steps_of(graph: Choreography, saga_id: str, events: Sequence[EventRow], notes: Iterable[NoteRow]) -> Steps:
-    """Return every step that these records speak of, and every one that is due.
+class SagaSteps:
+    """Every step that these records speak of, and every one that is due; and the deadlines that are set.
 
     Args:
         graph: The choreography.
@@ -39,11 +34,6 @@ def steps_of(graph: Choreography, saga_id: str, events: Sequence[EventRow], note
         events: Without duplicates, in the order of `in_order`.
         notes: Without duplicates.
     """
-    return _SagaSteps(graph, saga_id, events, notes).steps
-
-
-class _SagaSteps:
-    """Works out the steps of one saga. The order counts: what is undone depends on what came of forward steps."""
 
     def __init__(self, graph: Choreography, saga_id: str, events: Sequence[EventRow], notes: Iterable[NoteRow]) -> None:
         self.steps: Steps = {}
@@ -51,6 +41,7 @@ class _SagaSteps:
         self._saga_id = saga_id
         self._events = events
         self._by_id = {event.event_id: event for event in events}
+        # The order counts: what is undone depends on what came of forward steps.
         self._add_forward_steps()
         for event in events:
             if event.causation_id:
@@ -60,6 +51,25 @@ class _SagaSteps:
                 self._add_note(note)
         self._add_compensations()
         self._pair_compensations()
+
+    def deadlines(self) -> list["SetDeadline"]:
+        """Return the deadlines that are set while the saga has not ended (SEMANTICS 23 and 24)."""
+        deadlines: list[SetDeadline] = []
+        events, failures = self._events, self._graph.failures
+        failed = {event.type for event in events if event.type in failures}
+        for node in self._graph.deadlines:
+            # What a deadline's service does not read calls nothing off.
+            if not node.handler.after_abort and not failed.isdisjoint(self._graph.sees(node.service)):
+                continue
+            types = NOTHING.union(*node.waits_for)
+            awaited = [event for event in events if event.type in node.awaits]
+            for trigger in (event for event in events if event.type in types):
+                fired = (*node.key, trigger.branch, trigger.event_id) in self.steps
+                if not fired and not any(reaches(event, trigger.branch, failures) for event in awaited):
+                    due_us = None if node.within_us is None else trigger.at_us + node.within_us
+                    limited = due_us if due_us is not None and due_us < _LAST_US else None
+                    deadlines.append(SetDeadline(node, trigger, limited))
+        return deadlines
 
     def _at(self, node: Node, branch: str, trigger: str) -> TrackedStep:
         """Return a step, made if it is not there."""
@@ -79,8 +89,7 @@ class _SagaSteps:
                 if node.joins:
                     joins.setdefault(node, []).append(event)
                 else:
-                    step = self._at(node, event.branch, event.event_id)
-                    step.causes, step.ready = [event], True
+                    self._at(node, event.branch, event.event_id).answer(event)
         for node, events in joins.items():
             if node.gathers is None:
                 self._add_join(node, events)
@@ -122,16 +131,14 @@ class _SagaSteps:
         if node is None:
             return
         opened = fork(event.branch)
-        branch, trigger = event.branch, ""
+        branch, trigger = event.branch, None
         if opened is not None:
             # A step that returned a list ran around the branches that carry its key; what it returned beside the list
             # is not in one of them.
-            trigger = self._trigger(node, event, opened.outer)
-            if self._key_at(node, opened.outer, trigger)[:KEY_CHARS] == opened.key:
-                branch = opened.outer
-        if branch == event.branch:
-            trigger = self._trigger(node, event, branch)
-        step = self._at(node, branch, trigger)
+            outer = self._trigger(node, event, opened.outer)
+            if self._key_at(node, opened.outer, outer)[:KEY_CHARS] == opened.key:
+                branch, trigger = opened.outer, outer
+        step = self._at(node, branch, self._trigger(node, event, branch) if trigger is None else trigger)
         step.results.append(event)
         if node.handler.name != handler:
             step.given_up.append(event)
@@ -171,30 +178,17 @@ class _SagaSteps:
     # What must be undone: SEMANTICS 7 and 14 to 18.
 
     def _add_compensations(self) -> None:
-        """Add the compensations that have a cause."""
+        """Have what a cause reaches undone: every original, and every step of unknown outcome (rule 16)."""
         for node in self._graph.compensations:
             causes = [event for event in self._events if event.type in node.causes]
-            if causes:
-                self._undo_originals(node, causes)
-                if node.handler.original_optional:
-                    self._undo_unknown(node, causes)
-
-    def _undo_originals(self, node: Node, causes: list[EventRow]) -> None:
-        """Have every original in scope undone; the result of a compensation that has run is under the same key."""
-        for original in self._events:
-            if original.type in node.original and (cause := self._in_scope(causes, original.branch)) is not None:
-                compensation = self._at(node, original.branch, original.event_id)
-                compensation.causes, compensation.ready = [cause, original], True
-
-    def _undo_unknown(self, node: Node, causes: list[EventRow]) -> None:
-        """Have every step undone whose outcome is unknown: skipped, or ended by its `otherwise` (rule 16)."""
-        for step in list(self.steps.values()):
-            skipped = step.settled is not None and step.settled.kind == "skipped" and not step.results
-            if node not in step.node.undoers or not (skipped or step.unknown):
-                continue
-            if (cause := self._in_scope(causes, step.branch)) is not None:
-                compensation = self._at(node, step.branch, self._key(step))
-                compensation.causes, compensation.ready = [cause, *step.causes], True
+            for original in self._events if causes else ():
+                if original.type in node.original and (cause := self._in_scope(causes, original.branch)) is not None:
+                    # The result of a compensation that has run is under the same key.
+                    self._at(node, original.branch, original.event_id).answer(cause, original)
+            for step in [*self.steps.values()] if causes and node.handler.original_optional else ():
+                unknown = node in step.node.undoers and step.unknown
+                if unknown and (cause := self._in_scope(causes, step.branch)) is not None:
+                    self._at(node, step.branch, self._key(step)).answer(cause, *step.causes)
 
     def _in_scope(self, causes: list[EventRow], branch: str) -> EventRow | None:
         return next((cause for cause in causes if reaches(cause, branch, self._graph.failures)), None)
@@ -202,10 +196,8 @@ class _SagaSteps:
     def _pair_compensations(self) -> None:
         """Put each compensation beside the step that it undoes."""
         compensations = [step for step in self.steps.values() if step.node.kind == "compensation"]
-        if not compensations:
-            return
         by_trigger: dict[str, TrackedStep] = {}
-        for step in self.steps.values():
+        for step in self.steps.values() if compensations else ():
             if step.node.kind != "compensation":
                 by_trigger |= dict.fromkeys((result.event_id for result in step.results), step)
                 if step.settled is not None or step.given_up:
@@ -229,19 +221,17 @@ class _SagaSteps:
         return step_key(self._saga_id, node.name, branch, trigger)
 
 
-def enclosing(branch: str) -> Iterator[str]:
-    """Yield every branch that covers this one, from the root to itself."""
-    yield ""
-    at = branch.find("/", 1)
-    while at >= 0:
-        yield branch[:at]
-        at = branch.find("/", at + 1)
-    if branch:
-        yield branch
+def enclosing(branch: str) -> Iterable[str]:
+    """Return every branch that covers this one, from the root to itself."""
+    return dict.fromkeys(["", *(branch[:at] for at, sign in enumerate(branch) if sign == "/"), branch])
 
 
-def _first_events(node: Node, events: list[EventRow]) -> _FirstEvents:
-    firsts: _FirstEvents = {}
+def _first_events(node: Node, events: list[EventRow]) -> dict[tuple[int, str], tuple[int, EventRow]]:
+    """Return, by parameter and branch, the first event for it in this very branch, with its place among all.
+
+    A saga may have thousands of branches: which event counts in each is looked up, where a service scans what it kept.
+    """
+    firsts: dict[tuple[int, str], tuple[int, EventRow]] = {}
     for number, event in enumerate(events):
         for place, types in enumerate(node.waits_for):
             if event.type in types:
@@ -249,12 +239,14 @@ def _first_events(node: Node, events: list[EventRow]) -> _FirstEvents:
     return firsts
 
 
-def _chosen(firsts: _FirstEvents, places: Iterable[int], branch: str) -> Iterator[EventRow]:
+def _chosen(
+    firsts: Mapping[tuple[int, str], tuple[int, EventRow]], places: Iterable[int], branch: str
+) -> Iterator[EventRow]:
     """Yield, for each of these parameters, the first event that counts in a branch, if there is one."""
     for place in places:
         in_scope = [firsts[place, outer] for outer in enclosing(branch) if (place, outer) in firsts]
         if in_scope:
-            yield min(in_scope, key=lambda first: first[0])[1]
+            yield min(in_scope)[1]
 
 
 class SetDeadline(NamedTuple):
@@ -273,27 +265,3 @@ class SetDeadline(NamedTuple):
     def past(self, now_us: int) -> bool:
         """Return whether it should have fired."""
         return self.due_us is not None and now_us > self.due_us
-
-
-def set_deadlines(graph: Choreography, events: Sequence[EventRow], steps: Steps) -> list[SetDeadline]:
-    """Return the deadlines that are set in a saga that has not ended (SEMANTICS 23 and 24)."""
-    deadlines: list[SetDeadline] = []
-    for node in graph.deadlines:
-        types = NOTHING.union(*node.waits_for)
-        triggers = [event for event in events if event.type in types]
-        if not triggers or (not node.handler.after_abort and _aborted(graph, node, events)):
-            continue
-        awaited = [event for event in events if event.type in node.awaits]
-        for trigger in triggers:
-            fired = (*node.key, trigger.branch, trigger.event_id) in steps
-            if not fired and not any(reaches(event, trigger.branch, graph.failures) for event in awaited):
-                due_us = None if node.within_us is None else trigger.at_us + node.within_us
-                limited = due_us if due_us is not None and due_us < _LAST_US else None
-                deadlines.append(SetDeadline(node, trigger, limited))
-    return deadlines
-
-
-def _aborted(graph: Choreography, node: Node, events: Sequence[EventRow]) -> bool:
-    """Return whether a failure came that the deadline's service reads: what it does not read calls nothing off."""
-    sees = graph.sees(node.service)
-    return any(event.type in graph.failures and event.type in sees for event in events)

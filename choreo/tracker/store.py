@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, get_type_hints
 from choreo.errors import ChoreoError, SchemaError
 from choreo.manifest import Manifest
 from choreo.tracker.rows import EventRow, NoteRow
-from choreo.tracker.verdict import Summary
-from choreo.tracker.views import Flag
+from choreo.tracker.verdict import Verdict
+from choreo.tracker.views import AT_REST, Flag
 from choreo.transport import Position
 
 BUSY_TIMEOUT_S = 10.0
@@ -199,9 +199,14 @@ class Store:
         """Add notes; copies of one id are folded."""
         self._many(_PUT_NOTE, rows)
 
-    def put_views(self, rows: Iterable[Summary]) -> None:
+    def put_views(self, verdicts: Iterable[Verdict]) -> None:
         """Replace what is kept of these sagas for finding and counting them."""
-        self._many(_PUT_VIEW, ((*row[:3], row.state.value, _bits(row.flags), *row[5:], 0) for row in rows))
+        rows = []
+        for each in verdicts:
+            rested_us = each.updated_us if each.state in AT_REST else None
+            named = (each.saga_id, each.saga_type, each.business_key, each.state.value)
+            rows.append((*named, _bits(each.flags), each.started_us, each.updated_us, rested_us, 0))
+        self._many(_PUT_VIEW, rows)
 
     def put_offsets(self, offsets: Mapping[Position, int]) -> None:
         """Remember where to read on."""

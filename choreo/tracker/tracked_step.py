@@ -51,6 +51,10 @@ class TrackedStep:
     undoes: "TrackedStep | None" = None
     compensations: list["TrackedStep"] = field(default_factory=list)
 
+    def answer(self, *causes: EventRow) -> None:
+        """Take note of all its causes."""
+        self.causes, self.ready = [*causes], True
+
     @property
     def key(self) -> StepKey:
         """Return what identifies it within its saga."""
@@ -88,7 +92,9 @@ class TrackedStep:
 
     @property
     def unknown(self) -> bool:
-        """Whether its `otherwise` ended it in a way that has a compensation run with `None` (SEMANTICS rule 16)."""
+        """Whether a compensation runs with `None` for it: it was skipped, or its `otherwise` ended it so (rule 16)."""
+        if self.settled is not None and self.settled.kind == "skipped" and not self.results:
+            return True
         emitted = {each.type for each in self.given_up}
         return any(
             undoer.handler.original_optional and not emitted.isdisjoint(undoer.causes) for undoer in self.node.undoers

@@ -6,28 +6,14 @@ summary of every saga whose records changed; `projection` shows the whole of it 
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from choreo.choreography import NOTHING, Choreography, SagaType
 from choreo.saga import SagaState
 from choreo.scope import emitter, fork
 from choreo.tracker.rows import ENDED, EventRow, NoteRow, fold_events, fold_notes, in_order, parents, place
-from choreo.tracker.saga_steps import set_deadlines, steps_of
+from choreo.tracker.saga_steps import SagaSteps
 from choreo.tracker.tracked_step import TrackedStep
 from choreo.tracker.views import AT_REST, Flag
-
-
-class Summary(NamedTuple):
-    """What is kept of a saga for finding and counting it; times in microseconds since 1970, UTC."""
-
-    saga_id: str
-    saga_type: str
-    business_key: str
-    state: SagaState
-    flags: frozenset[Flag]
-    started_us: int
-    updated_us: int
-    rested_us: int | None
 
 
 class Verdict:
@@ -43,28 +29,43 @@ class Verdict:
         events: Each once, causes before effects.
         notes: Each once, by time.
         kind: The saga's type; None where no record and no manifest says it.
+        saga_type: The name of its type, or what its records say.
+        business_key: The saga's key in the business, "" where there is none.
         steps: All that are known of.
         missing: What records name and what has not come, in words.
         violations: What the graph does not allow, in words.
         ended: The saga is over. It may not be at rest yet: compensations may still have to run.
         deadlines: Those that are set, whatever the time is.
-        summary: What is kept for finding and counting it.
+        state: The saga's state.
+        flags: Those that depend on no time.
+        started_us: When its start occurred, in microseconds since 1970, UTC; of its first record where none is known.
+        updated_us: When its last record was written.
     """
 
     def __init__(self, graph: Choreography, saga_id: str, events: Iterable[EventRow], notes: Iterable[NoteRow]) -> None:
         self._graph = graph
+        self.saga_id = saga_id
         self._by_id = fold_events(events)
         self.events = in_order(self._by_id)
         self.notes = fold_notes(notes)
         self.kind = self._kind()
         self._completes, self._fails = (self.kind.completes, self.kind.fails) if self.kind else (NOTHING, NOTHING)
-        self.steps = steps_of(graph, saga_id, self.events, self.notes)
+        named = (each.saga_type for each in self.events if each.saga_type)
+        self.saga_type = self.kind.name if self.kind is not None else next(named, "")
+        self.business_key = next((each.business_key for each in self.events if each.business_key), "")
+        found = SagaSteps(graph, saga_id, self.events, self.notes)
+        self.steps = found.steps
         self.missing = [*self._missing_events(), *self._missing_branches()]
         self.violations = self._violations()
         ended_by = [each for each in self.notes if each.kind == ENDED]
         self.ended = bool(ended_by) or any(each.type in self._completes | self._fails for each in self.events)
-        self.deadlines = [] if self.ended else set_deadlines(graph, self.events, self.steps)
-        self.summary = self._summary(saga_id)
+        self.deadlines = [] if self.ended else found.deadlines()
+        self.state = self._state()
+        self.flags = self._flags()
+        times = [each.at_us for each in self.events] + [each.at_us for each in self.notes]
+        starts = [each.at_us for each in self.events if self.kind is not None and each.type == self.kind.starts]
+        self.started_us = min(starts or times, default=0)
+        self.updated_us = max(times, default=0)
 
     def _kind(self) -> SagaType | None:
         """Return the saga's type: its start says it, or else any of its records."""
@@ -100,23 +101,6 @@ class Verdict:
                 missing.append(f"{left} of the {of} branches that {step.name} opened")
         return sorted(missing)
 
-    def _summary(self, saga_id: str) -> Summary:
-        events, kind, state = self.events, self.kind, self._state()
-        times = [each.at_us for each in events] + [each.at_us for each in self.notes]
-        starts = [each.at_us for each in events if kind is not None and each.type == kind.starts]
-        named = kind.name if kind is not None else next((each.saga_type for each in events if each.saga_type), "")
-        updated = max(times, default=0)
-        return Summary(
-            saga_id=saga_id,
-            saga_type=named,
-            business_key=next((each.business_key for each in events if each.business_key), ""),
-            state=state,
-            flags=self._flags(state),
-            started_us=min(starts or times, default=0),
-            updated_us=updated,
-            rested_us=updated if state in AT_REST else None,
-        )
-
     def _state(self) -> SagaState:
         completing = [each for each in self.events if each.type in self._completes]
         failing = [each for each in self.events if each.type in self._fails]
@@ -133,12 +117,14 @@ class Verdict:
         started = only is not None and self._graph.started_by(only.type) is not None and not only.causation_id
         return SagaState.STARTED if started else SagaState.PENDING
 
-    def _flags(self, state: SagaState) -> frozenset[Flag]:
+    def _flags(self) -> frozenset[Flag]:
         flags = set()
         steps = self.steps.values()
         # A deadline that fires may move what nothing else does. A delayed event does not count: that it was called off
         # is noted nowhere, so it may never come.
-        moving = state in AT_REST or bool(self.missing) or bool(self.deadlines) or any(step.moves for step in steps)
+        moving = (
+            self.state in AT_REST or bool(self.missing) or bool(self.deadlines) or any(step.moves for step in steps)
+        )
         if any(step.parked for step in steps):
             flags |= {Flag.PARKED} if moving else {Flag.PARKED, Flag.STUCK}
         if any(each.differs for each in self.events) or any(each.kind == "duplicate-differs" for each in self.notes):

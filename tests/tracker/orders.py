@@ -259,8 +259,8 @@ class Flow:
         graph = self.graph if graph is None else graph
         events, notes = rows(self.records if records is None else records, self.manifests)
         view = project(graph, self.saga_id, events, notes, now_us)
-        summary = Verdict(graph, self.saga_id, events, notes).summary
-        assert (summary.state, summary.flags) == (view.state, view.flags - {Flag.OVERDUE})
+        verdict = Verdict(graph, self.saga_id, events, notes)
+        assert (verdict.state, verdict.flags) == (view.state, view.flags - {Flag.OVERDUE})
         return view
 
     @property
