@@ -20,9 +20,9 @@ def check_compensations(analysis: SagaAnalysis) -> Iterator[Problem]:
         for each in analysis.flow.undoing(step):
             yield from _chained(analysis, step, each)
             yield from _unknown(step, each)
-        if step.kind == "otherwise":
-            yield from _unnamed(analysis, step)
-            yield from _overtaken(analysis, step)
+        if step.guarded is not None:
+            yield from _unnamed(analysis, step, step.guarded)
+            yield from _overtaken(analysis, step, step.guarded)
 
 
 def check_causes(graph: Choreography) -> Iterator[Problem]:
@@ -79,13 +79,12 @@ def _unknown(step: Node, compensation: Node) -> Iterator[Problem]:
         yield Problem("CH103", message, handler.place, fix)
 
 
-def _unnamed(analysis: SagaAnalysis, otherwise: Node) -> Iterator[Problem]:
+def _unnamed(analysis: SagaAnalysis, otherwise: Node, guarded: Node) -> Iterator[Problem]:
     """36 (d): what a step's retries end with has to undo what the step may have done."""
-    guarded = otherwise.guarded
-    for compensation in analysis.flow.undoing(guarded) if guarded is not None else ():
+    for compensation in analysis.flow.undoing(guarded):
         unnamed = analysis.flow.graph.failing - compensation.causes
         missing = [name for name in otherwise.handler.emits if name in unnamed]
-        if missing and compensation.handler.original_optional and guarded is not None:
+        if missing and compensation.handler.original_optional:
             message = (
                 f"{otherwise.name} ends {guarded.name} with {any_of(missing)}, which {compensation.name} does not "
                 "name: what the step did before its retries were spent stays done"
@@ -94,15 +93,10 @@ def _unnamed(analysis: SagaAnalysis, otherwise: Node) -> Iterator[Problem]:
             yield Problem("CH104", message, compensation.handler.place, fix)
 
 
-def _overtaken(analysis: SagaAnalysis, otherwise: Node) -> Iterator[Problem]:
+def _overtaken(analysis: SagaAnalysis, otherwise: Node, guarded: Node) -> Iterator[Problem]:
     """36 (d): what a step's retries end with undoes that step first; everything else waits for that."""
     graph = analysis.flow.graph
-    guarded = otherwise.guarded
-    own = (
-        [each for each in analysis.flow.undoing(guarded) if each.handler.original_optional]
-        if guarded is not None
-        else []
-    )
+    own = [each for each in analysis.flow.undoing(guarded) if each.handler.original_optional]
     for failure in sorted(graph.failing.intersection(otherwise.handler.emits)):
         voids = [each for each in own if failure in each.causes]
         names = {each.name for each in voids}

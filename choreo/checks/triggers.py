@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from choreo.checks.bitsets import BitSets
 from choreo.checks.branch_paths import BranchPath, BranchPaths
 from choreo.checks.saga_flow import SagaFlow
 from choreo.checks.step_outcomes import StepOutcomes, cancelled
@@ -31,12 +30,12 @@ class Triggers:
 
     def woken(self, come: Names) -> dict[str, Node]:
         """Return the steps that may be ready once these have come, without those that have run for certain."""
-        waking, run = 0, 0
-        for name in come:
-            wakes, runs = self._traces.get(name, (0, 0))
-            waking |= wakes
-            run |= runs
-        return {name: self.steps[name] for name in sorted(self._numbers.names(waking & ~run))}
+        run = self.outcomes.traces
+        return {
+            name: self.steps[name]
+            for name, causes in self._causes.items()
+            if not come.isdisjoint(causes) and come.isdisjoint(run[name])
+        }
 
     def inside(self, place: BranchPath) -> Mapping[str, Node]:
         """Return the steps that may run in a branch, or further in."""
@@ -102,23 +101,11 @@ class Triggers:
         return found | undoings
 
     @cached_property
-    def _numbers(self) -> BitSets:
-        return BitSets(self.steps)
-
-    @cached_property
-    def _traces(self) -> Mapping[str, tuple[int, int]]:
-        """Return for each event, as marks, the steps that it may make ready and those that it comes from alone."""
-        wakes: dict[str, list[str]] = {}
-        come_from: dict[str, list[str]] = {}
-        for step in self.steps.values():
-            groups = [step.causes] if step.kind == "compensation" else step.parameters
-            for name in NOTHING.union(*groups):
-                wakes.setdefault(name, []).append(step.name)
-            for name in self.outcomes.traces[step.name]:
-                come_from.setdefault(name, []).append(step.name)
-        of = self._numbers.of
+    def _causes(self) -> Mapping[str, Names]:
+        """Return the events that may make each step ready, by its name, in that order."""
         return {
-            name: (of(wakes.get(name, ())), of(come_from.get(name, ()))) for name in wakes.keys() | come_from.keys()
+            name: step.causes if step.kind == "compensation" else NOTHING.union(*step.parameters)
+            for name, step in sorted(self.steps.items())
         }
 
     @cached_property

@@ -58,12 +58,7 @@ class Move(NamedTuple):
 
 
 class Actor:
-    """One service.
-
-    Args:
-        declaration: The service, resolved.
-        branches: Most events in a list that a handler returns.
-    """
+    """One service; lists that its handlers return have `branches` events at most."""
 
     def __init__(self, declaration: Declaration, *, branches: int) -> None:
         handlers = tuple(

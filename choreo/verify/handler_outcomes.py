@@ -48,12 +48,7 @@ class Choices:
 
 
 def outcomes(handler: Handler, branches: int) -> tuple[Emitted, ...]:
-    """Return all that a handler may return, as far as its hint says.
-
-    Args:
-        handler: The handler.
-        branches: Most events in a list; lists that differ by order alone count as one.
-    """
+    """Return all that a handler may return, as far as its hint says; of lists that differ by order alone, one."""
     found: dict[tuple[object, ...], Emitted] = {}
     for declared in handler.outcomes or ((),):
         for parts in product(*(tuple(_forms(each, branches)) for each in declared)):

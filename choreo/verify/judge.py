@@ -51,10 +51,7 @@ class Judge:
     ) -> Breach | None:
         """Return what is wrong where nothing is left to do, or nothing but to wait for people outside.
 
-        Args:
-            state: Any state; what is on its way is not judged.
-            actions: The ways on from it.
-            way: What led to it.
+        A state from which `actions` lead on is not judged; `way` tells what led to it.
         """
         model = self._model
         if any(action.service < len(model.actors) for action, _ in actions):

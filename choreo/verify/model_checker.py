@@ -112,11 +112,8 @@ Origins = dict[ModelState, tuple[ModelState, Action] | None]
 def search(model: SagaModel, judge: Judge, *, reduced: bool = True) -> SearchResult:
     """Look at every state within the model's bounds, or all that `states_max` allows, until one is wrong.
 
-    Args:
-        model: The model.
-        judge: What is wrong with a state.
-        reduced: Leave out orders that make no difference; what is wrong is then looked for once more in all orders,
-            so that the way to it is the shortest.
+    Where `reduced` leaves out orders that make no difference, what is wrong is looked for once more in all orders, so
+    that the way to it is the shortest.
     """
     began = time.perf_counter()
     result = _search(model, judge, Reduction(model) if reduced else None)

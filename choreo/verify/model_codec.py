@@ -18,11 +18,7 @@ def example(kind: type[Event]) -> Event:
 
 
 class ModelCodec(Codec):
-    """Turns event types into bodies and back.
-
-    Args:
-        types: Event classes of all services.
-    """
+    """Turns event types into bodies and back."""
 
     def __init__(self, types: Iterable[type[Event]]) -> None:
         super().__init__((), Schemas())

@@ -26,13 +26,7 @@ Ways = list[tuple[Action, ModelState]]
 
 
 class SagaModel:
-    """The model of one saga.
-
-    Args:
-        declarations: All services.
-        saga: The saga type.
-        bounds: How far it goes.
-    """
+    """The model of one saga."""
 
     def __init__(self, declarations: Sequence[Declaration], saga: Saga, bounds: Bounds) -> None:
         self.saga = saga
