@@ -5,7 +5,6 @@ Lanes, the rows within them and the order of both live here, in whole numbers; p
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import permutations
 from typing import NamedTuple
 
@@ -24,8 +23,7 @@ class Cell(NamedTuple):
     row: int  # Its row, counted from the top of the drawing.
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(NamedTuple):
     """All cards in rows and columns."""
 
     places: Mapping[str, Cell]  # By the card's name.

@@ -5,7 +5,8 @@ How wide channels and how high gaps must be for their tracks lives here, too; ma
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from choreo.diagram.picture import Picture
 from choreo.handler import Kind
@@ -26,8 +27,7 @@ GUTTER = 10
 MARGIN = 14
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(NamedTuple):
     """A service's lane, from top to bottom; it is as wide as the page."""
 
     service: str
@@ -35,23 +35,19 @@ class Lane:
     bottom: float
 
 
-@dataclass(slots=True)
 class Measures:
-    """The page."""
+    """The page, in pixels."""
 
-    grid: Grid
-    tracks: Tracks
-    channels: list[float] = field(default_factory=list)  # The middle of each channel.
-    columns: list[tuple[float, float]] = field(default_factory=list)  # Left edge and width of each column.
-    gaps: list[float] = field(default_factory=list)  # The top of the first track in each gap.
-    rows: list[float] = field(default_factory=list)  # The top of each row.
-    lanes: list[Lane] = field(default_factory=list)  # From top to bottom.
-    width: float = 0
-    height: float = 0
-
-    def __post_init__(self) -> None:
-        self._lay_across()
-        self._lay_down()
+    def __init__(self, grid: Grid, tracks: Tracks) -> None:
+        self.grid = grid
+        self.tracks = tracks
+        self.channels: list[float] = []  # The middle of each channel.
+        self.columns: list[tuple[float, float]] = []  # Left edge and width of each column.
+        self.gaps: list[float] = []  # The top of the first track in each gap.
+        self.rows: list[float] = []  # The top of each row.
+        self.lanes: list[Lane] = []  # From top to bottom.
+        self.width = self._lay_across()
+        self.height = self._lay_down()
 
     def down(self, channel: int, track: int) -> float:
         """Return where a track of a channel is, from the left."""
@@ -61,7 +57,7 @@ class Measures:
         """Return where a track of a gap is, from the top."""
         return self.gaps[gap] + TRACK * (track + 0.5)
 
-    def _lay_across(self) -> None:
+    def _lay_across(self) -> float:
         x = float(MARGIN)
         for column in range(self.grid.columns + 1):
             count = self.tracks.channels[column]
@@ -74,9 +70,9 @@ class Measures:
                 self.columns.append((x, width))
                 x += width
         titles = [2 * MARGIN + text_width(service, LANE_TITLE_PX) for service, _, _ in self.grid.lanes]
-        self.width = max([x, *titles]) + MARGIN
+        return max([x, *titles]) + MARGIN
 
-    def _lay_down(self) -> None:
+    def _lay_down(self) -> float:
         y = float(MARGIN)
         for service, first, last in self.grid.lanes:
             top = y
@@ -94,7 +90,7 @@ class Measures:
             y += 2 * GAP_PAD + self._tracks(last)
             self.lanes.append(Lane(service, top, y))
             y += GUTTER
-        self.height = y
+        return y
 
     def _tracks(self, gap: int) -> float:
         return TRACK * self.tracks.gaps[gap]
@@ -110,8 +106,7 @@ LINK = 14
 """How far from its left edge a card is linked to the one above, in pixels."""
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(NamedTuple):
     """A card on the page."""
 
     card: Card
@@ -121,8 +116,7 @@ class Box:
     height: float
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One net on the page."""
 
     net: Net
@@ -130,16 +124,14 @@ class Line:
     joins: tuple[Corners, ...]  # From each source but the first, the corners to where it meets the first one's way.
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """The line between a card and the one above it that it belongs to."""
 
     look: str  # How it is drawn.
     path: Corners  # Its corners: up to what is undone, or down to what takes over.
 
 
-@dataclass(frozen=True, slots=True)
-class Drawing:
+class Drawing(NamedTuple):
     """Everything on the page; the legend goes below it."""
 
     width: float

@@ -5,15 +5,14 @@ and below the rows, or straight through a row where it is empty. Lines side by s
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from choreo.diagram.picture import Picture
 from choreo.svg.cards import Side
 from choreo.svg.grid import Cell, Grid
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(NamedTuple):
     """Where a line meets a card."""
 
     card: str  # Name of the card.
@@ -24,8 +23,7 @@ class Pin:
     height: float  # How far down it is, in rows.
 
 
-@dataclass(frozen=True, slots=True)
-class Net:
+class Net(NamedTuple):
     """One line from a card to all that its events set going."""
 
     events: tuple[str, ...]  # Full names, several where all of them set the same going.
@@ -74,8 +72,7 @@ def _pin(place: Cell, side: Side, offset: float, tallest: float) -> Pin:
     return Pin(place.card.name, side, offset, place.row, channel, place.row + 0.1 + 0.8 * offset / tallest)
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """Where a net runs across."""
 
     net: Net

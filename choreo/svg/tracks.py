@@ -5,7 +5,6 @@ Tracks are counted from the left in a channel and from the top in a gap; where t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from choreo.svg.cards import Side
@@ -61,8 +60,7 @@ def _meet(one: Span, other: Span) -> bool:
     return one.low <= other.high + MARGIN and other.low <= one.high + MARGIN
 
 
-@dataclass(frozen=True, slots=True)
-class Tracks:
+class Tracks(NamedTuple):
     """The tracks of all lines."""
 
     across: Sequence[int]  # For each route its track in the gap where it runs across; 0 where it does not.
