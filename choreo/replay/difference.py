@@ -5,7 +5,7 @@ does not matter here (`replayed_step`). Sensitive fields are compared and never 
 service and saga, and for each possible order of arrivals. Pure.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,7 +17,8 @@ from pydantic import BaseModel
 from choreo.codec import HIDDEN
 from choreo.event import Event, short
 from choreo.replay.recorded_saga import RecordedSaga
-from choreo.replay.replayed_step import ReplayedStep, ReplayedSteps, ReplayStatus, StepKey, StepOutput
+from choreo.replay.replayed_step import ReplayedStep, ReplayedSteps, ReplayStatus, StepOutput
+from choreo.replay.rerun import CurrentCode, RerunResult
 from choreo.schema import avro_schema, sensitive_fields
 
 CLOCK_SLACK = timedelta(seconds=1)
@@ -105,24 +106,25 @@ class ServiceComparison:
     """One service's steps in one saga, then and now.
 
     Attributes:
-        handlers: Those that today's code has.
-        compensations: Those of them that undo something.
+        saga: What is recorded.
+        code: Today's code of the service.
+        result: What it did.
+        then: The steps that are recorded.
+        now: Those that `result` tells of.
         types: Type of every event of the saga, by id.
-        unknown: Steps of which no outcome is recorded, and the handler of each, which is not called.
-        uncalled: Handlers that are not called, and why.
-        due: Steps that had something left to do at the end, and when.
     """
 
     saga: RecordedSaga
-    service: str
+    code: CurrentCode
+    result: RerunResult
     then: ReplayedSteps
     now: ReplayedSteps
-    handlers: Collection[str]
-    compensations: Collection[str]
     types: Mapping[str, str]
-    unknown: Mapping[StepKey, str]
-    uncalled: Mapping[str, str]
-    due: Mapping[StepKey, str]
+
+    @property
+    def service(self) -> str:
+        """Whose steps they are."""
+        return self.code.declaration.name
 
     def differences(self) -> list[Difference]:
         """Return all that today's code would do otherwise, in the order of what is recorded."""
@@ -164,13 +166,13 @@ class ServiceComparison:
 
     def _anew(self, then: ReplayedStep | None, now: ReplayedStep) -> Difference:
         """Return that a step runs which did not run then."""
-        emits = f"; {self._unknown(now)}" if now.key in self.unknown else f" and emits {now.emitted}"
+        emits = f"; {self._unknown(now)}" if now.key in self.result.unknown else f" and emits {now.emitted}"
         text = f"{self._step(now)} runs now{self._for(now)}{emits}; {_before(then)}"
         return self._difference(now, Change.ANEW, text, then)
 
     def _emissions(self, then: ReplayedStep, now: ReplayedStep) -> Iterator[Difference]:
         """Yield how the events differ of a step that ran and runs."""
-        if now.key in self.unknown:
+        if now.key in self.result.unknown:
             yield from self._unknown_emission(then, now)
             return
         if then.types != now.types:
@@ -183,7 +185,7 @@ class ServiceComparison:
             return
         for index, output in then.outputs.items():
             yield from self._bodies(then, output, now.outputs[index])
-        if now.key[0] in self.compensations and then.ready != now.ready:
+        if now.key[0] in self.code.compensations and then.ready != now.ready:
             text = (
                 f"{self._step(now)} undoes {self._undone(now)} for {self._type(now.ready)} now; then it did for "
                 f"{self._type(then.ready)}: another order of undoing"
@@ -194,24 +196,24 @@ class ServiceComparison:
         """Yield why it is unknown what a step emits now that ran then."""
         if any(each.problem for each in then.outputs.values()):
             return  # That it cannot be read is reported already.
-        lost = sorted({short(each.type) for each in then.outputs.values() if each.event is None})
+        lost = sorted({short(each.seen.type) for each in then.outputs.values() if each.event is None})
         did = f"{self._step(then)} emitted {then.emitted} then{self._for(then)}"
         why = f"{self.service} does not name {', '.join(lost)} any more" if lost else f"now {self._unknown(now)}"
         yield self._difference(now, Change.EMITS, f"{did}; {why}", then)
 
     def _unknown(self, step: ReplayedStep) -> str:
-        handler = self.unknown[step.key]
+        handler = self.result.unknown[step.key]
         which = "it" if handler == step.key[0] else f"{self.service}.{handler}"
-        return f"what {which} emits is not known, for it is not called: {self.uncalled[handler]}"
+        return f"what {which} emits is not known, for it is not called: {self.code.uncalled[handler]}"
 
     def _bodies(self, then: ReplayedStep, old: StepOutput, new: StepOutput) -> Iterator[Difference]:
         if old.event is None or new.event is None:
             return
         fields = field_changes(old.event, new.event, masked=old.masked)
         if fields:
-            text = f"{self._step(then)} emits {short(old.type)} with another body now{self._for(then)}"
+            text = f"{self._step(then)} emits {short(old.seen.type)} with another body now{self._for(then)}"
             found = self._difference(then, Change.BODY, text, None)
-            yield replace(found, event_id=old.event_id, fields=tuple(fields))
+            yield replace(found, event_id=old.seen.event_id, fields=tuple(fields))
 
     def _renamed(self) -> Iterator[Difference]:
         """Yield the handlers that do what a handler did that is gone: for the same event, with the same types."""
@@ -219,7 +221,7 @@ class ServiceComparison:
         known = {name for name, _, _ in self.then}
         for key, then in self.then.items():
             name, branch, trigger = key
-            if name in self.handlers or not then.ran:
+            if name in self.code.rules.handlers or not then.ran:
                 continue
             for other, now in self.now.items():
                 same = other[1:] == (branch, trigger) and now.ready == then.ready and then.emitted == now.emitted
@@ -238,7 +240,7 @@ class ServiceComparison:
             (then, now)
             for key, now in self.now.items()
             # One that was tried again was done when its turn came, whatever went before.
-            if key[0] in self.compensations and now.outputs and not now.failures
+            if key[0] in self.code.compensations and now.outputs and not now.failures
             if (then := self.then.get(key)) is not None and then.outputs and not then.failures
         ]
         for (first_then, first), (second_then, second) in pairwise(done):
@@ -275,12 +277,12 @@ class ServiceComparison:
         return f" for {self._type(step.ready)}" if step.ready else ""
 
     def _undone(self, step: ReplayedStep) -> str:
-        undone = next((each.compensates_id for each in step.outputs.values()), "")
+        undone = next((each.seen.compensates_id for each in step.outputs.values()), "")
         # With None, the id is that of a step that left no event.
         return short(self.types.get(undone, "")) or "what may have been done"
 
     def _due(self, step: ReplayedStep) -> str:
-        due = self.due.get(step.key)
+        due = self.result.due.get(step.key)
         return f", for it is not due before {due}" if due else ""
 
 

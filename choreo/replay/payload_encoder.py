@@ -34,30 +34,15 @@ _KINDS: dict[str, type] = {
 }
 """What a decoded value of each Avro type is; text for all others."""
 _HEX = re.compile(r"([0-9a-f]{2})*")
-_PARSERS: dict[str, Callable[[Value], Value]] = {
-    "decimal": Decimal,
-    "date": date.fromisoformat,
-    "time-micros": time.fromisoformat,
-    "timestamp-micros": datetime.fromisoformat,
-    "uuid": UUID,
+_LOGICAL: dict[str, tuple[Callable[[str], Value], Value]] = {
+    "decimal": (Decimal, Decimal(0)),
+    "date": (date.fromisoformat, EPOCH.date()),
+    "time-micros": (time.fromisoformat, time(tzinfo=UTC)),
+    "timestamp-micros": (datetime.fromisoformat, EPOCH),
+    "uuid": (UUID, UUID(int=0)),
 }
-_PLACEHOLDERS: dict[str, Value] = {
-    "decimal": Decimal(0),
-    "date": EPOCH.date(),
-    "time-micros": time(tzinfo=UTC),
-    "timestamp-micros": EPOCH,
-    "uuid": UUID(int=0),
-    "null": None,
-    "boolean": False,
-    "int": 0,
-    "long": 0,
-    "float": 0.0,
-    "double": 0.0,
-    "bytes": b"",
-    "string": HIDDEN,
-    "array": [],
-    "map": {},
-}
+"""How text becomes a value of each logical type, and what stands for one that was not kept."""
+_PLACEHOLDERS: dict[str, Value] = {"bytes": b"", "string": HIDDEN, "array": [], "map": {}}
 
 
 class PayloadEncoder:
@@ -120,9 +105,8 @@ def _datum(node: SchemaNode, given: Value, *, sensitive: bool = False) -> Value:
 
 
 def _scalar(node: SchemaNode, given: Value) -> Value:
-    parse = _PARSERS.get(node.logical)
-    if parse is not None:
-        return parse(_of(str, given))
+    if node.logical in _LOGICAL:
+        return _LOGICAL[node.logical][0](_of(str, given))
     value = _of(_KINDS.get(node.type, str), given)
     if node.type != "bytes":
         return value
@@ -133,7 +117,8 @@ def _scalar(node: SchemaNode, given: Value) -> Value:
 
 def _chosen(node: SchemaNode, given: Value) -> Value:
     """Return a value as the first branch of a union that it fits."""
-    for each in sorted(node.inner, key=_plainness):
+    # Plain text comes last: much else looks like it.
+    for each in sorted(node.inner, key=lambda each: each.type == "string" and not each.logical):
         try:
             datum = _datum(each, given)
         except (ValueError, TypeError, ArithmeticError):
@@ -145,11 +130,6 @@ def _chosen(node: SchemaNode, given: Value) -> Value:
 def _tagged(branch: SchemaNode, datum: Value) -> Value:
     """Return a datum with the name of its branch of a union, where branches are told apart by their names."""
     return (branch.name, datum) if branch.type in {"record", "enum"} else datum
-
-
-def _plainness(node: SchemaNode) -> bool:
-    """Sort plain text last: much else looks like it."""
-    return node.type == "string" and not node.logical
 
 
 def _of(kind: type, given: Value) -> Value:
@@ -167,4 +147,6 @@ def _placeholder(node: SchemaNode) -> Value:
         return {each.name: _placeholder(each.node) for each in node.fields}
     if node.type == "enum":
         return node.symbols[0]
-    return _PLACEHOLDERS[node.logical or node.type]
+    if node.logical:
+        return _LOGICAL[node.logical][1]
+    return _PLACEHOLDERS[node.type] if node.type in _PLACEHOLDERS else _KINDS[node.type]()

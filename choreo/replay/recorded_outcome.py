@@ -7,6 +7,7 @@ saga.
 
 import builtins
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -59,10 +60,11 @@ def _types(handler: Handler, *roles: Role) -> Iterator[type[Any]]:
             yield from each.types
 
 
+@dataclass(slots=True, kw_only=True)
 class RecordedOutcome:
     """Replaces one handler: gives what was recorded of it, failures first.
 
-    Args:
+    Attributes:
         handler: The handler.
         steps: What is recorded of its service.
         gone: Handlers that are recorded and that today's code lacks: one of them may be this one's former name.
@@ -70,21 +72,12 @@ class RecordedOutcome:
         unknown: Gets the steps of which nothing is recorded, with the handler of each.
     """
 
-    def __init__(
-        self,
-        handler: Handler,
-        *,
-        steps: ReplayedSteps,
-        gone: Collection[str],
-        now: Callable[[], datetime],
-        unknown: dict[StepKey, str],
-    ) -> None:
-        self._handler = handler
-        self._steps = steps
-        self._gone = gone
-        self._now = now
-        self._unknown = unknown
-        self._failed: dict[StepKey, int] = {}
+    handler: Handler
+    steps: ReplayedSteps
+    gone: Collection[str]
+    now: Callable[[], datetime]
+    unknown: dict[StepKey, str]
+    _failed: dict[StepKey, int] = field(init=False, default_factory=dict)
 
     async def __call__(self, memory: Memory, run: Run) -> Emitted:  # noqa: ARG002 - as a handler is called.
         """Return what the step emitted.
@@ -93,7 +86,7 @@ class RecordedOutcome:
             AttemptFailed: As it did then.
         """
         key = run.key
-        step = self._steps.get(key) or self._renamed(key)
+        step = self.steps.get(key) or self._renamed(key)
         otherwise = bool(run.handler.guards)
         failures = [each for each in step.failures if each.otherwise is otherwise] if step is not None else []
         ran = step is not None and step.ran and step.given_up is otherwise
@@ -103,19 +96,19 @@ class RecordedOutcome:
             # One that never succeeded is taken to fail for ever.
             failure = failures[min(attempt, len(failures) - 1)]
             # It gave up early then: nothing else would have helped.
-            final = failure.spent and run.attempt < self._handler.retry.attempts
-            raise AttemptFailed(_error(failure.error, self._handler), final=final)
+            final = failure.spent and run.attempt < self.handler.retry.attempts
+            raise AttemptFailed(_error(failure.error, self.handler), final=final)
         if step is None or not ran or any(each.event is None for each in step.outputs.values()):
-            self._unknown[key] = self._handler.name
+            self.unknown[key] = self.handler.name
             return ()
         return self._emitted(run.key[1], step.outputs)
 
     def _renamed(self, key: StepKey) -> ReplayedStep | None:
         """Return the step for the same trigger of a handler that is gone and emitted events of these types."""
-        emits = {each.__choreo_type__ for each in self._handler.emits}
-        for name in self._gone:
-            step = self._steps.get((name, *key[1:]))
-            if step is not None and {each.type for each in step.outputs.values()} <= emits:
+        emits = {each.__choreo_type__ for each in self.handler.emits}
+        for name in self.gone:
+            step = self.steps.get((name, *key[1:]))
+            if step is not None and {each.seen.type for each in step.outputs.values()} <= emits:
                 return step
         return None
 
@@ -129,19 +122,15 @@ class RecordedOutcome:
             if output is None:
                 emitted.append(Later(event, at=_NEVER))
                 continue
-            opened = fork(output.branch) if output.branch != branch else None
+            opened = fork(output.seen.branch) if output.seen.branch != branch else None
             if opened is not None and opened.outer == branch:
                 emitted.append(Branch(event, opened.path, opened.of))
-            elif self._handler.later and (at := _at(output)) > self._now():
+            elif self.handler.later and (at := EPOCH + timedelta(milliseconds=output.seen.at_us // 1000)) > self.now():
+                # Rounded down to what timers count in: it is due no later than it came.
                 emitted.append(Later(event, at=at))
             else:
                 emitted.append(event)
         return emitted
-
-
-def _at(output: StepOutput) -> datetime:
-    """Return when an output was emitted, rounded down to what timers count in: it is due no later than it came."""
-    return EPOCH + timedelta(milliseconds=output.at_us // 1000)
 
 
 def _error(text: str, handler: Handler) -> Exception:

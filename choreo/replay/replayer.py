@@ -18,9 +18,8 @@ from choreo.event import Envelope, short
 from choreo.handler import Kind
 from choreo.replay.arrival_order import ArrivalOrder, order_of
 from choreo.replay.difference import Change, Difference, ServiceComparison
-from choreo.replay.recorded_outcome import not_called
 from choreo.replay.recorded_saga import EVENTS_MAX, RecordedSaga, Recording, emitted_by
-from choreo.replay.replayed_step import ServiceRecords, StepOutput, steps_of
+from choreo.replay.replayed_step import ReplayedSteps, StepOutput, steps_of
 from choreo.replay.rerun import CurrentCode
 from choreo.service import Service, declarations
 from choreo.tracker.rows import NoteRow
@@ -93,12 +92,7 @@ def replayed(
     """
     schemas = Schemas()
     resources = dict(replace or {})
-    current = [
-        CurrentCode(
-            each, schemas, recorded, resources, not_called(each, resources.keys(), uncalled, masked=recorded.masked)
-        )
-        for each in declarations(*services)
-    ]
+    current = [CurrentCode(each, schemas, recorded, resources, uncalled) for each in declarations(*services)]
     for manifest in recorded.manifests:
         for schema in manifest.schemas.values():
             # If one contradicts today's, its events cannot be read, which is reported for each of them.
@@ -155,9 +149,9 @@ class _ServiceReplay:
         for each in sorted(saga.events, key=lambda event: event.seen.at_us):
             if emitted_by(service, each.seen):
                 output = code.output_of(each)
-                emitted.setdefault(output.event_id, output)
+                emitted.setdefault(each.seen.event_id, output)
                 if output.problem:
-                    self._report_unreadable(output.event_id, output.problem)
+                    self._report_unreadable(each.seen.event_id, output.problem)
             elif each.seen.type in code.reads:
                 try:
                     envelope = code.rules.codec.read(each.record)
@@ -167,7 +161,7 @@ class _ServiceReplay:
                     assert envelope is not None
                     self._inputs[each.record[:3]] = envelope
         notes = [each for each in saga.notes if each.service == service]
-        self._then = steps_of(self._records([*emitted.values()], notes))
+        self._then = self._steps([*emitted.values()], notes)
 
     async def differences(self) -> list[Difference]:
         """Return what today's code would do otherwise, in the order that explains most of what is recorded."""
@@ -187,27 +181,16 @@ class _ServiceReplay:
         result = await self._code.process(self._saga, order, self._inputs, self._then)
         comparison = ServiceComparison(
             saga=self._saga,
-            service=self._service,
+            code=self._code,
+            result=result,
             then=self._then,
-            now=steps_of(self._records(result.outputs, result.notes)),
-            handlers=self._code.rules.handlers.keys(),
-            compensations=self._code.compensations,
-            types={each.event_id: each.type for each in result.outputs} | self._types,
-            unknown=result.unknown,
-            uncalled=self._code.uncalled,
-            due=result.due,
+            now=self._steps(result.outputs, result.notes),
+            types={each.seen.event_id: each.seen.type for each in result.outputs} | self._types,
         )
         return comparison.differences()
 
-    def _records(self, outputs: list[StepOutput], notes: list[NoteRow]) -> ServiceRecords:
-        return ServiceRecords(
-            service=self._service,
-            saga_id=self._saga.saga_id,
-            outputs=outputs,
-            notes=notes,
-            guards=self._guards,
-            branches={each.event_id: each.branch for each in outputs} | self._branches,
-        )
+    def _steps(self, outputs: list[StepOutput], notes: list[NoteRow]) -> ReplayedSteps:
+        return steps_of(outputs, notes, self._guards, self._branches)
 
     def _report_unreadable(self, event_id: str, why: str) -> None:
         name = short(self._types[event_id])

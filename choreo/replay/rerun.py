@@ -5,7 +5,7 @@ their order is `arrival_order`'s, and what handlers do that are not called, `rec
 for every service, saga and order. What would be written is kept, and goes nowhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ from choreo.manifest import HandlerManifest, Manifest
 from choreo.memory import Memory, TimerKey, TimerKind
 from choreo.records import JOURNAL, Command
 from choreo.replay.arrival_order import Arrival, ArrivalKind, ArrivalOrder
-from choreo.replay.recorded_outcome import RecordedOutcome
+from choreo.replay.recorded_outcome import RecordedOutcome, not_called
 from choreo.replay.recorded_saga import RecordedEvent, RecordedSaga, Recording, emitted_by
 from choreo.replay.replayed_step import ReplayedSteps, StepKey, StepOutput
 from choreo.runtime import Resources
@@ -32,7 +32,7 @@ from choreo.runtime.invoker import Invoker
 from choreo.runtime.saga_processor import SagaProcessor
 from choreo.service import Declaration
 from choreo.step import Rules
-from choreo.tracker.row_decoder import note_row
+from choreo.tracker.row_decoder import RowDecoder, note_row
 from choreo.tracker.rows import NoteRow
 from choreo.transport import Record
 
@@ -43,6 +43,8 @@ TIMERS_MAX = 1000
 EVENTS_ANEW_MAX = 1000
 """Most events that today's code emits and reads itself though none is recorded, a saga and service."""
 _NOWHERE = Record("", 0, 0, None, None, [], 0)
+# It needs no schema: what was emitted is at hand.
+_ROWS = RowDecoder()
 _Position = tuple[str, int, int]
 
 
@@ -71,7 +73,7 @@ class CurrentCode:
         schemas: The schemas that recorded events were written with.
         recorded: The recording.
         replaced: Its resources; nothing else is ever opened.
-        uncalled: Handlers that are not called, and why.
+        named: Steps, `service.handler`, that are not to be called whatever they take.
     """
 
     def __init__(
@@ -80,10 +82,11 @@ class CurrentCode:
         schemas: Schemas,
         recorded: Recording,
         replaced: Mapping[type, object],
-        uncalled: Mapping[str, str],
+        named: Collection[str],
     ) -> None:
         self.declaration = declaration
-        self.uncalled = uncalled
+        self.uncalled = not_called(declaration, replaced.keys(), named, masked=recorded.masked)
+        """Handlers that are not called, and why."""
         self.codec = Codec(declaration.event_types, schemas)
         self.rules = Rules(declaration, Codec(declaration.event_types, schemas, consumes=declaration.consumes))
         self.deadlines = frozenset(each.name for each in declaration.handlers if each.kind is Kind.DEADLINE)
@@ -111,7 +114,7 @@ class CurrentCode:
                 event = self.codec.decode(recorded.seen.type, recorded.record.value or b"")
             except UndecodableRecord as error:
                 problem = str(error)
-        return StepOutput.recorded(recorded, event, problem)
+        return StepOutput(recorded.seen, event, recorded.masked, problem)
 
     async def process(
         self, saga: RecordedSaga, order: ArrivalOrder, inputs: Mapping[_Position, Envelope], then: ReplayedSteps
@@ -157,7 +160,7 @@ class _SagaRun:
             unknown=self._result.unknown,
         )
         invokers: dict[str, object] = {
-            name: recorded_outcome(handler)
+            name: recorded_outcome(handler=handler)
             if name in code.uncalled
             else Invoker(rules, handler, code.resources, self._clock.now, code.threads)
             for name, handler in rules.handlers.items()
@@ -250,7 +253,7 @@ class _SagaRun:
                 envelope = self._code.codec.read(record)
                 assert envelope is not None
                 emitted.append(envelope)
-                self._result.outputs.append(StepOutput.emitted(envelope))
+                self._result.outputs.append(StepOutput(_ROWS.event(record), envelope.event))
         self._batch.outputs.clear()
         return emitted
 
@@ -259,7 +262,7 @@ class _SagaRun:
         payload: dict[str, Any] | None = None
         step = self._then.get((noted.handler, noted.branch, noted.trigger))
         for output in step.outputs.values() if step is not None else ():
-            if output.type == noted.event_type and output.event is not None:
+            if output.seen.type == noted.event_type and output.event is not None:
                 payload = output.event.model_dump(mode="json")
         return Command.model_construct(
             command_id=noted.command_id,
