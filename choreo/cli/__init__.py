@@ -32,7 +32,6 @@ _COMMANDS = {
 
 @click.group(
     cls=LazyGroup,
-    package="choreo.cli.commands",
     help_of=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None},
 )

@@ -17,6 +17,7 @@ import click
 from choreo.errors import ChoreoError
 
 F = TypeVar("F", bound=Callable[..., Any])
+COMMANDS = "choreo.cli.commands"
 EXIT_PROBLEMS = 1
 EXIT_USAGE = 2
 
@@ -41,17 +42,15 @@ class CommandFailed(click.ClickException):
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they run.
+    """A group whose commands are imported when they run, from modules of `COMMANDS` that are called as they are.
 
     Args:
-        package: Where each command's module is; both are called as the command is.
         help_of: What each command does, by its name.
     """
 
-    def __init__(self, *args: Any, package: str, help_of: Mapping[str, str], **kwargs: Any) -> None:  # click's own
+    def __init__(self, *args: Any, help_of: Mapping[str, str], **kwargs: Any) -> None:  # click's own
         super().__init__(*args, **kwargs)
-        self._package = package
-        self._help_of = dict(help_of)
+        self._help_of = help_of
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's form
         """Return the commands in the order of the table."""
@@ -61,7 +60,7 @@ class LazyGroup(click.Group):
         """Import a command."""
         if cmd_name not in self._help_of:
             return None
-        command = getattr(import_module(f"{self._package}.{cmd_name}"), cmd_name)
+        command = getattr(import_module(f"{COMMANDS}.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
 

@@ -62,6 +62,11 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, default=str))
 
 
+def heading(word: str, colour: str, title: str, text: str) -> str:
+    """Return how what is found begins: a word in its colour, whose it is or its code, and what is said of it."""
+    return f"{click.style(word, fg=colour, bold=True)}  {click.style(title, bold=True)}  {text}"
+
+
 def note(text: str) -> None:
     """Print something that is no data, on standard error."""
     click.echo(text, err=True)

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
@@ -61,10 +61,11 @@ class Sent:
     interrupted: bool = False
 
 
+@dataclass(slots=True, kw_only=True)
 class PacedSender:
     """Sends chains of records: the next of a chain follows once the brokers have the one before.
 
-    Args:
+    Attributes:
         sender: Where to.
         rate: Chains begun a second at most.
         on_sent: Called with a chain's number, from 0, when the brokers have all of it.
@@ -72,27 +73,18 @@ class PacedSender:
         now: Seconds that pass.
     """
 
-    def __init__(
-        self,
-        sender: Sender,
-        *,
-        rate: float,
-        on_sent: Callable[[int], object],
-        answers: "SimpleQueue[Answer] | None" = None,
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._sender = sender
-        self._rate = rate
-        self._on_sent = on_sent
-        self._answers: SimpleQueue[Answer] = answers if answers is not None else SimpleQueue()
-        self._now = now
-        self._open: dict[int, deque[Outgoing]] = {}
-        self._sent = Sent()
+    sender: Sender = field(kw_only=False)
+    rate: float
+    on_sent: Callable[[int], object]
+    answers: SimpleQueue[Answer] = field(default_factory=SimpleQueue)
+    now: Callable[[], float] = time.monotonic
+    _open: dict[int, deque[Outgoing]] = field(init=False, default_factory=dict)
+    _sent: Sent = field(init=False, default_factory=Sent)
 
     def run(self, chains: Iterable[Sequence[Outgoing]]) -> Sent:
         """Send all of them, or until something is refused or a person interrupts; never raises for either."""
         sent = self._sent
-        due = self._now()
+        due = self.now()
         try:
             for number, chain in enumerate(chains):
                 self._serve_until(due)
@@ -100,7 +92,7 @@ class PacedSender:
                     self._serve_or_fail()
                 if sent.error is not None:
                     break
-                due = max(due, self._now()) + 1 / self._rate
+                due = max(due, self.now()) + 1 / self.rate
                 self._open[number] = deque(chain)
                 self._go_on(number)
             while self._open and self._serve_or_fail():
@@ -123,15 +115,15 @@ class PacedSender:
         if not chain:
             del self._open[number]
             self._sent.count += 1
-            self._on_sent(number)
+            self.on_sent(number)
             return
         outgoing = chain.popleft()
-        patience = self._now() + SILENCE_S_MAX
+        patience = self.now() + SILENCE_S_MAX
         while True:
             try:
-                self._sender.enqueue(outgoing, lambda error: self._answers.put(Answer(number, error)))
+                self.sender.enqueue(outgoing, lambda error: self.answers.put(Answer(number, error)))
             except BufferFull as error:
-                if self._now() >= patience:
+                if self.now() >= patience:
                     self._fail(number, error)
                     return
                 # Each answer makes room in the buffer.
@@ -149,7 +141,7 @@ class PacedSender:
     def _serve(self, timeout_s: float) -> bool:
         """Take one answer; return whether one came in time."""
         try:
-            answer = self._answers.get(timeout=timeout_s)
+            answer = self.answers.get(timeout=timeout_s)
         except Empty:
             return False
         if answer.error is not None:
@@ -166,9 +158,9 @@ class PacedSender:
 
     def _serve_until(self, moment: float) -> None:
         """Take what answers come until a moment, and those that have come already."""
-        while (left_s := moment - self._now()) > 0:
+        while (left_s := moment - self.now()) > 0:
             self._serve(left_s)
-        while not self._answers.empty():
+        while not self.answers.empty():
             self._serve(0)
 
 

@@ -42,17 +42,13 @@ class WorkerProcess:
     started_at: float = 0.0
     due_at: float = 0.0
 
-    def start(self) -> None:
-        """Start the process."""
-        self.process = subprocess.Popen(self.command, env=dict(self.environment))  # noqa: S603 - our own command line
-        self.started_at = time.monotonic()
-
     def restart_if_needed(self) -> bool:
         """Start the process if it is due, and plan the next start if it ended; False gives it up."""
         now = time.monotonic()
         if self.process is None:
             if now >= self.due_at:
-                self.start()
+                self.process = subprocess.Popen(self.command, env=self.environment)  # noqa: S603 - our own command line
+                self.started_at = now
             return True
         code = self.process.poll()
         if code is None:
@@ -64,7 +60,8 @@ class WorkerProcess:
             return False
         delay_s = min(RESTART_DELAY_S_MAX, RESTART_DELAY_S * 2.0 ** (self.deaths - 1))
         self.due_at = now + delay_s
-        _log.warning("worker %d ended %s; it starts again in %.1f s", self.number, _how(code), delay_s)
+        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        _log.warning("worker %d ended %s; it starts again in %.1f s", self.number, how, delay_s)
         return True
 
 
@@ -109,7 +106,3 @@ def _drain(workers: Sequence[WorkerProcess], timeout_s: float) -> bool:
             process.wait()
         healthy = process.returncode == 0 and healthy
     return healthy
-
-
-def _how(code: int) -> str:
-    return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"

@@ -16,7 +16,7 @@ import click
 from choreo import checks
 from choreo.cli.command_group import EXIT_PROBLEMS
 from choreo.cli.live_system import LiveSystem, against_options
-from choreo.cli.output import counted, note, print_json
+from choreo.cli.output import counted, heading, note, print_json
 from choreo.cli.target import load_with_manifests, targets_argument
 from choreo.errors import Problem
 
@@ -58,13 +58,11 @@ def check(targets: tuple[str, ...], form: str, strict: bool, against: LiveSystem
 
 def _text(problems: Sequence[Problem], warnings: frozenset[str]) -> None:
     for problem in problems:
-        warned = problem.code in warnings
-        word = click.style("warning" if warned else "error", fg="yellow" if warned else "red", bold=True)
-        click.echo(f"{word}  {click.style(problem.code, bold=True)}  {problem.message}")
+        level = _level(problem, warnings)
+        click.echo(heading(level, "yellow" if level == "warning" else "red", problem.code, problem.message))
         if problem.place:
             click.echo(f"    at   {_near(problem.place)}")
-        click.echo(f"    fix  {problem.fix}")
-        click.echo()
+        click.echo(f"    fix  {problem.fix}\n")
 
 
 def _json(problems: Sequence[Problem], warnings: frozenset[str]) -> None:
@@ -120,8 +118,7 @@ def _parts(place: str) -> tuple[str, int]:
 
 def _near(place: str) -> str:
     """Return a place as seen from here, where it lies below."""
-    here = f"{Path.cwd()}/"
-    return place.removeprefix(here)
+    return place.removeprefix(f"{Path.cwd()}/")
 
 
 def _property(text: str) -> str:

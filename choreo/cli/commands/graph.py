@@ -5,7 +5,6 @@ broker.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -38,45 +37,35 @@ def graph(targets: tuple[str, ...], form: str, as_json: bool) -> None:
     A TARGET may also be a file of manifests, as `choreo describe --json` prints them: a name that ends in .json, or -
     for standard input.
     """
-    manifests = _manifests(targets)
+    services, beside = load_with_manifests(targets)
+    manifests = [*(Manifest.of(each) for each in declarations(*services)), *beside]
     if form == "asyncapi":
         click.echo(json.dumps(asyncapi(manifests), indent=2, ensure_ascii=False))
     elif as_json:
-        print_json(_data(manifests))
+        print_json(_data(Choreography(manifests)))
+    elif form == "text":
+        click.echo(diagram.text(Choreography(manifests), coloured=console().color_system is not None), nl=False)
     else:
-        click.echo(_drawn(manifests, form), nl=False)
+        drawers = {"mermaid": diagram.mermaid, "dot": diagram.dot, "svg": svg.svg}
+        click.echo(drawers[form](Choreography(manifests)), nl=False)
 
 
-def _manifests(targets: Sequence[str]) -> list[Manifest]:
-    services, beside = load_with_manifests(targets)
-    return [*(Manifest.of(each) for each in declarations(*services)), *beside]
-
-
-def _drawn(manifests: Sequence[Manifest], form: str) -> str:
-    choreography = Choreography(manifests)
-    if form == "text":
-        return diagram.text(choreography, coloured=console().color_system is not None)
-    drawers = {"mermaid": diagram.mermaid, "dot": diagram.dot, "svg": svg.svg}
-    return drawers[form](choreography)
-
-
-def _data(manifests: Sequence[Manifest]) -> dict[str, Any]:
+def _data(choreography: Choreography) -> dict[str, Any]:
     """Return what a picture shows, for programs that draw their own. Untyped because it is JSON."""
-    picture = Picture(Choreography(manifests))
+    picture = Picture(choreography)
     return {
         "services": picture.services,
         "sagas": [
-            {"owner": owned.owner, **owned.manifest.model_dump(mode="json")}
-            for owned in picture.choreography.sagas.values()
+            {"owner": owned.owner, **owned.manifest.model_dump(mode="json")} for owned in choreography.sagas.values()
         ],
         "steps": [
             {
-                "name": step.name,
-                "service": step.service,
-                "kind": step.handler.kind,
-                "column": picture.columns[step.name],
+                "name": each.name,
+                "service": each.service,
+                "kind": each.handler.kind,
+                "column": picture.columns[each.name],
             }
-            for step in picture.steps
+            for each in picture.steps
         ],
         "events": [
             {"name": event, "label": picture.label(event), "kind": picture.kind(event)} for event in picture.events

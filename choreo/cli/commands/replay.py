@@ -60,8 +60,9 @@ def replay(
         raise CommandFailed(["There is nothing to replay: no such saga has ended there."])
 
     report = replayed(services, recording, uncalled=uncalled)
-    (_print_json if as_json else _print)(report)
-    if any(each.differences for each in report.sagas):
+    differ = sum(bool(each.differences) for each in report.sagas)
+    (_print_json if as_json else _print)(report, differ)
+    if differ:
         raise click.exceptions.Exit(EXIT_PROBLEMS)
 
 
@@ -79,7 +80,7 @@ def _recorded(store: str | None, brokers: Brokers, wanted: Mapping[str, Any]) ->
         return recorded(transport, **wanted)
 
 
-def _print(report: ReplayReport) -> None:
+def _print(report: ReplayReport, differ: int) -> None:
     for each in report.sagas:
         saga = each.saga
         names = "  ".join(text for text in (saga.saga_type, saga.business_key, saga.saga_id) if text)
@@ -89,7 +90,6 @@ def _print(report: ReplayReport) -> None:
             _print_difference(difference)
     for step, why in report.uncalled.items():
         note(f"{step} was not called, for {why}: it is assumed to do what it did then.")
-    differ = sum(bool(each.differences) for each in report.sagas)
     note(f"Sagas through {', '.join(report.services)}: {len(report.sagas) - differ} the same, {differ} different.")
 
 
@@ -101,8 +101,7 @@ def _print_difference(difference: Difference) -> None:
         click.echo(f"        fix  {difference.fix}")
 
 
-def _print_json(report: ReplayReport) -> None:
-    differ = sum(bool(each.differences) for each in report.sagas)
+def _print_json(report: ReplayReport, differ: int) -> None:
     print_json(
         {
             "sagas": [_plain(each) for each in report.sagas],

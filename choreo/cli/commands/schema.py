@@ -14,7 +14,7 @@ from choreo.cli import known_schemas
 from choreo.cli.brokers import Brokers, broker_options
 from choreo.cli.command_group import EXIT_PROBLEMS
 from choreo.cli.live_system import running_manifests
-from choreo.cli.output import json_option, note, print_json
+from choreo.cli.output import heading, json_option, note, print_json
 from choreo.cli.target import load, targets_argument
 from choreo.event import Event
 from choreo.schema import stale
@@ -134,6 +134,5 @@ def _at_revision(revision: str, types: Sequence[type[Event]], out: Path) -> list
 
 def _print(found: Sequence[SchemaBreak], *, err: bool = False) -> None:
     for each in found:
-        word, code = click.style("error", fg="red", bold=True), click.style(each.code, bold=True)
-        with_ = ", ".join(each.out_there)
-        click.echo(f"{word}  {code}  {each}\n    with {with_}\n    fix  {each.fix}\n", err=err)
+        click.echo(heading("error", "red", each.code, str(each)), err=err)
+        click.echo(f"    with {', '.join(each.out_there)}\n    fix  {each.fix}\n", err=err)

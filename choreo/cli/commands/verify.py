@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from choreo.cli.command_group import EXIT_PROBLEMS
-from choreo.cli.output import counted, json_option, note, print_json
+from choreo.cli.output import counted, heading, json_option, note, print_json
 from choreo.cli.target import load, targets_argument
 from choreo.verify import Bounds, Proof
 from choreo.verify import verify as prove
@@ -56,18 +56,15 @@ def _print(proof: Proof) -> None:
         f"{counted(bounds.failures, 'failing step')}, {counted(bounds.branches, 'branch')}"
     )
     if proof.breach is not None:
-        click.echo(
-            f"{click.style('broken', fg='red', bold=True)}  {click.style(proof.saga, bold=True)}  {proof.breach}"
-        )
-        click.echo()
+        click.echo(heading("broken", "red", proof.saga, f"{proof.breach}\n"))
         for number, line in enumerate(proof.story, 1):
             click.echo(f"  {number:>3}. {line}")
         click.echo()
     elif proof.whole:
-        click.echo(f"{click.style('holds', fg='green', bold=True)}  {click.style(proof.saga, bold=True)}  in every run")
+        click.echo(heading("holds", "green", proof.saga, "in every run"))
     else:
         text = f"no breach in the first {proof.states:,} states; --states-max allows no more"
-        click.echo(f"{click.style('unknown', fg='yellow', bold=True)}  {click.style(proof.saga, bold=True)}  {text}")
+        click.echo(heading("unknown", "yellow", proof.saga, text))
     click.echo(f"    within    {within}")
     click.echo(
         f"    looked at {proof.states:,} states, {proof.transitions:,} ways between them, {proof.rests:,} of them at "
