@@ -60,7 +60,7 @@ class ArrivalOrder:
 
     Attributes:
         sequence: Indexes in `arrivals`.
-        needs: Of every arrival those that come before it in any case, a bit each.
+        needs: Of every arrival all those that come before it in any case, a bit each.
     """
 
     arrivals: tuple[Arrival, ...]
@@ -81,31 +81,27 @@ class ArrivalOrder:
                 continue
             for other_at, other in enumerate(self.sequence):
                 near = abs(self.arrivals[pivot].at_us - self.arrivals[other].at_us) <= NEAR_US
-                if other != pivot and near:
-                    moved = self._behind(other_at, at) if other_at < at else self._before(other_at, at)
-                    if moved is not None:
-                        yield ArrivalOrder(self.arrivals, moved, self.needs)
+                if other != pivot and near and (moved := self._moved(other_at, at)) is not None:
+                    yield ArrivalOrder(self.arrivals, moved, self.needs)
 
-    def _behind(self, moved: int, pivot: int) -> tuple[int, ...] | None:
-        """Return the sequence with one arrival, and what needs it, behind another; None where that cannot be."""
-        between = self.sequence[moved : pivot + 1]
-        late = [between[0]]
-        for each in between[1:]:
-            if any(self.needs[each] >> other & 1 for other in late):
-                late.append(each)
-        if between[-1] in late:
-            return None
-        early = [each for each in between if each not in late]
-        return (*self.sequence[:moved], *early, *late, *self.sequence[pivot + 1 :])
+    def _moved(self, at: int, pivot_at: int) -> tuple[int, ...] | None:
+        """Return the sequence with one arrival on the other side of another; None where that cannot be.
 
-    def _before(self, moved: int, pivot: int) -> tuple[int, ...] | None:
-        """Return the sequence with one arrival, and what it needs, before another; None where that cannot be."""
-        between = self.sequence[pivot : moved + 1]
-        early = [each for each in between if each == between[-1] or self.needs[between[-1]] >> each & 1]
-        if between[0] in early:
+        What needs it goes behind with it, and before with it goes what it needs.
+        """
+        moved, behind = self.sequence[at], at < pivot_at
+        first, last = sorted((at, pivot_at))
+        between = self.sequence[first : last + 1]
+        along = [
+            each
+            for each in between
+            if each == moved or (self.needs[each] >> moved if behind else self.needs[moved] >> each) & 1
+        ]
+        if self.sequence[pivot_at] in along:
             return None
-        late = [each for each in between if each not in early]
-        return (*self.sequence[:pivot], *early, *late, *self.sequence[moved + 1 :])
+        rest = [each for each in between if each not in along]
+        turned = (*rest, *along) if behind else (*along, *rest)
+        return (*self.sequence[:first], *turned, *self.sequence[last + 1 :])
 
 
 def order_of(saga: RecordedSaga, service: str, types: Collection[str], deadlines: Collection[str]) -> ArrivalOrder:

@@ -1,8 +1,8 @@
 """What a service did then and what today's code does, compared.
 
-Every kind of difference, with its words for people, is found here from the steps of both; where the steps come from
-does not matter here (`replayed_step`). Sensitive fields are compared and never shown. `replayer` calls this for each
-service and saga, and for each possible order of arrivals. Pure.
+Every kind of difference, with its words for people, is found here from the steps of both (`replayed_step`). Sensitive
+fields are compared and never shown. `replayer` calls this for each service and saga, and for each possible order of
+arrivals. Pure.
 """
 
 from collections.abc import Iterator, Mapping

@@ -6,7 +6,7 @@ an event, which is found by its causes.
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -60,7 +60,7 @@ def recorded(
 
 
 def _saga(
-    saga_id: str, ordered: Sequence[EventRow], events: Iterable[RecordedEvent], notes: Iterable[NoteRow], *, cut: bool
+    saga_id: str, ordered: Sequence[EventRow], events: Sequence[RecordedEvent], notes: Sequence[NoteRow]
 ) -> RecordedSaga:
     """Return a saga, named by the first of its events that names a saga type; `ordered` has causes before effects."""
     start = next((each for each in ordered if each.saga_type), next(iter(ordered), None))
@@ -68,9 +68,9 @@ def _saga(
         saga_id=saga_id,
         saga_type=start.saga_type if start is not None else "",
         business_key=start.business_key if start is not None else "",
-        events=tuple(events),
-        notes=tuple(notes),
-        cut=cut,
+        events=tuple(events[:EVENTS_MAX]),
+        notes=tuple(notes[:EVENTS_MAX]),
+        cut=max(len(events), len(notes)) > EVENTS_MAX,
     )
 
 
@@ -79,11 +79,10 @@ def _saga(
 
 @dataclass(slots=True)
 class _SagaRecords:
-    """The records of one saga that have been read so far."""
+    """The records of one saga that have been read so far, at most one more of each kind than `EVENTS_MAX`."""
 
     events: list[RecordedEvent] = field(default_factory=list)
     notes: dict[str, NoteRow] = field(default_factory=dict)
-    cut: bool = False
 
     def add(self, record: Record, decoder: RowDecoder) -> None:
         """Add a record.
@@ -92,17 +91,11 @@ class _SagaRecords:
             UndecodableRecord: If it is not what its topic holds.
         """
         if record.topic in {JOURNAL, ENDS}:
-            noted = note_row(record)
-            if len(self.notes) < EVENTS_MAX or noted.note_id in self.notes:
+            if len(self.notes) <= EVENTS_MAX:
+                noted = note_row(record)
                 self.notes.setdefault(noted.note_id, noted)
-            else:
-                self.cut = True
-            return
-        seen = decoder.event(record)
-        if len(self.events) < EVENTS_MAX:
-            self.events.append(RecordedEvent(seen, record))
-        else:
-            self.cut = True
+        elif len(self.events) <= EVENTS_MAX:
+            self.events.append(RecordedEvent(decoder.event(record), record))
 
 
 def _from_topics(
@@ -129,7 +122,7 @@ def _from_topics(
 def _from_records(saga_id: str, records: _SagaRecords) -> RecordedSaga:
     ordered = in_order(fold_events(each.seen for each in records.events))
     events = sorted(records.events, key=lambda each: each.record[:3])
-    return _saga(saga_id, ordered, events, records.notes.values(), cut=records.cut)
+    return _saga(saga_id, ordered, events, [*records.notes.values()])
 
 
 def _ended(transport: Transport, saga_type: str | None, limit: int) -> list[str]:
@@ -201,9 +194,8 @@ class _EventRebuilder:
         for each in ordered:
             before = dict.fromkeys(step for cause in parents(each) for step in paths.get(cause, ()))
             paths[each.event_id] = (*before, *self._step(each))[-PATH_STEPS_MAX:]
-        events = (self._event(each, paths[each.event_id]) for each in sorted(ordered, key=place)[:EVENTS_MAX])
-        cut = len(ordered) > EVENTS_MAX or len(notes) > EVENTS_MAX
-        return _saga(saga_id, ordered, events, notes[:EVENTS_MAX], cut=cut)
+        events = [self._event(each, paths[each.event_id]) for each in sorted(ordered, key=place)[: EVENTS_MAX + 1]]
+        return _saga(saga_id, ordered, events, notes)
 
     def _step(self, seen: EventRow) -> tuple[str, ...]:
         """Return the step that emitted an event, `service.handler`; () for one from outside."""
