@@ -19,13 +19,7 @@ from choreo.transport import Transport
 
 @dataclass(frozen=True, slots=True)
 class Brokers:
-    """What the command line said about brokers.
-
-    Attributes:
-        bootstrap_server: `host:port`, several joined by commas.
-        command_config: A `client.properties` file.
-        properties: `name=value`, each a client property.
-    """
+    """What the command line said about brokers: the flags of `broker_options`."""
 
     bootstrap_server: str | None = None
     command_config: str | None = None
@@ -38,11 +32,7 @@ class Brokers:
         return result + [part for each in self.properties for part in ("-X", each)]
 
     def settings(self, **named: Any) -> Settings:
-        """Return the settings, with what the command line says before all else.
-
-        Args:
-            named: Further settings that flags gave; None means that the flag was not given. Untyped because pydantic
-                checks them.
+        """Return the settings, flags before all else; of `named`, which pydantic checks, None stands for no flag.
 
         Raises:
             CommandFailed: With exit code 2, if a value cannot be.

@@ -47,11 +47,7 @@ def read(path: Path) -> dict[str, str]:
 
 
 def translated(properties: dict[str, str], place: str) -> dict[str, str]:
-    """Return what librdkafka calls these properties.
-
-    Args:
-        properties: As Java calls them; librdkafka's own names pass through.
-        place: Where they were read, for the error.
+    """Return what librdkafka calls these properties of Java's; its own names pass through. The error names their place.
 
     Raises:
         click.UsageError: If one has no counterpart; the message names what to say instead.

@@ -23,12 +23,7 @@ EXIT_USAGE = 2
 
 
 class CommandFailed(click.ClickException):
-    """An error in words that a person can act on.
-
-    Args:
-        lines: What to print, one problem a line.
-        exit_code: 1 for problems found, 2 for wrong usage.
-    """
+    """An error in words that a person can act on, one problem a line."""
 
     def __init__(self, lines: list[str], exit_code: int = EXIT_PROBLEMS) -> None:
         super().__init__("\n".join(lines))
@@ -42,11 +37,7 @@ class CommandFailed(click.ClickException):
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they run, from modules of `COMMANDS` that are called as they are.
-
-    Args:
-        help_of: What each command does, by its name.
-    """
+    """A group that knows its commands by their help, and imports one from `COMMANDS` when it runs."""
 
     def __init__(self, *args: Any, help_of: Mapping[str, str], **kwargs: Any) -> None:  # click's own
         super().__init__(*args, **kwargs)

@@ -20,14 +20,7 @@ SAMPLE_MAX = 10
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What the command line said about a change.
-
-    Attributes:
-        actor: The person who asks for it.
-        reason: Why.
-        dry_run: Only say what would be done.
-        yes: Do it without asking.
-    """
+    """What the command line said about a change: the flags of `confirmation_options`."""
 
     actor: str
     reason: str
@@ -44,7 +37,7 @@ class Confirmation:
             count: To how many.
             sample: Some of them, in words and for JSON.
             warnings: What a person should know before saying yes.
-            as_json: Answer a dry run in JSON.
+            as_json: A dry run answers in JSON.
 
         Raises:
             click.UsageError: If there is neither --yes nor a terminal to ask at.

@@ -47,14 +47,7 @@ class LetterPosition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """What a record of `<service>.dlq` says about itself, without its value.
-
-    Attributes:
-        key: Its key, as text; None where it has none.
-        value_bytes: How large its value is.
-        timestamp_ms: When the dead letter was written.
-        headers: Its headers, as text.
-    """
+    """What a record of `<service>.dlq`, written at `timestamp_ms`, says about itself, as text and without its value."""
 
     position: LetterPosition
     key: str | None
@@ -134,12 +127,7 @@ class DeadLetter:
 
 
 def read(transport: Transport, topic: str, positions: Collection[LetterPosition] | None = None) -> Iterator[Record]:
-    """Yield the records that a topic holds now, each partition's in order.
-
-    Args:
-        transport: The brokers.
-        topic: A topic that exists.
-        positions: Only these; all of them if None.
+    """Yield the records that a topic holds now, each partition's in order; those at `positions` where they are named.
 
     Raises:
         BrokerUnavailable: If the brokers are silent.
@@ -177,12 +165,7 @@ def _number(digits: str) -> int | None:
 
 
 def dump(value: bytes, bytes_max: int) -> Iterator[str]:
-    """Yield the lines of a dump, as `hexdump -C` has them.
-
-    Args:
-        value: What to show.
-        bytes_max: At most so much of it.
-    """
+    """Yield the lines of a dump of so many bytes at most, as `hexdump -C` has them."""
     for begin in range(0, min(len(value), bytes_max), 16):
         some = value[begin : min(begin + 16, bytes_max)]
         letters = "".join(chr(each) if 32 <= each < 127 else "." for each in some)  # noqa: PLR2004 - what ASCII prints

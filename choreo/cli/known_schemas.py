@@ -28,12 +28,7 @@ def in_folder(paths: Iterable[Path]) -> list[KnownSchema]:
 def at_revision(revision: str, folder: Path) -> list[KnownSchema]:
     """Return the schemas of a folder's .avsc files as they were at a git revision, its subfolders left out.
 
-    Args:
-        revision: Whatever git calls one: `main`, `HEAD~1`, a tag, an id.
-        folder: Relative to the current directory, or absolute; it need not exist any more.
-
-    Returns:
-        Nothing where the revision has no such folder.
+    There are none where the revision has no such folder, which need not exist any more.
 
     Raises:
         CommandFailed: If there is no git, no repository or no such revision, or git takes longer than `GIT_TIMEOUT_S`.
@@ -93,12 +88,9 @@ def announced(manifests: list[Manifest]) -> Iterator[KnownSchema]:
 
 
 def gone(manifests: list[Manifest], services: Collection[str], known: Collection[str]) -> Iterator[SchemaBreak]:
-    """Yield the events that a deploy takes away while other services still read or emit them.
+    """Yield the events that a deploy of services takes away while others still read or emit them.
 
-    Args:
-        manifests: What services announced, the oldest first.
-        services: The services that are to be deployed.
-        known: The events that these know from then on.
+    Deployed services know the `known` events from then on; manifests come the oldest first.
     """
     runs = newest(manifests)
     others = [each for service, each in sorted(runs.items()) if service not in services]

@@ -31,26 +31,20 @@ LIVE_SAGAS_MAX = 20_000
 
 @dataclass(frozen=True, slots=True)
 class LiveSystem:
-    """The system that runs, as the command line names it.
+    """The system that runs: where services have announced themselves, and the tracker's store.
 
-    Attributes:
-        brokers: Where services have announced themselves.
-        store: The tracker's store; the one in the settings where it is None, and none where they name none.
+    The store is the one in the settings where it is None, and there is none where they name none.
     """
 
     brokers: Brokers
     store: str | None
 
     def check(self, *services: Service, beside: Sequence[Manifest] = ()) -> tuple[list[Problem], frozenset[str]]:
-        """Return what is wrong with services among those that run, and what a deploy of them strands.
-
-        Args:
-            services: What is to be deployed.
-            beside: What others announce that are to be deployed with them.
+        """Return what is wrong with services, and others that are deployed beside them, among those that run.
 
         Returns:
-            The problems, and the codes of those that are only warnings: what is stranded is one of them as long as no
-            tracker says whether anything is.
+            The problems, what a deploy strands among them, and the codes of those that are only warnings: as long as no
+            tracker says whether anything is stranded, that is one of them.
 
         Raises:
             CommandFailed: If the store is not there, or is of another system.
@@ -104,9 +98,6 @@ def _live(tracker: Tracker) -> Iterator[SagaView]:
 
 def running_manifests(brokers: Brokers) -> list[Manifest]:
     """Return every manifest on the brokers, those that were announced last behind all others; nothing on new brokers.
-
-    Args:
-        brokers: What the command line said about them.
 
     Raises:
         BrokerUnavailable: If none answers, or not to the end.

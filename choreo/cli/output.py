@@ -107,14 +107,8 @@ def progress(
 ) -> Iterator[Callable[[int], None]]:
     """Show how far work has come, on a terminal's standard error, once it has taken longer than `QUICK_S`.
 
-    Args:
-        title: What is done, such as "reading".
-        total: How much there is; None where that is not known.
-        hidden: Show nothing where standard output is a terminal, too: the data printed there would run into it.
-        on: Where it appears; standard error unless given.
-
-    Yields:
-        What counts so many more as done.
+    Yields what counts so many more as done. `hidden` shows nothing where standard output is a terminal, too: the data
+    printed there would run into it.
     """
     bar = Progress(
         TextColumn("{task.description}"),
@@ -188,12 +182,7 @@ class _JsonLines(logging.Formatter):
 
 
 def log_to_stderr(level: str, *, as_json: bool = False) -> None:
-    """Send logs to standard error.
-
-    Args:
-        level: Least important line that is written.
-        as_json: One JSON object a line.
-    """
+    """Send logs of this level and above to standard error, for people or one JSON object a line."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         _JsonLines() if as_json else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s")

@@ -66,10 +66,8 @@ class PacedSender:
     """Sends chains of records: the next of a chain follows once the brokers have the one before.
 
     Attributes:
-        sender: Where to.
         rate: Chains begun a second at most.
         on_sent: Called with a chain's number, from 0, when the brokers have all of it.
-        answers: Where the brokers' answers come in.
         now: Seconds that pass.
     """
 
@@ -187,15 +185,9 @@ def send(
     rate: float,
     as_json: bool,
 ) -> None:
-    """Send chains of records, show progress, and say how many were sent.
+    """Send chains of records, at most `rate` begun a second, and say how many were sent; `thing` is what one is.
 
-    Args:
-        transport: The brokers.
-        chains: What to send, of a chain each record after the one before; and what is printed of it in JSON.
-        total: How many chains there are.
-        thing: What one of them is, such as "command".
-        rate: Chains begun a second at most.
-        as_json: Print each chain when the brokers have all of it; no progress may run into that.
+    With each comes what is printed of it in JSON when the brokers have all of it, and no progress runs into that.
 
     Raises:
         CommandFailed: If one was refused.

@@ -25,13 +25,12 @@ _REPAIRS = frozenset(name for name, kind in NOTE_KINDS.items() if kind.by_person
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkedStep:
-    """One step that waits for a person.
+    """One step that waits for a person, since it was parked.
 
     Attributes:
         branch: Branch it runs in, "" at the root.
         trigger: What it runs for; "" for a join.
         event_type: Type of the event that made it ready.
-        since: When it was parked.
         attempts: Attempts that failed before that; 0 where it is not known.
         error: The last error, whole.
     """
@@ -70,11 +69,7 @@ class ParkedStep:
 
 @dataclass(frozen=True, slots=True)
 class StepFilter:
-    """Which parked steps to choose; None stands for any.
-
-    Attributes:
-        trigger: What the step runs for; "" is that of a join.
-    """
+    """Which parked steps to choose; None stands for any, and the trigger "" for that of a join."""
 
     service: str | None = None
     handler: str | None = None
@@ -149,13 +144,7 @@ def history(view: SagaView) -> list[NoteView]:
 
 
 def may_emit(step: ParkedStep, view: SagaView, manifests: Sequence[Manifest]) -> list[str] | None:
-    """Return the types of the events that a step may be resolved with; None where it is not known.
-
-    Args:
-        step: The step.
-        view: Its saga.
-        manifests: What services announced, the oldest first.
-    """
+    """Return the event types that a step may be resolved with, as announced last; None where they are not known."""
     own = [each for each in manifests if each.service == step.service]
     for manifest in own[-1:]:
         handlers = [each for each in manifest.handlers if step.handler in {each.name, each.guards}]
@@ -166,14 +155,7 @@ def may_emit(step: ParkedStep, view: SagaView, manifests: Sequence[Manifest]) ->
 
 
 def command_for(verb: str, step: ParkedStep, confirmation: Confirmation, **more: Any) -> Command:
-    """Return the command that retries or resolves a step.
-
-    Args:
-        verb: "retry" or "resolve".
-        step: The step.
-        confirmation: Who asks, and why.
-        more: `event_type` and `payload` of a resolve; untyped because pydantic checks them.
-    """
+    """Return the command to retry or resolve a step; `more` are the fields of a resolve, which pydantic checks."""
     return Command.model_validate(
         {
             "command_id": uuid7(),

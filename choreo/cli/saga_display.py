@@ -27,12 +27,7 @@ WIDE_COLUMNS = 120
 
 
 def saga(view: SagaView, *, payloads: bool = False) -> RenderableType:
-    """Return one saga: who it is and how it stands, its steps, its history, and the reasons it failed for.
-
-    Args:
-        view: The saga.
-        payloads: Show each event's fields too.
-    """
+    """Return one saga: who it is and how it stands, its steps, its history, and the reasons it failed for."""
     parts: list[RenderableType] = [_header(view)]
     if view.reasons:
         parts += _section("reasons", _reasons(view))
@@ -148,13 +143,7 @@ def payload(fields: Mapping[str, Any] | None) -> str:
 
 
 def sagas(views: Iterable[SagaView], now: datetime, columns: int) -> RenderableType:
-    """Return a list of sagas, one a line.
-
-    Args:
-        views: The sagas.
-        now: Ages count to here.
-        columns: Width to fill; a narrow one has no room for what came last.
-    """
+    """Return a list of sagas, one a line, by their age now; a narrow one has no room for what came last."""
     titles = ("state", "type", "key", "age", "saga id", "last")
     wide = columns >= WIDE_COLUMNS
     table = _grid(*titles if wide else titles[:-1])

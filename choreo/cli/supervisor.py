@@ -22,13 +22,9 @@ _log = logging.getLogger("choreo")
 
 @dataclass(slots=True)
 class WorkerProcess:
-    """One worker process.
+    """One worker process, which may run.
 
     Attributes:
-        number: Counted from 0.
-        command: What to run.
-        environment: Its environment.
-        process: What runs now.
         deaths: Times it ended in a row without having run for `STEADY_S`.
         started_at: When it was started last, on the monotonic clock.
         due_at: When it is to be started again.
@@ -66,11 +62,7 @@ class WorkerProcess:
 
 
 def supervise(workers: Sequence[WorkerProcess], *, drain_timeout_s: float) -> bool:
-    """Keep workers running until SIGTERM or SIGINT; then let them drain.
-
-    Args:
-        workers: Not started yet.
-        drain_timeout_s: Seconds that they may take to finish; what runs after that is killed.
+    """Keep workers running until SIGTERM or SIGINT; then let them drain, and kill what still runs after the timeout.
 
     Returns:
         Whether all ended well: none was given up or killed, and all left with code 0.

@@ -28,10 +28,7 @@ _MENTIONS_SERVICE = re.compile(rb"\bService\b")
 
 
 def load(targets: Sequence[str]) -> list[Service]:
-    """Return the services that targets name, each once, in the order they were found.
-
-    Args:
-        targets: `module:attribute`, `module` or folder, at least one.
+    """Return the services that targets (`module:attribute`, `module` or folder) name, each once, in the order found.
 
     Raises:
         click.UsageError: If a target names nothing; says what it could have meant.
@@ -49,9 +46,7 @@ def load(targets: Sequence[str]) -> list[Service]:
 def load_with_manifests(targets: Sequence[str]) -> tuple[list[Service], list[Manifest]]:
     """Return the services that targets name, and the manifests in those that are files of them.
 
-    Args:
-        targets: As for `load`; or a name that ends in .json, or - for standard input: what `choreo describe --json`
-            prints.
+    Such a file's name ends in .json, or is - for standard input; it holds what `choreo describe --json` prints.
 
     Raises:
         SchemaError: If such a file holds something else; names it.

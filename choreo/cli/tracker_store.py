@@ -37,10 +37,7 @@ def file_of(url: str) -> Path:
 
 
 def open_tracker(store: str | None) -> Tracker:
-    """Open the tracker's store for reading.
-
-    Args:
-        store: URL; from the settings unless given.
+    """Open the tracker's store for reading; the one in the settings where `store`, a URL, is None.
 
     Raises:
         CommandFailed: If nothing has been tracked there yet.
@@ -50,9 +47,6 @@ def open_tracker(store: str | None) -> Tracker:
 
 def announced(store: str | None) -> list[Manifest]:
     """Return the manifests that the tracker has read, the oldest first, without those that cannot be read.
-
-    Args:
-        store: URL; from the settings unless given.
 
     Raises:
         CommandFailed: If nothing has been tracked there yet.
@@ -81,12 +75,7 @@ def each_saga(tracker: Tracker, **filters: Any) -> Iterator[SagaView]:
 
 
 def find_saga(tracker: Tracker, id_or_key: str, saga_type: str | None) -> SagaView | None:
-    """Return the saga with this id, or with this business key.
-
-    Args:
-        tracker: Where to look.
-        id_or_key: An id or a business key.
-        saga_type: The type that the key is looked for in; all of them where it is None.
+    """Return the saga with this id, or with this business key, of this type where one is named.
 
     Raises:
         CommandFailed: With exit code 2, if several types have a saga with this key.

@@ -71,11 +71,7 @@ class ArrivalOrder:
         return (self.arrivals[each] for each in self.sequence)
 
     def others(self, about: Collection[str]) -> Iterator["ArrivalOrder"]:
-        """Yield the orders in which one arrival changes sides with one of these events, or with what is no event.
-
-        Args:
-            about: Event ids.
-        """
+        """Yield the orders in which one arrival changes sides with one of these events, or with what is no event."""
         for at, pivot in enumerate(self.sequence):
             if self.arrivals[pivot].kind is ArrivalKind.EVENT and self.arrivals[pivot].event_id not in about:
                 continue
@@ -178,11 +174,7 @@ def _written_by(service: str, saga: RecordedSaga) -> list[_WrittenRecord]:
 
 
 class _Constraints:
-    """What comes before what; a later constraint never contradicts an earlier one.
-
-    Attributes:
-        before: Of every arrival those that come before it, a bit each.
-    """
+    """What comes before what, a bit each; a later constraint never contradicts an earlier one."""
 
     def __init__(self, count: int) -> None:
         self.before = [0] * count

@@ -103,16 +103,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceComparison:
-    """One service's steps in one saga, then and now.
-
-    Attributes:
-        saga: What is recorded.
-        code: Today's code of the service.
-        result: What it did.
-        then: The steps that are recorded.
-        now: Those that `result` tells of.
-        types: Type of every event of the saga, by id.
-    """
+    """One service's steps in one saga, then and now; the saga's event types are by id."""
 
     saga: RecordedSaga
     code: CurrentCode
@@ -291,13 +282,7 @@ def _before(then: ReplayedStep | None) -> str:
 
 
 def field_changes(then: Event, now: Event, *, masked: bool) -> list[FieldChange]:
-    """Return the fields in which two events of one type differ.
-
-    Args:
-        then: What is recorded.
-        now: What today's code emits.
-        masked: Placeholders stand for the recorded one's sensitive fields, which are not compared.
-    """
+    """Return the fields in which two events of one type differ, sensitive ones not if placeholders stand for them."""
     kind = type(now)
     hidden = frozenset(sensitive_fields(avro_schema(kind, kind.__choreo_type__)))
     return [

@@ -65,8 +65,6 @@ class RecordedOutcome:
     """Replaces one handler: gives what was recorded of it, failures first.
 
     Attributes:
-        handler: The handler.
-        steps: What is recorded of its service.
         gone: Handlers that are recorded and that today's code lacks: one of them may be this one's former name.
         now: The recorded clock.
         unknown: Gets the steps of which nothing is recorded, with the handler of each.
@@ -134,12 +132,7 @@ class RecordedOutcome:
 
 
 def _error(text: str, handler: Handler) -> Exception:
-    """Return an exception of the recorded kind, as far as today's code knows it: the policy is to judge it as it would.
-
-    Args:
-        text: `Kind: message`, as the journal has it.
-        handler: Whose policy names further kinds.
-    """
+    """Return the exception that `Kind: message` names, as far as today's code knows it: the policy is to judge it."""
     name, _, message = text.partition(": ")
     named = [each for each in (*handler.retry.never, *handler.retry.on) if each.__name__ == name]
     kind = next(iter(named), getattr(builtins, name, None))

@@ -126,13 +126,7 @@ async def _differences(saga: RecordedSaga, current: Iterable[CurrentCode], recor
 
 
 class _ServiceReplay:
-    """One saga in today's code of one service.
-
-    Args:
-        code: The service.
-        saga: What is recorded.
-        recorded: The recording that it is of.
-    """
+    """One saga in today's code of one service."""
 
     def __init__(self, code: CurrentCode, saga: RecordedSaga, recorded: Recording) -> None:
         self._code = code

@@ -66,15 +66,7 @@ class RerunResult:
 
 
 class CurrentCode:
-    """Today's code of one service, ready to process sagas.
-
-    Args:
-        declaration: The service.
-        schemas: The schemas that recorded events were written with.
-        recorded: The recording.
-        replaced: Its resources; nothing else is ever opened.
-        named: Steps, `service.handler`, that are not to be called whatever they take.
-    """
+    """Today's code of one service, ready to process sagas; of its resources only replaced ones are ever opened."""
 
     def __init__(
         self,
@@ -119,14 +111,7 @@ class CurrentCode:
     async def process(
         self, saga: RecordedSaga, order: ArrivalOrder, inputs: Mapping[_Position, Envelope], then: ReplayedSteps
     ) -> RerunResult:
-        """Return what it does when a saga's records come to it in an order.
-
-        Args:
-            saga: What is recorded.
-            order: In which order it comes.
-            inputs: The events that it can read, by topic, partition and offset.
-            then: What the service did.
-        """
+        """Return what it does when a saga comes to it in an order; inputs are the events that it can read, by place."""
         await self.resources.open()
         run = _SagaRun(self, saga, order, then)
         for arrival in order:

@@ -180,9 +180,6 @@ class Chosen:
     """The dead letters to send back: where they are, and what a person should see of them.
 
     Attributes:
-        positions: Of those that can go back.
-        sample: Some of them.
-        topics: Where they go.
         lost: How many do not say where they were.
         old: How many failed longer ago than a service remembers an ended saga.
     """

@@ -77,10 +77,8 @@ class Tail:
     """Follows event topics, those that are announced meanwhile included.
 
     Attributes:
-        transport: The brokers.
         decoder: Learns schemas as manifests come.
         only: Topics to read; all that manifests name if empty.
-        from_beginning: Begin with the oldest events.
         leave: Stop at the end.
     """
 
