@@ -39,8 +39,7 @@ class Catalog:
         self._manifests = dict(self._own)
         self._positions: dict[Position, int] = {}
         self._lock = threading.Lock()
-        self.loaded = False
-        """Manifests that others announced have been looked for."""
+        self.loaded = False  # Manifests that others announced have been looked for.
         self._own_digests = {digest for manifest in self._own.values() for digest in manifest.schemas}
         self.contradicted: list[SchemaError] = []
         """Why schemas of this process's own services cannot be used: what is out there means something else by them."""

@@ -12,8 +12,7 @@ from choreo.transport import Position, Reader, Record
 
 POLL_S = 0.5
 RECORDS_MAX = 1000
-SILENCE_S_MAX = 30.0
-"""How long brokers may send nothing before reading is given up."""
+SILENCE_S_MAX = 30.0  # How long brokers may send nothing before reading is given up.
 
 
 def read_to_end(

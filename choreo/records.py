@@ -23,8 +23,7 @@ ENDS = "choreo.ends"
 COMMANDS = "choreo.commands"
 MANIFESTS = "choreo.manifests"
 FORMAT_VERSION = 1
-TEXT_CHARS_MAX = 2000
-"""Of a reason or an error in a record."""
+TEXT_CHARS_MAX = 2000  # Of a reason or an error in a record.
 _TEXT = rb'"([\w.:/-]*)"'
 _OWN_END = re.compile(
     rb'{"version":1,"saga_id":%b,"saga_type":%b,"outcome":"(?:completed|failed)","event_type":%b,"event_id":%b,'
@@ -115,12 +114,7 @@ def journal(note: Note, service: str, saga_id: str, saga_type: str, now: datetim
         "event_id": note.event_id,
         "at": at,
     }
-    if note.attempt:
-        body["attempt"] = note.attempt
-    if note.actor:
-        body["actor"] = note.actor
-    if note.command_id:
-        body["command_id"] = note.command_id
+    body |= {name: value for name in ("attempt", "actor", "command_id") if (value := getattr(note, name))}
     note_id = emitted_id(saga_id, step, note.branch, note.trigger, identity)
     value = json.dumps(body, separators=(",", ":")).encode()
     return Outgoing(JOURNAL, saga_id.encode(), value, _headers(note_id, JOURNAL, service, at))

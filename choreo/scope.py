@@ -11,8 +11,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from choreo.event import emitted_id
 
-KEY_CHARS = 8
-"""How much of a fan-out step's idempotency key stands in the names of its branches."""
+KEY_CHARS = 8  # How much of a fan-out step's idempotency key stands in the names of its branches.
 _INNERMOST = re.compile(r"(.*)/([0-9a-f]{8}):(\d{1,9})\.(\d{1,9})", re.DOTALL)
 _SOURCE = re.compile(r"/([^/]*)/([^/]*)")
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 Headers = list[tuple[str, bytes]]
-Position = tuple[str, int]
-"""A topic's name and a partition's number."""
+Position = tuple[str, int]  # A topic's name and a partition's number.
 
 
 class Record(NamedTuple):

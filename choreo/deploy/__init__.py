@@ -13,10 +13,8 @@ from choreo.tracker import SagaView
 
 __all__ = ["CODES", "stranding"]
 
-SAMPLE_MAX = 3
-"""Sagas that are named of those that a change strands."""
-CODES = frozenset({"CH121", "CH122", "CH123", "CH124", "CH125", "CH126"})
-"""All that `stranding` tells."""
+SAMPLE_MAX = 3  # Sagas that are named of those that a change strands.
+CODES = frozenset({"CH121", "CH122", "CH123", "CH124", "CH125", "CH126"})  # All that `stranding` tells.
 
 
 def stranding(running: Iterable[Manifest], new: Iterable[Manifest], live: Iterable[SagaView] | None) -> list[Problem]:

@@ -10,8 +10,7 @@ from choreo.manifest import HandlerManifest
 from choreo.scope import covers
 from choreo.tracker import SagaStep, SagaView, StepStatus
 
-StepName = tuple[str, str]
-"""Service and handler."""
+StepName = tuple[str, str]  # Service and handler.
 _OPEN = frozenset({StepStatus.PENDING, StepStatus.EXECUTING, StepStatus.RETRYING, StepStatus.PARKED})
 _BEING_UNDONE = frozenset({StepStatus.COMPENSATING, StepStatus.PARKED})
 

@@ -31,8 +31,7 @@ class MismatchKind(StrEnum):
     SIZE = "size"
     DIGITS = "digits"
     FIELD = "field"
-    TEXT = "text"
-    """It can be read as long as its bytes happen to be text: Avro allows that, and so does the codec."""
+    TEXT = "text"  # It can be read as long as its bytes happen to be text: Avro allows that, and so does the codec.
 
 
 class Mismatch(NamedTuple):

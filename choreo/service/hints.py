@@ -18,8 +18,7 @@ from choreo.handler import Emission
 from choreo.service.context import Later
 
 Hint = Any  # What a person wrote behind a colon or an arrow.
-OUTCOMES_MAX = 256
-"""Outcomes that are told apart; a tuple of unions multiplies them."""
+OUTCOMES_MAX = 256  # Outcomes that are told apart; a tuple of unions multiplies them.
 
 _STREAMS = {collections.abc.Iterator, collections.abc.Iterable, collections.abc.Generator}
 _ASYNC_STREAMS = {collections.abc.AsyncIterator, collections.abc.AsyncIterable, collections.abc.AsyncGenerator}
@@ -56,9 +55,7 @@ def inner(function: Callable[..., Any]) -> types.FunctionType | None:  # Any fun
 def hints_of(function: types.FunctionType, visible: Mapping[str, object]) -> dict[str, Hint]:
     """Return a function's annotations, with strings resolved.
 
-    Args:
-        function: As it was written.
-        visible: Names around it that it does not close over, as far as they were known when it was decorated.
+    `visible` are names around it that it does not close over, as far as they were known when it was decorated.
 
     Raises:
         NameError: If a name in an annotation is not known; `name` says which.
