@@ -147,13 +147,7 @@ class Envelope(NamedTuple):
 
 
 def saga_id_for(saga_type: str, key: str, generation: int = 1) -> str:
-    """Return the id of the saga of this type that has this business key.
-
-    Args:
-        saga_type: Name of the saga type.
-        key: The business key.
-        generation: Counted from 1; 2 repeats a finished saga.
-    """
+    """Return the id of the saga of this type that has this business key; generation 2 repeats a finished saga."""
     suffix = f":{generation}" if generation > 1 else ""
     return str(uuid.uuid5(_SAGA_NAMESPACE, f"choreo:saga:{saga_type}:{key}{suffix}"))
 

@@ -35,9 +35,7 @@ class ServiceChange:
 def changes(running: Iterable[Manifest], new: Iterable[Manifest]) -> list[ServiceChange]:
     """Return what a deploy changes for sagas that are under way.
 
-    Args:
-        running: What services announced, the oldest first; the newest manifest of each is what runs.
-        new: The services that are to be deployed, as they are to be. The others stay as they are.
+    Of what services announced, the oldest first, the last of each runs. Those that are not deployed stay as they are.
     """
     runs = {each.service: each for each in running}
     deployed = list(new)

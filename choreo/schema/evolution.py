@@ -79,9 +79,7 @@ _MEND = {
 def breaks(out_there: Iterable[KnownSchema], new: Mapping[str, Schema]) -> list[SchemaBreak]:
     """Return what new schemas break, each thing once, with all who have the other schema.
 
-    Args:
-        out_there: The schemas that are in use; those of other events are passed over.
-        new: The new schemas, by the events' Avro full names.
+    The new ones are given by the events' Avro full names; what is out there of other events is passed over.
     """
     merged: dict[SchemaBreak, list[str]] = {}
     for known in out_there:

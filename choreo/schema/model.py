@@ -62,11 +62,7 @@ class _Refused(Exception):
 
 
 def avro_schema(model: type[BaseModel], full_name: str) -> Schema:
-    """Return a model's Avro schema.
-
-    Args:
-        model: A complete Pydantic model.
-        full_name: Avro full name of the record; nested models share its namespace.
+    """Return a complete model's Avro schema, by the full name of its record; nested models share the namespace.
 
     Raises:
         SchemaError: If a field has no exact Avro form; the message has a line `Model.field: reason` for each.

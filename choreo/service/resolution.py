@@ -7,7 +7,6 @@ Everything that runs, publishes or describes services begins with `declarations`
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from hashlib import sha256
 
 from choreo.errors import DeclarationError, HandlerSignatureError, Problem
@@ -92,7 +91,7 @@ def _handler_content(handler: Handler) -> list[object]:
     ]
     options = [_names(handler.emits), _names(handler.unless), _names(handler.awaits), handler.guards, handler.fan_out]
     # A function of the trigger has no text that every host agrees on.
-    within = handler.within.total_seconds() if isinstance(handler.within, timedelta) else callable(handler.within)
+    within = callable(handler.within) if handler.within_s is None else handler.within_s
     return [handler.name, handler.kind, within, parameters, options]
 
 
