@@ -91,7 +91,6 @@ class KafkaReader:
         # Asked about ends on a connection of its own: brokers answer one connection in turn, so on the reader's own
         # every question would wait behind a fetch that waits for records.
         self._end_consumer: Consumer | None = None
-        self._end_properties = connection.config({"group.id": "choreo-reader"}, forced)
         if self._next:
             self._begin()
 
@@ -140,7 +139,7 @@ class KafkaReader:
         """
         ends: dict[Position, int] = {}
         if self._end_consumer is None:
-            self._end_consumer = Consumer(self._end_properties)
+            self._end_consumer = Consumer(self._properties)
         for position, following in self._next.items():
             try:
                 low, high = bounds(self._connection, self._end_consumer, position)

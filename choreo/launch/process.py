@@ -41,10 +41,6 @@ class Running:
 
     def __init__(self, workers: Sequence[Worker]) -> None:
         self.workers = list(workers)
-        self.tasks: list[asyncio.Task[None]] = []
-
-    def start(self) -> None:
-        """Begin to work; called by `running`."""
         self.tasks = [asyncio.create_task(worker.run(), name=worker.name) for worker in self.workers]
 
     @property
@@ -122,7 +118,6 @@ async def running(
         instance = settings.instance or stack.enter_context(claim_slot(*(each.name for each in declared))).instance
         workers = [await _worker(each, settings, transport, catalog, instance, stack) for each in declared]
         live = Running(workers)
-        live.start()
         server = None
         try:
             if health is not None:

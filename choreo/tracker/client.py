@@ -27,7 +27,6 @@ NAP_S_MIN = 0.01
 NAP_S_MAX = 0.2
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
-_SCHEMES = "sqlite:///path/to/file.db"
 
 
 class Tracker:
@@ -57,9 +56,8 @@ class Tracker:
         """
         scheme, found, path = url.partition("://")
         if not found or scheme != "sqlite" or not path.startswith("/") or path == "/":
-            raise ChoreoError(
-                f"{url!r}: a tracker is opened as {_SCHEMES}; http:// and postgresql:// are not supported"
-            )
+            supported = "sqlite:///path/to/file.db; http:// and postgresql:// are not supported"
+            raise ChoreoError(f"{url!r}: a tracker is opened as {supported}")
         return cls(Store(path[1:]))
 
     def close(self) -> None:

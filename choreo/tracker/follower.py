@@ -163,14 +163,11 @@ class Follower:
             rewound = self._announce(manifests) if manifests else {}
             # Only now are the rest decoded: manifests say how.
             events, notes = self._decode(records, undecodable)
-            store.put_events(events)
-            store.put_notes(notes)
-            store.put_undecodable(undecodable)
+            changed = store.put_records(events, notes, undecodable)
             read = {(each.topic, each.partition): each.offset + 1 for each in records}
             store.put_offsets(read | {at: min(offset, read.get(at, offset)) for at, offset in rewound.items()})
             stale = store.stale(STALE_SAGAS_MAX)
-            changed = [row.saga_id for row in events] + [row.saga_id for row in notes]
-            self._judge({*store.drop_undecoded(undecodable), *changed, *stale})
+            self._judge(changed.union(stale))
         self._caught_up = self._caught_up and not records
         if rewound:
             # The reader is past records that can be decoded only now: the next one begins at them.

@@ -108,10 +108,7 @@ def fold_events(rows: Iterable[EventRow]) -> dict[str, EventRow]:
     """
     folded: dict[str, EventRow] = {}
     for row in rows:
-        known = folded.get(row.event_id)
-        if known is None:
-            folded[row.event_id] = row
-            continue
+        known = folded.get(row.event_id, row)
         kept = min(known, row, key=place)
         differs = int(known.differs or row.differs or known.digest != row.digest)
         folded[row.event_id] = kept._replace(differs=differs) if kept.differs != differs else kept
@@ -122,8 +119,7 @@ def fold_notes(rows: Iterable[NoteRow]) -> list[NoteRow]:
     """Return one row per note id, by time; those of one moment as they were written."""
     folded: dict[str, NoteRow] = {}
     for row in rows:
-        known = folded.get(row.note_id)
-        folded[row.note_id] = row if known is None else min(known, row, key=place)
+        folded[row.note_id] = min(folded.get(row.note_id, row), row, key=place)
     return sorted(folded.values(), key=lambda row: (row.at_us, place(row)))
 
 

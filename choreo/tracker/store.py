@@ -8,7 +8,7 @@ database, so that they change in one transaction.
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
@@ -158,17 +158,13 @@ class Store:
         with self._lock:
             self._sql.close()
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> AbstractContextManager[None]:
         """Make all that is written inside take effect at once, or not at all."""
-        with self._within("BEGIN IMMEDIATE"):
-            yield
+        return self._within("BEGIN IMMEDIATE")
 
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
+    def snapshot(self) -> AbstractContextManager[None]:
         """Make all that is read inside come from one moment."""
-        with self._within("BEGIN"):
-            yield
+        return self._within("BEGIN")
 
     @contextmanager
     def _within(self, begin: str) -> Iterator[None]:
@@ -191,13 +187,20 @@ class Store:
 
     # What the follower writes.
 
-    def put_events(self, rows: Iterable[EventRow]) -> None:
-        """Add events; copies of one id are folded."""
-        self._many(_PUT_EVENT, rows)
+    def put_records(
+        self, events: Sequence[EventRow], notes: Sequence[NoteRow], undecodable: Sequence[UndecodableRow]
+    ) -> set[str]:
+        """Add what was read, copies of one id folded; return the sagas that it changed.
 
-    def put_notes(self, rows: Iterable[NoteRow]) -> None:
-        """Add notes; copies of one id are folded."""
-        self._many(_PUT_NOTE, rows)
+        Events that waited for their schema, and proved undecodable by it, are removed.
+        """
+        self._many(_PUT_EVENT, events)
+        self._many(_PUT_NOTE, notes)
+        self._many(_PUT_UNDECODABLE, undecodable)
+        these = "FROM events WHERE payload IS NULL AND topic = ? AND part = ? AND pos = ?"
+        changed = {saga_id for row in undecodable for (saga_id,) in self.ask(f"SELECT saga_id {these}", row[:3])}
+        self._many(f"DELETE {these}", [row[:3] for row in undecodable])
+        return changed.union((row.saga_id for row in events), (row.saga_id for row in notes))
 
     def put_views(self, verdicts: Iterable[Verdict]) -> None:
         """Replace what is kept of these sagas for finding and counting them."""
@@ -218,17 +221,6 @@ class Store:
             self._many(_PUT_END, [(topic, part, 0, offset) for (topic, part), offset in ends.items()])
             marks = ["checked_us", "caught_up_us"] if caught_up else ["checked_us"]
             self._many(_PUT_MARK, [(name, checked_us) for name in marks])
-
-    def put_undecodable(self, rows: Iterable[UndecodableRow]) -> None:
-        """Remember records that cannot be read, to be counted."""
-        self._many(_PUT_UNDECODABLE, rows)
-
-    def drop_undecoded(self, rows: Sequence[UndecodableRow]) -> list[str]:
-        """Remove events that waited for their schema and proved undecodable by it; return their sagas."""
-        these = "FROM events WHERE payload IS NULL AND topic = ? AND part = ? AND pos = ?"
-        sagas = [saga_id for row in rows for (saga_id,) in self.ask(f"SELECT saga_id {these}", row[:3])]
-        self._many(f"DELETE {these}", [row[:3] for row in rows])
-        return sagas
 
     def drop_views(self, saga_ids: Iterable[str]) -> None:
         """Remove what is kept of sagas that have no records."""

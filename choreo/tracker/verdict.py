@@ -57,8 +57,8 @@ class Verdict:
         self.steps = found.steps
         self.missing = [*self._missing_events(), *self._missing_branches()]
         self.violations = self._violations()
-        ended_by = [each for each in self.notes if each.kind == ENDED]
-        self.ended = bool(ended_by) or any(each.type in self._completes | self._fails for each in self.events)
+        ends = self._completes | self._fails
+        self.ended = any(each.kind == ENDED for each in self.notes) or any(each.type in ends for each in self.events)
         self.deadlines = [] if self.ended else found.deadlines()
         self.state = self._state()
         self.flags = self._flags()
