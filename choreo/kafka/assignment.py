@@ -62,12 +62,6 @@ class Assignment:
         memory_topic: Restored when partitions are gained.
         turn: Where to count from: what was polled before is nothing to this one.
         lost: What the consumer owned in whose place this one is.
-
-    Attributes:
-        turn: Counts the changes of what is owned.
-        offsets: The next offset to read, by own bookkeeping; its keys are the partitions owned.
-        state: Where the consumer stands with its group.
-        failure: What made a callback fail; an exception raised within one would lose records.
     """
 
     def __init__(  # noqa: PLR0913 - the source calls it, by keyword.
@@ -88,9 +82,10 @@ class Assignment:
         self._group = group
         self._topics = frozenset(topics)
         self._memory_topic = memory_topic
-        self.turn = turn
-        self.offsets: dict[Position, int] = {}
+        self.turn = turn  # Counts the changes of what is owned.
+        self.offsets: dict[Position, int] = {}  # The next to read, by own bookkeeping; its keys are what is owned.
         self.state = AssignmentState.JOINING
+        # What made a callback fail; an exception raised within one would lose records.
         self.failure: TransportError | None = None
         self._lost = set(lost)
         self._gained: dict[int, dict[str, bytes]] = {}

@@ -20,15 +20,11 @@ SLOTS_MAX = 1024
 
 
 class Slot:
-    """One claimed place among the processes of a host; held until released, or until the process ends.
-
-    Attributes:
-        number: Counted from 0.
-        instance: `<hostname>-<number>`, for `group.instance.id` and `transactional.id`.
-    """
+    """One claimed place among the processes of a host; held until released, or until the process ends."""
 
     def __init__(self, number: int, locks: ExitStack) -> None:
-        self.number = number
+        self.number = number  # Counted from 0.
+        # For `group.instance.id` and `transactional.id`.
         self.instance = f"{re.sub(r'[^A-Za-z0-9._-]', '-', socket.gethostname())}-{number}"
         self._locks = locks
 

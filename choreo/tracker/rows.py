@@ -12,17 +12,7 @@ from choreo.clock import EPOCH, MICROSECOND
 
 
 class EventRow(NamedTuple):
-    """One event; the columns of the store's table, in this order.
-
-    Attributes:
-        causes: Event ids, comma-separated.
-        at_us: When it occurred, in microseconds since 1970, UTC.
-        digest: Of the raw value; two ids with different digests differ.
-        differs: 1 where the same id also came with another body.
-        reason: The `reason` of a failure.
-        payload: The decoded body as JSON, sensitive fields masked; None until the writer's schema is known.
-        fingerprint: Of the writer's schema, in hex.
-    """
+    """One event; the columns of the store's table, in this order."""
 
     saga_id: str
     event_id: str
@@ -32,55 +22,44 @@ class EventRow(NamedTuple):
     offset: int
     source: str = ""
     causation_id: str = ""
-    causes: str = ""
+    causes: str = ""  # Event ids, comma-separated.
     compensates_id: str = ""
     branch: str = ""
     hop: int = 0
-    at_us: int = 0
+    at_us: int = 0  # When it occurred, in microseconds since 1970, UTC.
     saga_type: str = ""
     business_key: str = ""
-    digest: bytes = b""
-    differs: int = 0
-    reason: str = ""
-    payload: str | None = None
-    fingerprint: str = ""
+    digest: bytes = b""  # Of the raw value; two ids with different digests differ.
+    differs: int = 0  # 1 where the same id also came with another body.
+    reason: str = ""  # The `reason` of a failure.
+    payload: str | None = None  # The decoded body as JSON, sensitive fields masked; None until its schema is known.
+    fingerprint: str = ""  # Of the writer's schema, in hex.
     traceparent: str = ""
 
 
 class NoteRow(NamedTuple):
-    """One note from the journal, or the end of a saga (`kind` "ended"); the columns of the store's table.
-
-    Attributes:
-        kind: As the journal says it.
-        trigger: What identifies the step beside handler and branch.
-        step: The step's idempotency key.
-        event_id: The event concerned.
-        attempt: Failed attempts so far, 0 where unknown.
-        at_us: When, in microseconds since 1970, UTC.
-        actor: The person who asked for it, "" where nobody did.
-        command_id: The command that asked for it.
-    """
+    """One note from the journal, or the end of a saga (`kind` "ended"); the columns of the store's table."""
 
     saga_id: str
     note_id: str
-    kind: str
+    kind: str  # As the journal says it.
     topic: str
     partition: int
     offset: int
     service: str = ""
     handler: str = ""
     branch: str = ""
-    trigger: str = ""
-    step: str = ""
+    trigger: str = ""  # What identifies the step beside handler and branch.
+    step: str = ""  # The step's idempotency key.
     reason: str = ""
     error: str = ""
     event_type: str = ""
-    event_id: str = ""
+    event_id: str = ""  # The event concerned.
     saga_type: str = ""
-    attempt: int = 0
-    at_us: int = 0
-    actor: str = ""
-    command_id: str = ""
+    attempt: int = 0  # Failed attempts so far, 0 where unknown.
+    at_us: int = 0  # When, in microseconds since 1970, UTC.
+    actor: str = ""  # The person who asked for it, "" where nobody did.
+    command_id: str = ""  # The command that asked for it.
 
 
 ENDED = "ended"

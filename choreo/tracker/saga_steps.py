@@ -250,16 +250,11 @@ def _chosen(
 
 
 class SetDeadline(NamedTuple):
-    """A deadline that neither fired nor was called off, as far as the records tell.
+    """A deadline that neither fired nor was called off, as far as the records tell."""
 
-    Attributes:
-        node: The handler that will be called.
-        trigger: The event that it counts from.
-        due_us: When, in microseconds since 1970; None where the trigger says how long, which a manifest does not.
-    """
-
-    node: Node
-    trigger: EventRow
+    node: Node  # The handler that will be called.
+    trigger: EventRow  # The event that it counts from.
+    # When, in microseconds since 1970; None where the trigger says how long, which a manifest does not.
     due_us: int | None
 
     def past(self, now_us: int) -> bool:

@@ -18,38 +18,25 @@ StepKey = tuple[str, str, str, str]
 
 @dataclass(slots=True, eq=False)
 class TrackedStep:
-    """One step, forward or compensating.
-
-    Attributes:
-        causes: Events that it answers, as far as they have come.
-        ready: All its causes have come.
-        gathered: Of a fan-in: how many branches have brought something, of how many.
-        results: Events it emitted.
-        given_up: Those among them that its `otherwise` emitted.
-        settled: The note that says how it ended without an event.
-        held: The last note that says it is retried, parked, resumed, or resolved with an event that is still to come.
-        failed: The last note that says what an attempt raised.
-        attempt: Failed attempts since a person last had it tried anew, as far as they are known of.
-        earlier: Failed attempts before that.
-        undoes: For a compensation: the forward step that it undoes, None where its original came from outside.
-        compensations: For a forward step: its compensations.
-    """
+    """One step, forward or compensating."""
 
     node: Node
     branch: str
     trigger: str
-    causes: list[EventRow] = field(default_factory=list)
-    ready: bool = False
-    gathered: tuple[int, int] = (0, 0)
-    results: list[EventRow] = field(default_factory=list)
-    given_up: list[EventRow] = field(default_factory=list)
-    settled: NoteRow | None = None
+    causes: list[EventRow] = field(default_factory=list)  # Events that it answers, as far as they have come.
+    ready: bool = False  # All its causes have come.
+    gathered: tuple[int, int] = (0, 0)  # Of a fan-in: how many branches have brought something, of how many.
+    results: list[EventRow] = field(default_factory=list)  # Events it emitted.
+    given_up: list[EventRow] = field(default_factory=list)  # Those among them that its `otherwise` emitted.
+    settled: NoteRow | None = None  # The note that says how it ended without an event.
+    # The last note that says it is retried, parked, resumed, or resolved with an event that is still to come.
     held: NoteRow | None = None
-    failed: NoteRow | None = None
-    attempt: int = 0
-    earlier: int = 0
+    failed: NoteRow | None = None  # The last note that says what an attempt raised.
+    attempt: int = 0  # Failed attempts since a person last had it tried anew, as far as they are known of.
+    earlier: int = 0  # Failed attempts before that.
+    # For a compensation: the forward step that it undoes, None where its original came from outside.
     undoes: "TrackedStep | None" = None
-    compensations: list["TrackedStep"] = field(default_factory=list)
+    compensations: list["TrackedStep"] = field(default_factory=list)  # For a forward step: its compensations.
 
     def answer(self, *causes: EventRow) -> None:
         """Take note of all its causes."""

@@ -24,46 +24,33 @@ class Verdict:
         saga_id: The saga that all records belong to.
         events: Its events, in any order, with any duplicates.
         notes: Its notes, likewise.
-
-    Attributes:
-        events: Each once, causes before effects.
-        notes: Each once, by time.
-        kind: The saga's type; None where no record and no manifest says it.
-        saga_type: The name of its type, or what its records say.
-        business_key: The saga's key in the business, "" where there is none.
-        steps: All that are known of.
-        missing: What records name and what has not come, in words.
-        violations: What the graph does not allow, in words.
-        ended: The saga is over. It may not be at rest yet: compensations may still have to run.
-        deadlines: Those that are set, whatever the time is.
-        state: The saga's state.
-        flags: Those that depend on no time.
-        started_us: When its start occurred, in microseconds since 1970, UTC; of its first record where none is known.
-        updated_us: When its last record was written.
     """
 
     def __init__(self, graph: Choreography, saga_id: str, events: Iterable[EventRow], notes: Iterable[NoteRow]) -> None:
         self._graph = graph
         self.saga_id = saga_id
         self._by_id = fold_events(events)
-        self.events = in_order(self._by_id)
-        self.notes = fold_notes(notes)
-        self.kind = self._kind()
+        self.events = in_order(self._by_id)  # Each once, causes before effects.
+        self.notes = fold_notes(notes)  # Each once, by time.
+        self.kind = self._kind()  # The saga's type; None where no record and no manifest says it.
         self._completes, self._fails = (self.kind.completes, self.kind.fails) if self.kind else (NOTHING, NOTHING)
         named = (each.saga_type for each in self.events if each.saga_type)
         self.saga_type = self.kind.name if self.kind is not None else next(named, "")
         self.business_key = next((each.business_key for each in self.events if each.business_key), "")
         found = SagaSteps(graph, saga_id, self.events, self.notes)
-        self.steps = found.steps
+        self.steps = found.steps  # All that are known of.
+        # What records name and what has not come, and what the graph does not allow, in words.
         self.missing = [*self._missing_events(), *self._missing_branches()]
         self.violations = self._violations()
         ends = self._completes | self._fails
+        # A saga that is over may not be at rest yet: compensations may still have to run.
         self.ended = any(each.kind == ENDED for each in self.notes) or any(each.type in ends for each in self.events)
-        self.deadlines = [] if self.ended else found.deadlines()
+        self.deadlines = [] if self.ended else found.deadlines()  # Those that are set, whatever the time is.
         self.state = self._state()
-        self.flags = self._flags()
+        self.flags = self._flags()  # Those that depend on no time.
         times = [each.at_us for each in self.events] + [each.at_us for each in self.notes]
         starts = [each.at_us for each in self.events if self.kind is not None and each.type == self.kind.starts]
+        # In microseconds since 1970, UTC; of the first record where no start is known.
         self.started_us = min(starts or times, default=0)
         self.updated_us = max(times, default=0)
 
