@@ -60,7 +60,7 @@ def _unending(analysis: SagaAnalysis) -> Iterator[Problem]:
         if failure in flow.granted | uncovered or flow.follows(failure, flow.completes):
             continue
         # A step that has all it needs and says nothing tells more than one that waits.
-        wait = next(iter(sorted(standstill.waits(come), key=lambda wait: bool(wait.types))), None)
+        wait = min(standstill.waits(come), key=lambda wait: bool(wait.types), default=None)
         if wait is not None and (wait.skipped is not None or not analysis.coverage.unsure.isdisjoint(wait.types)):
             # It is reported as what it is.
             continue
@@ -125,8 +125,7 @@ def _several(analysis: SagaAnalysis, step: Node) -> bool:
     """Return whether a step gathers the branches of several lists that one saga may have."""
     by_name = {each.name: each for each in analysis.flow.steps}
     openers = [by_name[name] for name in sorted({place[-1] for place in analysis.places.gathering(step)})]
-    events = analysis.flow.events
-    triggers = [[name for types in each.parameters for name in types if name in events] for each in openers]
+    triggers = [[name for types in analysis.flow.groups(each) for name in types] for each in openers]
     return any(
         not any(analysis.in_saga.of(each, beside) for each in one for beside in other)
         for one, other in combinations(triggers, 2)

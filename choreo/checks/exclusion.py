@@ -67,11 +67,10 @@ class Repetition:
         )
 
     def _single(self, step: Node, once: set[str], alternatives: Mapping[str, int]) -> bool:
-        waits_for = step.parameters
-        triggers = [name for types in waits_for for name in types if name in self.flow.events]
+        triggers = [name for types in self.flow.groups(step) for name in types]
         if not self.in_branch and any(self.places.branched(name) for name in triggers):
             return False
-        if len(waits_for) > 1:
+        if len(step.parameters) > 1:
             # A join runs once a branch; without branches that is once.
             return True
         if not triggers or len(triggers) > TRIGGERS_MAX or not once.issuperset(triggers):
@@ -154,7 +153,7 @@ class Exclusion:
         flow, known = self.flow, self.flow.through[event]
         ways: list[int] = []
         for step in flow.producers(event) if event not in flow.outside else ():
-            groups = [[name for name in types if name in flow.events] for types in step.parameters]
+            groups = flow.groups(step)
             if step.kind == "compensation" or prod(map(len, groups)) > WAYS_MAX:
                 return [known]
             ways += [reduce(or_, (flow.through[each] for each in choice), known) for choice in product(*groups)]

@@ -148,6 +148,10 @@ class SagaFlow:
                 found.setdefault(name, []).append(step)
         return found
 
+    def groups(self, step: Node) -> list[list[str]]:
+        """Return for each event parameter of a step the types that this saga may have."""
+        return [[name for name in types if name in self.events] for types in step.parameters]
+
     def undoing(self, step: Node) -> list[Node]:
         """Return the compensations of what a step emits."""
         return list({each.name: each for name in step.handler.emits for each in self._undoing.get(name, ())}.values())

@@ -46,7 +46,7 @@ def check_gathering(graph: Choreography) -> Iterator[Problem]:
 def _unfillable(analysis: SagaAnalysis, step: Node) -> Iterator[Problem]:
     """Yield a join whose events never meet."""
     flow, gathers = analysis.flow, step.handler.gathers
-    groups = [[name for name in types if name in flow.events] for types in step.parameters]
+    groups = flow.groups(step)
     if gathers is not None and not analysis.places.gathering(step):
         if any(each.handler.fan_out for each in flow.steps) and not flow.granted:
             message = f"{step.name} gathers {any_of(groups[gathers])}, which comes in no branch"
@@ -75,11 +75,11 @@ def _skipped(standstill: BlockedSteps, step: Node, first: str) -> Iterator[Probl
     if step.name not in standstill.leading:
         return
     wanted = standstill.ends if first in flow.failures else flow.completes | flow.fails | flow.failures
-    triggers = [next(name for name in types if name in flow.events) for types in step.parameters]
+    triggers = [types[0] for types in flow.groups(step)]
     rests = standstill.analysis.consequences.rests(wanted, first, *triggers)
     waits = (wait for come in rests for wait in standstill.waits(come))
     found = (wait for wait in waits if wait.skipped is not None and wait.skipped.name == step.name)
-    wait = next(iter(sorted(found, key=lambda wait: not wait.types)), None)
+    wait = min(found, key=lambda wait: not wait.types, default=None)
     if wait is not None and wait.types:
         message = (
             f"{step.name} does not run where {short(first)} came first, and {wait.step.name} waits for "
@@ -112,7 +112,7 @@ def _decided(analysis: SagaAnalysis, step: Node) -> Iterator[Problem]:
     """Yield a deadline that is met or missed before it is set."""
     flow = analysis.flow
     awaits = [name for name in step.handler.awaits if name in flow.events]
-    triggers = [name for types in step.parameters for name in types if name in flow.events]
+    triggers = [name for types in flow.groups(step) for name in types]
     if awaits and triggers and (found := _decision(analysis, step, awaits, triggers)) is not None:
         what, fix = found
         yield Problem("CH116", f"{step.name} {what}", step.handler.place, fix)
@@ -149,7 +149,7 @@ def _slower(analysis: SagaAnalysis, step: Node, awaits: Sequence[str], triggers:
     for other in flow.steps if within_s is not None else ():
         if other.kind != "deadline" or other.name == step.name or (other.handler.within_s or 0) < (within_s or 0):
             continue
-        counted = [name for types in other.parameters for name in types if name in flow.events]
+        counted = [name for types in flow.groups(other) for name in types]
         fired = _alone(flow, other)
         behind = all(name in triggers or flow.follows(name, triggers) for name in counted)
         if behind and all(name in fired or flow.follows(name, fired) for name in awaits):

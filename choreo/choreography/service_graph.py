@@ -75,7 +75,6 @@ class Choreography:
         self._link_undoers()
         self._taken_by = _index((name, node) for node in self.nodes for name in node.takes)
         self._mark_leading()
-        self._events_of = {name: self._following(saga.starts) for name, saga in self.sagas.items()}
         self._concerned = {name: self._services_reading(name) for name in self.sagas}
 
     @property
@@ -151,8 +150,21 @@ class Choreography:
         return self._starts.get(event_type)
 
     def events_of(self, saga_type: str) -> Names:
-        """Return every event type that a saga of this type may have; empty where nobody has announced it."""
-        return self._events_of.get(saga_type, NOTHING)
+        """Return every event type that a saga of this type may have; empty where nobody has announced it.
+
+        One of a join's events is enough to count it in: its other ones may come from a service that has not announced
+        itself yet. What comes from outside may come into any saga.
+        """
+        if saga_type not in self.sagas:
+            return NOTHING
+        events = {self.sagas[saga_type].starts, *self._published}
+        ahead = list(events)
+        while ahead:
+            for node in self.takers(ahead.pop()):
+                following = set(node.handler.emits) - events
+                events |= following
+                ahead += following
+        return frozenset(events)
 
     def concerns(self, service: str, saga_type: str) -> bool:
         """Return whether a service consumes events of a saga type; True where service or saga type are not known."""
@@ -275,21 +287,6 @@ class Choreography:
                 node.leads = True
                 if node.kind == "forward" and node.current:
                     ahead += [each for name in NOTHING.union(*node.waits_for) for each in emitting.get(name, ())]
-
-    def _following(self, start: str) -> Names:
-        """Return every event that may follow from a start, itself included.
-
-        One of a join's events is enough to count it in: its other ones may come from a service that has not announced
-        itself yet. What comes from outside may come into any saga.
-        """
-        events = {start, *self._published}
-        ahead = list(events)
-        while ahead:
-            for node in self.takers(ahead.pop()):
-                following = set(node.handler.emits) - events
-                events |= following
-                ahead += following
-        return frozenset(events)
 
     def _services_reading(self, saga_type: str) -> Names:
         events = self.events_of(saga_type)
