@@ -77,14 +77,11 @@ class _Telling:
         for source in self._picture.origins:
             if source.service == service:
                 yield from (f"  {self._emitted(event, by=source.by)}" for event in source.events)
-        hosts = {step.name: self._picture.host(step) for step in self._picture.steps if step.service == service}
+        _, steps = self._picture.lane(service)
+        hosts = {step.name: self._picture.host(step) for step in steps}
         written: set[str] = set()
-        for step in self._picture.steps:
-            if step.service == service and hosts[step.name] is None:
-                yield from self._with_attached(step, 1, hosts, written)
-        for step in self._picture.steps:
-            if step.service == service:
-                yield from self._with_attached(step, 1, hosts, written)
+        for step in (*(each for each in steps if hosts[each.name] is None), *steps):
+            yield from self._with_attached(step, 1, hosts, written)
 
     def _with_attached(self, step: Node, depth: int, hosts: dict[str, Node | None], written: set[str]) -> Iterator[str]:
         """Return a step and below it the steps that undo it or stand in for it, each once."""

@@ -14,18 +14,7 @@ from choreo.invariants.evidence import Evidence
 from choreo.invariants.saga_invariants import compensated, ended, rested, single
 from choreo.invariants.tracker_agreement import agreed
 
-__all__ = [
-    "INVARIANTS",
-    "TITLES",
-    "Breach",
-    "Evidence",
-    "agreed",
-    "compensated",
-    "ended",
-    "judge",
-    "rested",
-    "single",
-]
+__all__ = ["INVARIANTS", "TITLES", "Breach", "Evidence", "agreed", "compensated", "ended", "judge", "rested", "single"]
 
 INVARIANTS: Mapping[str, Callable[[Choreography, Evidence], Iterable[str]]] = MappingProxyType(
     {"I1": compensated, "I2": single, "I3": ended, "I4": rested, "I5": agreed}
