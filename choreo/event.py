@@ -26,6 +26,7 @@ TOPIC_CHARS_MAX = 249
 _TOPIC = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _FULL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _SAGA_NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
+_EMPTY_HASH = blake2b(digest_size=16)
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
@@ -168,8 +169,11 @@ def emitted_id(saga_id: str, step: str, branch: str, trigger: str, index: int | 
         index: Which output, from 0; "effect" for the step's idempotency key.
     """
     text = f"{saga_id}\n{step}\n{branch}\n{trigger}\n{index}\n"
+    # A copy of an empty hash is made sooner than a new one.
+    hashed = _EMPTY_HASH.copy()
     # surrogatepass: an id from outside may hold anything, and this formula must not fail on it.
-    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    hashed.update(text.encode() if text.isascii() else text.encode("utf-8", "surrogatepass"))
+    digest = hashed.hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{_VARIANT[digest[16]]}{digest[17:20]}-{digest[20:]}"
 
 

@@ -78,6 +78,7 @@ class KafkaSource:
         )
         # After a commit of which nobody knows what became, the next poll renews and rewinds before it reads.
         self._outcome_unknown = False
+        self._ownership: Ownership | None = None
         self._fencings = 0
         self._refusals = 0
         session_ms = int(connection.setting("session.timeout.ms", SESSION_MS))
@@ -202,8 +203,12 @@ class KafkaSource:
 
     def _batch(self, records: list[Record]) -> Batch:
         # Ownership as of now: asked for at commit time instead, it would vouch for whoever owns the partitions then.
-        token = Ownership(self._assignment.turn, self._consumer.consumer_group_metadata())
-        return Batch(records, *self._assignment.take(), token, self._assignment.behind)
+        # Once a turn: the client answers in a thread of its own, which takes as long as twenty events do. Where the
+        # group's generation is another one by the commit, the brokers refuse that, and going back begins a new turn.
+        owned = self._assignment
+        if self._ownership is None or self._ownership.turn != owned.turn:
+            self._ownership = Ownership(owned.turn, self._consumer.consumer_group_metadata())
+        return Batch(records, *owned.take(), self._ownership, owned.behind)
 
     def _raise_failure(self) -> None:
         if self._assignment.failure is not None:

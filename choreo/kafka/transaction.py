@@ -76,7 +76,7 @@ class Transaction:
         self._producer = self._new()
 
     def stage(self, records: Sequence[Outgoing]) -> int:
-        """Give the client records of the next commit, as long as it takes them without waiting.
+        """Begin the next transaction and give the client records of it, as long as it takes them without waiting.
 
         Returns:
             How many it took. What goes wrong is kept for that commit to raise.
@@ -117,6 +117,8 @@ class Transaction:
             self._open = False
             self._helper = _Helper()
             raise NotWritten(f"a call to the brokers did not return: {error}", unknown=True) from error
+        # The next one is begun on this thread, which waits anyhow, and is open when its first record is staged.
+        self.stage(())
 
     def renew(self, timeout_s: float = INIT_TIMEOUT_S) -> None:
         """Replace the producer by a new one of the same id, which ends whatever the old one left open.

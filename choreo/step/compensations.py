@@ -72,25 +72,31 @@ class Compensations(Struct, frozen=True):
 
     def allowed(self, run: Run) -> list[Decision]:
         """Return a forward step as the rules leave it: to run, skipped with its null compensations, or parked."""
-        saga, rules = self.saga, self.saga.rules
-        name, branch, _ = run.key
-        reason, undoings = "", list[Decision]()
-        if saga.memory.events:
-            for undo in rules.guards.get(name, ()):
-                cause = saga.first(undo.causes, branch)
-                if cause is not None:
-                    reason = reason or f"{cause.type} came first"
-                    undoings += self.null_compensation(undo, cause, run.key, run.ready, run.causes)
-            if not reason and (unless := rules.unless[name]):
-                before = saga.first(unless, branch)
-                if before is not None and before.event_id != run.ready.event_id:
-                    reason = f"unless {before.type}, which came first"
+        rules, name = self.saga.rules, run.key[0]
+        reason, undoings = self._overtaken(run) if self.saga.memory.events else ("", [])
         step: Decision = run
         if reason:
             step = Skip(run.key, run.ready, run.causes, run.check, reason)
         elif run.ready.hop >= rules.hops_max:
             step = Park(run, rules.too_far(name, run.ready.hop))
         return [step, *undoings]
+
+    def _overtaken(self, run: Run) -> tuple[str, list[Decision]]:
+        """Return why a step is not to run, "" where it is, and the null compensations that are due in its place."""
+        saga, rules = self.saga, self.saga.rules
+        name, branch, _ = run.key
+        reason = ""
+        undoings: list[Decision] = []
+        for undo in rules.guards.get(name, ()):
+            cause = saga.first(undo.causes, branch)
+            if cause is not None:
+                reason = reason or f"{cause.type} came first"
+                undoings += self.null_compensation(undo, cause, run.key, run.ready, run.causes)
+        if not reason and (unless := rules.unless[name]):
+            before = saga.first(unless, branch)
+            if before is not None and before.event_id != run.ready.event_id:
+                reason = f"unless {before.type}, which came first"
+        return reason, undoings
 
     def null_compensation(
         self, undo: Undo, cause: Recorded | Envelope, step: FenceKey, ready: Envelope, causes: tuple[Envelope, ...]

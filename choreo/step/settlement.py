@@ -38,21 +38,23 @@ class Settlement(Struct, frozen=True):
             envelopes = self._envelopes(run, emitted, now)
         except (HandlerFailed, UndeclaredEmission, SchemaError, ValueError) as error:
             return Retries(self.saga).park(run, error)
-        key, outcome, delayed = run.key, Outcome(), list[Note]()
+        key, outcome = run.key, Outcome()
         status = self._status_left(run, envelopes) if run.handler.guards else Status.DONE
         memory.fences[key] = _fence((status, run.check))
         if memory.waiting:
             Retries(self.saga).drop(key)
+        delayed: list[Note] = []
         for each, envelope in zip(emitted, envelopes, strict=True):
             if type(each) is Later:
                 delayed.append(SagaTimers(self.saga).set_later(run, envelope, each))
             else:
                 self._emit(run, envelope, outcome)
-        # Where nothing is published yet, a note is all that says that the step is done.
-        done = not outcome.events
-        outcome.notes += [
-            each._replace(kind="completed") if done and each.kind == "delayed" else each for each in delayed
-        ]
+        if delayed:
+            # Where nothing is published yet, a note is all that says that the step is done.
+            done = not outcome.events
+            outcome.notes += [
+                each._replace(kind="completed") if done and each.kind == "delayed" else each for each in delayed
+            ]
         if not emitted:
             outcome.notes.append(saga.note("completed", run))
         if not key[1] and not key[2] and key[0] in saga.rules.alone:
