@@ -56,11 +56,7 @@ def mismatches(writer: Schema, reader: Schema) -> list[Mismatch]:
 
 
 def incompatibilities(writer: Schema, reader: Schema) -> list[str]:
-    """Return a `Record.field: reason` for each mismatch that keeps records of the writer's schema from being read.
-
-    Raises:
-        SchemaError: If one of the two is no Avro schema.
-    """
+    """Return a `Record.field: reason` for each mismatch that bars a reader from records; raises as `mismatches`."""
     return [str(each) for each in _barring(mismatches(writer, reader))]
 
 

@@ -73,11 +73,7 @@ def avro_schema(model: type[BaseModel], full_name: str) -> Schema:
 
 
 def form_of(model: type[BaseModel], full_name: str) -> Form:
-    """Return a model's form; it is read once.
-
-    Raises:
-        SchemaError: As `avro_schema`.
-    """
+    """Return a model's form, which is read once; raises as `avro_schema`."""
     cached: Form | None = model.__dict__.get(_CACHE)
     if cached is not None and cached.name == full_name:
         return cached

@@ -38,8 +38,7 @@ class WrittenHandler:
     awaits: object = None
     within: object = None
     after_abort: bool = False
-    visible: Mapping[str, object] = field(default_factory=dict)
-    """Names around the decorator, for annotations that are strings."""
+    visible: Mapping[str, object] = field(default_factory=dict)  # Names around, for annotations that are strings.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,12 +70,6 @@ def hints_of(function: types.FunctionType, visible: Mapping[str, object]) -> dic
     return get_type_hints(function, function.__globals__, names, include_extras=True)
 
 
-def names_known(function: types.FunctionType, visible: Mapping[str, object]) -> list[str]:
-    """Return the names of event classes that a function's annotations could have meant."""
-    around = {**function.__globals__, **visible}
-    return sorted(name for name, each in around.items() if isinstance(each, type) and issubclass(each, Event))
-
-
 def bare(hint: Hint) -> Hint:
     """Return a hint without `Annotated` and `type` aliases around it."""
     while True:

@@ -101,7 +101,8 @@ class _Signature:
         try:
             return hints.hints_of(function, self.written.visible)
         except NameError as error:
-            known = hints.names_known(function, self.written.visible)
+            around = {**function.__globals__, **self.written.visible}
+            known = sorted(name for name, each in around.items() if is_event(each))
             fix = guess(str(error.name), known, "Import it at the module's top, not only for type checkers.")
             self._problem("CH003", f"has a hint that cannot be resolved: {error}", fix)
         except (TypeError, AttributeError, SyntaxError) as error:
