@@ -8,7 +8,6 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import FunctionType
 from typing import Any, NamedTuple
 
 from choreo.errors import Problem, guess
@@ -37,6 +36,7 @@ class _Hinted(NamedTuple):
     """A provider whose hints could be resolved."""
 
     written: WrittenProvider
+    provides: Resource
     hints: dict[str, Hint]
 
 
@@ -66,56 +66,42 @@ def providers_of(service: str, written: Sequence[WrittenProvider]) -> tuple[tupl
     problems: list[Problem] = []
     by_type: dict[Resource, _Hinted] = {}
     for each in written:
-        annotations = _hints(service, each, problems)
-        if annotations is None:
+        hinted = _read(service, each, problems)
+        if hinted is None:
             continue
-        provides = _provides(service, each, annotations, problems)
-        if provides is None:
-            continue
-        if provides in by_type:
-            message = f"{service} provides {shown(provides)} twice, also at {by_type[provides].written.place}"
+        if (known := by_type.setdefault(hinted.provides, hinted)) is not hinted:
+            message = f"{service} provides {shown(hinted.provides)} twice, also at {known.written.place}"
             problems.append(Problem("CH051", message, each.place, "Keep one of them."))
-        else:
-            by_type[provides] = _Hinted(each, annotations)
     made = {provides: _provider(service, provides, by_type, problems) for provides in by_type}
     return tuple(_in_order(service, made, problems)), problems
 
 
-def _hints(service: str, written: WrittenProvider, problems: list[Problem]) -> dict[str, Hint] | None:
+def _read(service: str, written: WrittenProvider, problems: list[Problem]) -> _Hinted | None:
+    def problem(code: str, message: str, fix: str) -> None:
+        problems.append(Problem(code, message, written.place, fix))
+
     function = inner(written.function)
     if function is None:
         message = f"{service}.provides was given {written.function!r}, which is no function"
-        problems.append(Problem("CH013", message, written.place, "Decorate a function."))
+        problem("CH013", message, "Decorate a function.")
         return None
-    label = _label(service, function)
+    label = f"{service}'s provider {function.__name__}"
     if written.per not in _PER:
-        message = f"{label} says per={written.per!r}"
-        problems.append(Problem("CH055", message, written.place, 'Say per="service" or per="step".'))
+        problem("CH055", f"{label} says per={written.per!r}", 'Say per="service" or per="step".')
     try:
-        return hints_of(function, written.visible)
+        annotations = hints_of(function, written.visible)
     except (NameError, TypeError, AttributeError, SyntaxError) as error:
-        fix = "Import the name at the module's top, not only for type checkers."
-        problems.append(Problem("CH003", f"{label}: {error}", written.place, fix))
+        problem("CH003", f"{label}: {error}", "Import the name at the module's top, not only for type checkers.")
         return None
-
-
-def _provides(
-    service: str, written: WrittenProvider, annotations: dict[str, Hint], problems: list[Problem]
-) -> Resource | None:
     result: Resource | None = provided(annotations["return"]) if "return" in annotations else None
     plain = bare(result)
     reserved = is_event(plain) or plain is Context or (isinstance(plain, type) and issubclass(plain, State))
     if result is not None and plain is not Any and plain is not type(None) and not reserved and _hashable(result):
-        return result
+        return _Hinted(written, result, annotations)
     what = f"{shown(result)}, which handlers get without it" if reserved else "nothing"
-    message = f"{_label(service, inner(written.function))} provides {what}"
     fix = "Say in its return hint what it provides: -> Gateway, or -> AsyncIterator[Gateway] where it yields."
-    problems.append(Problem("CH050", message, written.place, fix))
+    problem("CH050", f"{label} provides {what}", fix)
     return None
-
-
-def _label(service: str, function: FunctionType | None) -> str:
-    return f"{service}'s provider {getattr(function, '__name__', '')}"
 
 
 def _hashable(hint: Hint) -> bool:
@@ -130,7 +116,7 @@ def _hashable(hint: Hint) -> bool:
 def _provider(
     service: str, provides: Resource, by_type: Mapping[Resource, _Hinted], problems: list[Problem]
 ) -> Provider:
-    written, annotations = by_type[provides]
+    written, _, annotations = by_type[provides]
     function = written.function
     if getattr(function, "__globals__", None) is vars(contextlib):
         # @contextmanager below @provides says nothing that the generator below it does not.
