@@ -84,25 +84,24 @@ class PacedSender:
         sent = self._sent
         due = self.now()
         try:
-            for number, chain in enumerate(chains):
-                self._serve_until(due)
-                while len(self._open) >= IN_FLIGHT_MAX and sent.error is None:
-                    self._serve_or_fail()
-                if sent.error is not None:
-                    break
-                due = max(due, self.now()) + 1 / self.rate
-                self._open[number] = deque(chain)
-                self._go_on(number)
+            try:
+                for number, chain in enumerate(chains):
+                    self._serve_until(due)
+                    while len(self._open) >= IN_FLIGHT_MAX and sent.error is None:
+                        self._serve_or_fail()
+                    if sent.error is not None:
+                        break
+                    due = max(due, self.now()) + 1 / self.rate
+                    self._open[number] = deque(chain)
+                    self._go_on(number)
+            except ChoreoError as error:
+                # The next chain could not be read; what was sent before arrives all the same.
+                sent.error = sent.error or error
             while self._open and self._serve_or_fail():
                 pass
         except KeyboardInterrupt:
             sent.interrupted = True
             while self._open and self._serve(INTERRUPTED_S_MAX):
-                pass
-        except ChoreoError as error:
-            # The next chain could not be read; what was sent before arrives all the same.
-            sent.error = sent.error or error
-            while self._open and self._serve_or_fail():
                 pass
         sent.unanswered = len(self._open)
         return sent

@@ -58,7 +58,6 @@ def load_with_manifests(targets: Sequence[str]) -> tuple[list[Service], list[Man
 
 
 def _manifests(file: str) -> list[Manifest]:
-
     with click.open_file(file, "rb") as opened:
         body = opened.read()
     try:
@@ -73,7 +72,7 @@ def _services(target: str) -> list[Service]:
         return [_attribute(target)]
     folder = Path(target)
     if folder.is_dir():
-        services = [service for module in _modules_in(folder.resolve()) for service in _in_module(module)]
+        services = _in_folder(folder.resolve())
         if not services:
             raise click.UsageError(f"No module under {folder} has a Service in it.")
         return services
@@ -87,8 +86,7 @@ def _in_named_module(target: str) -> list[Service]:
     module = _import(target, target)
     services = _in_module(module)
     if not services and hasattr(module, "__path__"):
-        folders = [Path(path) for path in module.__path__]
-        services = [service for each in folders for inner in _modules_in(each) for service in _in_module(inner)]
+        services = [service for path in module.__path__ for service in _in_folder(Path(path))]
     if not services:
         raise click.UsageError(f"{target} has no Service in it.")
     return services
@@ -112,6 +110,10 @@ def _attribute(target: str) -> Service:
 
 def _in_module(module: ModuleType) -> list[Service]:
     return [value for value in vars(module).values() if isinstance(value, Service)]
+
+
+def _in_folder(folder: Path) -> list[Service]:
+    return [service for module in _modules_in(folder) for service in _in_module(module)]
 
 
 def _modules_in(folder: Path) -> Iterator[ModuleType]:

@@ -9,12 +9,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import pairwise
-from operator import attrgetter
 from typing import NamedTuple
 
 from choreo.memory import HOP_MAX
 from choreo.replay.recorded_saga import RecordedEvent, RecordedSaga, emitted_by
 from choreo.replay.replayed_step import REFUSED
+from choreo.scope import emitter
 from choreo.tracker.rows import ENDED, EventRow, NoteRow, fold_events, in_order, parents, place
 
 NEAR_US = 1_000_000
@@ -112,8 +112,8 @@ def order_of(saga: RecordedSaga, service: str, types: Collection[str], deadlines
     written = _written_by(service, saga)
     first_us: dict[str, int] = {}
     for each in written:
-        if each.handler not in deadlines and each.kind not in OBEYED:
-            first_us[each.ready] = min(each.at_us, first_us.get(each.ready, each.at_us))
+        if each.handler not in deadlines and each.command is None:
+            first_us[each.ready] = min(each.row.at_us, first_us.get(each.ready, each.row.at_us))
     events = in_order(fold_events(each.seen for each in saga.events))
     emitted_us = _emission_times(events)
     arrivals = [
@@ -131,46 +131,46 @@ def order_of(saga: RecordedSaga, service: str, types: Collection[str], deadlines
     lines: dict[tuple[str, int], list[int]] = {}
     for each in written:
         index = index_of.get(each.ready, -1)
-        if each.kind in OBEYED:
+        if each.command is not None:
             index = len(arrivals)
-            arrivals.append(Arrival(ArrivalKind.COMMAND, each.at_us, "", note=each.note))
-        elif index < 0 or each.handler in deadlines or each.at_us > first_us[each.ready]:
+            arrivals.append(Arrival(ArrivalKind.COMMAND, each.row.at_us, "", note=each.command))
+        elif index < 0 or each.handler in deadlines or each.row.at_us > first_us[each.ready]:
             # It was written when a timer was due, not when its event came.
             timers = len(arrivals)
-            arrivals.append(Arrival(ArrivalKind.TIMERS, each.at_us, ""))
+            arrivals.append(Arrival(ArrivalKind.TIMERS, each.row.at_us, ""))
             if index >= 0:
                 lines["due", timers] = [index, timers]
             index = timers
-        lines.setdefault((each.topic, each.partition), []).append(index)
+        lines.setdefault((each.row.topic, each.row.partition), []).append(index)
     return _sorted(arrivals, _needs(events, service, arrivals, index_of, lines.values()))
 
 
 class _WrittenRecord(NamedTuple):
-    """One record that the service wrote, and the event that it was written for."""
+    """One record that the service wrote, the event that it was written for, and by which handler."""
 
-    at_us: int
-    topic: str
-    partition: int
-    offset: int
+    row: EventRow | NoteRow
     ready: str
     handler: str
-    kind: str = ""
-    note: NoteRow | None = None
+
+    @property
+    def command(self) -> NoteRow | None:
+        """The note of a command that was carried out."""
+        return self.row if isinstance(self.row, NoteRow) and self.row.kind in OBEYED else None
 
 
 def _written_by(service: str, saga: RecordedSaga) -> list[_WrittenRecord]:
     """Return what a service wrote, each partition in its order."""
     written = [
-        _WrittenRecord(each.at_us, *place(each), next(iter(parents(each)), ""), each.source.rpartition("/")[2])
+        _WrittenRecord(each, next(iter(parents(each)), ""), emitter(each.source)[1])
         for each, _, _ in saga.events
         if emitted_by(service, each)
     ]
     written += [
-        _WrittenRecord(each.at_us, *place(each), each.event_id, each.handler, each.kind, each)
+        _WrittenRecord(each, each.event_id, each.handler)
         for each in saga.notes
         if each.service == service and each.handler and each.kind not in {ENDED, REFUSED}
     ]
-    return sorted(written, key=attrgetter("topic", "partition", "offset"))
+    return sorted(written, key=lambda each: place(each.row))
 
 
 class _Constraints:

@@ -101,6 +101,21 @@ class Difference:
         return f"{self.saga_type or 'saga'} {self.business_key or self.saga_id}: {'; '.join(parts)}"
 
 
+def difference_in(
+    saga: RecordedSaga, change: Change, text: str, *, service: str = "", event_id: str = ""
+) -> Difference:
+    """Return a difference in a saga, of no step."""
+    return Difference(
+        saga_id=saga.saga_id,
+        saga_type=saga.saga_type,
+        business_key=saga.business_key,
+        service=service,
+        change=change,
+        text=text,
+        event_id=event_id,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceComparison:
     """One service's steps in one saga, then and now; the saga's event types are by id."""
@@ -244,15 +259,10 @@ class ServiceComparison:
 
     def _difference(self, step: ReplayedStep, change: Change, text: str, other: ReplayedStep | None) -> Difference:
         about = dict.fromkeys([step.ready, *([other.ready] if other is not None else [])])
-        return Difference(
-            saga_id=self.saga.saga_id,
-            saga_type=self.saga.saga_type,
-            business_key=self.saga.business_key,
-            service=self.service,
+        return replace(
+            difference_in(self.saga, change, text, service=self.service),
             handler=step.key[0],
             branch=step.key[1],
-            change=change,
-            text=text,
             about=tuple(each for each in about if each),
         )
 

@@ -17,7 +17,7 @@ from choreo.errors import SchemaError, UndecodableRecord
 from choreo.event import Envelope, short
 from choreo.handler import Kind
 from choreo.replay.arrival_order import ArrivalOrder, order_of
-from choreo.replay.difference import Change, Difference, ServiceComparison
+from choreo.replay.difference import Change, Difference, ServiceComparison, difference_in
 from choreo.replay.recorded_saga import EVENTS_MAX, RecordedSaga, Recording, emitted_by
 from choreo.replay.replayed_step import ReplayedSteps, StepOutput, steps_of
 from choreo.replay.rerun import CurrentCode
@@ -121,7 +121,7 @@ async def _report(current: Collection[CurrentCode], recorded: Recording) -> Repl
 async def _differences(saga: RecordedSaga, current: Iterable[CurrentCode], recorded: Recording) -> list[Difference]:
     if saga.cut:
         text = f"it has more than {EVENTS_MAX} events or notes, and sagas that long are not replayed"
-        return [_unreadable(saga, text)]
+        return [difference_in(saga, Change.UNREADABLE, text)]
     return [each for code in current for each in await _ServiceReplay(code, saga, recorded).differences()]
 
 
@@ -189,21 +189,9 @@ class _ServiceReplay:
     def _report_unreadable(self, event_id: str, why: str) -> None:
         name = short(self._types[event_id])
         text = f"{name} cannot be read by today's models of {self._service}: {why}"
-        self._unread[event_id] = _unreadable(self._saga, text, service=self._service, event_id=event_id)
+        found = difference_in(self._saga, Change.UNREADABLE, text, service=self._service, event_id=event_id)
+        self._unread[event_id] = found
 
 
 def _others(order: ArrivalOrder, found: Iterable[Difference]) -> Iterator[ArrivalOrder]:
     return order.others({event_id for each in found for event_id in each.about})
-
-
-def _unreadable(saga: RecordedSaga, text: str, *, service: str = "", event_id: str = "") -> Difference:
-    """Return that something cannot be read, or a whole saga not be replayed."""
-    return Difference(
-        saga_id=saga.saga_id,
-        saga_type=saga.saga_type,
-        business_key=saga.business_key,
-        service=service,
-        change=Change.UNREADABLE,
-        text=text,
-        event_id=event_id,
-    )

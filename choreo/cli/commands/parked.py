@@ -17,15 +17,7 @@ from choreo.cli.command_group import EXIT_USAGE, CommandFailed, bundle, suggesti
 from choreo.cli.confirmation import SAMPLE_MAX, Confirmation, confirmation_options
 from choreo.cli.output import counted, json_option, moment, note, print_json, print_table, printable
 from choreo.cli.paced_sender import rate_option, require, send
-from choreo.cli.parked_steps import (
-    ParkedStep,
-    StepFilter,
-    all_parked,
-    command_for,
-    history,
-    may_emit,
-    parked_steps,
-)
+from choreo.cli.parked_steps import ParkedStep, StepFilter, all_parked, command_for, history, may_emit, parked_steps
 from choreo.cli.tracker_store import announced, existing_saga, open_tracker, store_option, type_option
 from choreo.records import COMMANDS, Command
 from choreo.tracker import NoteView, SagaView, Tracker, plain

@@ -111,7 +111,6 @@ def watch(saga: str | None, saga_type: str | None, timeout_s: float | None, stor
 
 
 def _watch_one(tracker: Tracker, saga: str, saga_type: str | None, timeout_s: float | None, *, as_json: bool) -> None:
-
     seen: SagaView | None = None
 
     def look() -> tuple[RenderableType, bool]:
@@ -135,7 +134,6 @@ def _watch_one(tracker: Tracker, saga: str, saga_type: str | None, timeout_s: fl
 
 
 def _watch_all(tracker: Tracker, timeout_s: float | None, *, as_json: bool) -> None:
-
     known: dict[str, SagaView] = {}
     out = console()
 

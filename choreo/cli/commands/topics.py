@@ -81,10 +81,10 @@ def _plain(spec: TopicSpec) -> dict[str, object]:
 
 
 def _print(action: str, specs: Sequence[TopicSpec]) -> None:
-    rows = []
-    for name, partitions, replication, config in specs:
-        pairs = " ".join(f"{key}={value}" for key, value in sorted(config.items()))
-        rows.append((action, name, partitions, replication, pairs))
+    rows = [
+        (action, name, partitions, replication, " ".join(f"{key}={value}" for key, value in sorted(config.items())))
+        for name, partitions, replication, config in specs
+    ]
     if rows:
         titles = ["", "topic", "partitions", "replication", "config"]
         print_table(titles, rows, numbers=("partitions", "replication"))
