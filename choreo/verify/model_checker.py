@@ -6,13 +6,12 @@ Going through the states and the answer about each saga type live here; what lea
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
 from choreo.invariants import Breach
-from choreo.saga import Saga
-from choreo.service import Declaration, Service, declarations
+from choreo.service import Service, declarations
 from choreo.verify.counterexample import as_story, as_test
 from choreo.verify.judge import Judge
 from choreo.verify.model_state import Action, Bounds, ModelState
@@ -68,74 +67,50 @@ def verify(*services: Service, bounds: Bounds | None = None) -> list[Proof]:
     """
     declared = declarations(*services)
     chosen = bounds if bounds is not None else Bounds()
-    return [_proof(declared, saga, chosen) for each in declared for saga in each.sagas]
-
-
-def _proof(declared: Sequence[Declaration], saga: Saga, bounds: Bounds) -> Proof:
-    """Return what is found about one saga type of these services."""
-    model = SagaModel(declared, saga, bounds)
-    found = search(model, Judge(model))
-    breach, actions = found.breach, found.actions
-    return Proof(
-        saga.name,
-        bounds,
-        found.states,
-        found.transitions,
-        found.depth,
-        found.rests,
-        found.seconds,
-        found.whole,
-        breach,
-        tuple(as_story(model, actions)) if breach is not None else (),
-        as_test(model, breach, actions) if breach is not None else "",
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """What a search came to: figures as in `Proof`, the first thing that is wrong, and the shortest way to it."""
-
-    states: int
-    transitions: int
-    depth: int
-    rests: int
-    seconds: float = 0.0
-    whole: bool = False
-    breach: Breach | None = None
-    actions: tuple[Action, ...] = ()
+    models = (SagaModel(declared, saga, chosen) for each in declared for saga in each.sagas)
+    return [search(model, Judge(model)) for model in models]
 
 
 Origins = dict[ModelState, tuple[ModelState, Action] | None]
 """Each state that was met, and from where."""
 
 
-def search(model: SagaModel, judge: Judge, *, reduced: bool = True) -> SearchResult:
+def search(model: SagaModel, judge: Judge, *, reduced: bool = True) -> Proof:
     """Look at every state within the model's bounds, or all that `states_max` allows, until one is wrong.
 
     Where `reduced` leaves out orders that make no difference, what is wrong is looked for once more in all orders, so
     that the way to it is the shortest.
     """
     began = time.perf_counter()
-    result = _search(model, judge, Reduction(model) if reduced else None)
-    if reduced and result.breach is not None:
-        shortest = _search(model, judge, None, depth_max=len(result.actions))
+    proof = _search(model, judge, Reduction(model) if reduced else None)
+    if reduced and proof.breach is not None:
+        # Its first line is the start.
+        shortest = _search(model, judge, None, depth_max=len(proof.story) - 1)
         if shortest.breach is not None:
-            result = replace(result, breach=shortest.breach, actions=shortest.actions)
-    return replace(result, seconds=time.perf_counter() - began)
+            proof = replace(proof, breach=shortest.breach, story=shortest.story, test=shortest.test)
+    return replace(proof, seconds=time.perf_counter() - began)
 
 
-def _search(model: SagaModel, judge: Judge, reduction: Reduction | None, depth_max: int | None = None) -> SearchResult:
+def _search(model: SagaModel, judge: Judge, reduction: Reduction | None, depth_max: int | None = None) -> Proof:
     origins: Origins = {model.first: None}
     level = [model.first]
     transitions = rests = depth = 0
+
+    def proof(depth: int, breach: Breach | None = None, at: ModelState = model.first, *, whole: bool = False) -> Proof:
+        figures = len(origins), transitions, depth, rests, 0.0
+        if breach is None:
+            return Proof(model.saga.name, model.bounds, *figures, whole, None, (), "")
+        actions = list(way_to(origins, at))
+        story, test = tuple(as_story(model, actions)), as_test(model, breach, actions)
+        return Proof(model.saga.name, model.bounds, *figures, whole, breach, story, test)
+
     while level and (depth_max is None or depth <= depth_max):
         following: list[ModelState] = []
         for state in level:
             ways = reduction.ways(state) if reduction is not None else model.ways(state)
             rests += not ways
             if wrong := judge.at_rest(state, ways, partial(way_to, origins, state)):
-                way = way_to(origins, state)
-                return SearchResult(len(origins), transitions, depth, rests, breach=wrong, actions=tuple(way))
+                return proof(depth, wrong, state)
             for action, after in ways:
                 transitions += 1
                 if after in origins:
@@ -143,13 +118,12 @@ def _search(model: SagaModel, judge: Judge, reduction: Reduction | None, depth_m
                 origins[after] = (state, action)
                 following.append(after)
                 if wrong := judge.on_the_way(state, action):
-                    way = way_to(origins, after)
-                    return SearchResult(len(origins), transitions, depth + 1, rests, breach=wrong, actions=tuple(way))
+                    return proof(depth + 1, wrong, after)
                 if len(origins) >= model.bounds.states_max:
-                    return SearchResult(len(origins), transitions, depth + 1, rests)
+                    return proof(depth + 1)
         level = following
         depth += bool(level)
-    return SearchResult(len(origins), transitions, depth, rests, whole=not level)
+    return proof(depth, whole=not level)
 
 
 def way_to(origins: Origins, state: ModelState) -> Iterator[Action]:

@@ -60,6 +60,6 @@ def test_the_story_is_the_shortest_although_orders_are_left_out():
         search(each, Judge(each), reduced=reduced) for reduced in (True, False) for each in [model(services, bounds)]
     ]
 
-    lengths = [len(each.actions) for each in found if each.breach is not None]
+    lengths = [len(each.story) for each in found if each.breach is not None]
     assert len(lengths) == 2
     assert lengths[0] == lengths[1]
