@@ -99,9 +99,7 @@ class Assignment:
 
     def move(self, offsets: Mapping[Position, int]) -> None:
         """Take note of what has been committed."""
-        for position, offset in offsets.items():
-            if position in self.offsets:
-                self.offsets[position] = offset
+        self.offsets |= {position: offset for position, offset in offsets.items() if position in self.offsets}
 
     @property
     def behind(self) -> frozenset[int]:
@@ -243,17 +241,13 @@ class Assignment:
         for topic, number in positions:
             topics[number].add(topic)
         if any(named != self._topics for named in topics.values()):
-            raise TopicProblem(
-                [
-                    Problem(
-                        "CH081",
-                        f"{self._group} was given different partitions of its topics, so partition counts differ, or a "
-                        "process that reads other topics runs beside this one",
-                        "",
-                        "bring all topics of the service to one partition count, and stop its older processes",
-                    )
-                ]
+            problem = Problem(
+                "CH081",
+                f"{self._group} was given different partitions of its topics, so partition counts differ, or a process "
+                "that reads other topics runs beside this one",
+                fix="bring all topics of the service to one partition count, and stop its older processes",
             )
+            raise TopicProblem([problem])
         return sorted(topics)
 
     def _committed(self, positions: Iterable[Position], timeout_s: float) -> dict[Position, int]:

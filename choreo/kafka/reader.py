@@ -49,13 +49,11 @@ def bounds(connection: Connection, consumer: Consumer, position: Position) -> tu
     deadline = time.monotonic() + CALL_TIMEOUT_S
     while True:
         try:
-            low, high = consumer.get_watermark_offsets(TopicPartition(*position), timeout=CALL_TIMEOUT_S, cached=False)
+            return consumer.get_watermark_offsets(TopicPartition(*position), timeout=CALL_TIMEOUT_S, cached=False)
         except KafkaException as error:
             if error_of(error).code() not in _LEADERLESS or time.monotonic() > deadline:
                 raise BrokerUnavailable(connection.reason(error_of(error).str())) from error
             time.sleep(LEADERLESS_PAUSE_S)
-        else:
-            return low, high
 
 
 class KafkaReader:

@@ -33,7 +33,7 @@ def waiting_for(graph: Choreography, verdict: Verdict) -> list[str]:
     lines += _merged([*_open(verdict), *(() if aborted else _pending(graph, verdict))])
     kind = verdict.kind
     people = _merged(
-        _Awaited(f"a person to retry or resolve {step.name}", step.held.at_us, step.branch, ", parked")
+        _Awaited(f"a person to retry or resolve {step.node.name}", step.held.at_us, step.branch, ", parked")
         for step in verdict.steps.values()
         if step.parked and step.held is not None
     )
@@ -102,7 +102,7 @@ def _later(verdict: Verdict) -> Iterator[tuple[int, str]]:
     for step in verdict.steps.values():
         note = step.settled
         if note is not None and note.kind == "completed" and note.reason and not step.results:
-            yield note.at_us, f"{note.reason} from {step.name}, if nothing calls it off"
+            yield note.at_us, f"{note.reason} from {step.node.name}, if nothing calls it off"
 
 
 def _any(types: frozenset[str]) -> str:

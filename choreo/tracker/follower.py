@@ -89,17 +89,10 @@ class Follower:
             raise
         return done + (opened and not done)
 
-    def catch_up(self, steps_max: int = 1_000_000) -> int:
-        """Step until nothing is left to read; return how many records were read.
-
-        Args:
-            steps_max: Give up after so many steps.
-        """
+    def catch_up(self) -> int:
+        """Step until nothing is left to read; return how many records were read."""
         total = 0
-        for _ in range(steps_max):
-            done = self.step()
-            if not done:
-                break
+        while done := self.step():
             total += done
         return total
 
@@ -217,7 +210,7 @@ def _manifest_rows(records: list[Record], undecodable: list[UndecodableRow]) -> 
     for record in records:
         if record.topic == MANIFESTS and record.value is not None:
             try:
-                yield ManifestRow(Manifest.from_bytes(record.value).key, record.offset, record.value)
+                yield Manifest.from_bytes(record.value).key, record.offset, record.value
             except SchemaError as error:
                 _log.warning("a manifest cannot be read and is passed over: %s", error)
                 undecodable.append((*record[:3], "undecodable", "not a manifest"))

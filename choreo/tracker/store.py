@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, get_type_hints
 
 from choreo.errors import ChoreoError, SchemaError
 from choreo.manifest import Manifest
@@ -28,6 +28,8 @@ _BITS = {Flag.PARKED: 1, Flag.STUCK: 2, Flag.VIOLATION: 4, Flag.DIFFERS: 8}
 Rows = tuple[list[EventRow], list[NoteRow]]
 UndecodableRow = tuple[str, int, int, str, str]
 """Topic, partition, offset, reason, error."""
+ManifestRow = tuple[str, int, bytes]
+"""Name, offset and body of a manifest, as its topic had it."""
 
 _LAYOUT = 2
 _COLUMN_NAMES = {"partition": "part", "offset": "pos", "trigger": "trigger_id"}
@@ -111,14 +113,6 @@ EVENTS = f"SELECT {', '.join(_columns(EventRow))} FROM events"  # noqa: S608 - n
 """Reads `EventRow`s."""
 _EVENTS_BARE = EVENTS.replace("payload", "NULL")
 _NOTES = f"SELECT {', '.join(_columns(NoteRow))} FROM notes"  # noqa: S608 - names of this module only
-
-
-class ManifestRow(NamedTuple):
-    """A manifest as its topic had it."""
-
-    name: str
-    pos: int
-    body: bytes
 
 
 class Store:

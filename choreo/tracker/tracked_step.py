@@ -48,11 +48,6 @@ class TrackedStep:
         return *self.node.key, self.branch, self.trigger
 
     @property
-    def name(self) -> str:
-        """Return `service.handler`."""
-        return self.node.name
-
-    @property
     def open(self) -> bool:
         """Whether it is ready and nothing has come of it."""
         return self.ready and not self.results and self.settled is None

@@ -85,7 +85,7 @@ class Verdict:
             forks = [opened for branch in branches if (opened := fork(branch)) is not None]
             of = max((opened.of for opened in forks), default=0)
             if left := of - len({opened.path for opened in forks}):
-                missing.append(f"{left} of the {of} branches that {step.name} opened")
+                missing.append(f"{left} of the {of} branches that {step.node.name} opened")
         return sorted(missing)
 
     def _state(self) -> SagaState:
