@@ -76,6 +76,16 @@ def consume(bootstrap: str, topics: tuple[str, ...]) -> Iterator[Any]:
         consumer.close()
 
 
+def written(bootstrap: str) -> int:
+    """Return how much the services' topics hold: where it stays the same, nothing comes any more."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"judge-{uuid.uuid4()}"})
+    found = consumer.list_topics(timeout=30).topics
+    positions = [TopicPartition(topic, n) for topic in EVENT_TOPICS for n in found[topic].partitions]
+    ends = sum(consumer.get_watermark_offsets(each, timeout=30)[1] for each in positions)
+    consumer.close()
+    return ends
+
+
 def gather(bootstrap: str) -> Evidence:
     """Return what is on the topics."""
     schemas = {}

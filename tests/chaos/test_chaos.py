@@ -6,14 +6,14 @@ import pytest
 
 from tests.chaos.errands import PATIENCE_S
 from tests.chaos.rounds import run
-from tests.effort import LONG
+from tests.effort import LONG, part
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(7200), pytest.mark.xdist_group("chaos")]
-ROUNDS = int(os.environ.get("CHOREO_CHAOS_ROUNDS", "8"))
+ROUNDS = int(os.environ.get("CHOREO_CHAOS_ROUNDS", part(4, of=8)))
 ROUNDS_ON_THREE = max(2, ROUNDS // 4)
 WHOLE = LONG or ROUNDS > 8
 """Place every order of the file; the few rounds of `make test` end with the last fault."""
-RATE = 150.0 if WHOLE else 75.0
+RATE = 150.0 if WHOLE else 50.0
 """Orders a second: what is placed while brokers are away must all be done, read and judged before the test ends."""
 BROKERS = ("broker kill -9", "brokers in turn")
 
@@ -28,7 +28,11 @@ def test_i1_to_i6_hold_under_faults():
 def test_i1_to_i6_hold_when_brokers_are_killed_one_or_three_in_turn():
     only = BROKERS if len(BROKERS) == ROUNDS_ON_THREE else ()
     breaches, figures = run(
-        ROUNDS_ON_THREE, brokers=3, rate=RATE, only=only, whole=WHOLE and len(BROKERS) < ROUNDS_ON_THREE
+        ROUNDS_ON_THREE,
+        brokers=3,
+        rate=RATE if WHOLE else 25.0,
+        only=only,
+        whole=WHOLE and len(BROKERS) < ROUNDS_ON_THREE,
     )
     assert breaches == []
     assert all(figures[each] for each in BROKERS)

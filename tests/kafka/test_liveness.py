@@ -18,7 +18,7 @@ from tests.brokers import KafkaCluster, NoKafka, free_ports, without_kafka
 from tests.kafka.blinder import Blinder
 from tests.transport_contract import PARTITIONS, Member, World, wait_until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300), pytest.mark.xdist_group("chaos")]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300), pytest.mark.xdist_group("brokers")]
 BROKERS = 3
 NAME = "the-one"
 LOST = "a new one takes its place"

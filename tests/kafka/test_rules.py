@@ -282,6 +282,7 @@ async def test_r10_what_dies_before_its_commit_leaves_nothing_and_is_done_again(
     next(each for each in asyncio.all_tasks() if each.get_name() == shop.payments.name).cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
+    await seen.until_kinds(saga_id, "Placed", "Reserved")
     assert seen.kinds(saga_id) == ["Placed", "Reserved"]
 
     shop.gate.set()

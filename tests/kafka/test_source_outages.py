@@ -14,12 +14,13 @@ from choreo.kafka.assignment import Assignment
 from choreo.kafka.source import REFUSALS_MAX
 from choreo.transport import Outgoing, TopicSpec
 from tests.brokers import KafkaCluster, NoKafka, free_port, wait_in_sync, without_kafka
+from tests.effort import part
 from tests.transport_contract import Member, World, wait_until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240), pytest.mark.xdist_group("chaos")]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240), pytest.mark.xdist_group("brokers")]
 QUICK = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 300}
 TOO_LARGE = b"x" * 2_000_000
-KILLS = 3
+KILLS = part(2, of=3)
 NAME = "the-one"
 RECORDS = 400
 

@@ -14,6 +14,7 @@ from choreo.saga import SagaState
 from choreo.testing import MemoryBroker
 from choreo.tracker import Flag, Follower, Store, Tracker
 from choreo.transport import Commit, Outgoing, Record, TopicSpec
+from tests.effort import LONG
 from tests.tracker import market
 from tests.tracker.market import MARKETS
 from tests.tracker.orders import (
@@ -31,6 +32,9 @@ from tests.tracker.orders import (
     manifest,
     placed,
 )
+
+STRIDE = 1 if LONG else 2
+"""From one statement to be killed at to the next."""
 
 
 def topics_with(*flows: Flow, manifests: Sequence = (*MANIFESTS, *market.MANIFESTS)) -> Topics:
@@ -111,7 +115,7 @@ def test_r31_killed_anywhere_and_started_again(tmp_path: Path) -> None:
         Follower(again, topics, batch_records_max=5).catch_up()
         assert answers(again) == want
         again.close()
-        survives += 1
+        survives += STRIDE
     assert survives > 20
 
 
