@@ -1,8 +1,8 @@
 """Where an event counts, and who it and its step are.
 
-Branches, the scope of an event (R7, R12), the identity of a step and the name of its emitter (R2)
-live here; what is done about an event does not, nor is any memory touched. `step`, the tracker and all who read records
-ask here. A branch is the text that a fan-out gives to each of its paths, nested by `/`; the root is "".
+Branches, the scope of an event (R7, R12), the identity of a step and the name of its emitter (R2) live here; what is
+done about an event does not, nor is any memory touched. `step`, the tracker and all who read records ask here. A branch
+is the text that a fan-out gives to each of its paths, nested by `/`; the root is "".
 """
 
 import re

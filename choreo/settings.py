@@ -1,7 +1,7 @@
 """Settings: the only reader of `CHOREO_*` and `KAFKA_*`.
 
-What can be set and where each value comes from live here; what the values do
-does not. The command line, `launch` and the publisher make one `Settings` and hand it down to everything below.
+What can be set and where each value comes from live here; what the values do does not. The command line, `launch` and
+the publisher make one `Settings` and hand it down to everything below.
 """
 
 import os

@@ -1,8 +1,8 @@
 """What a service may not declare, and what no two services may.
 
-The table of codes, and the checks that need more than one function, each a generator of problems; those of one
-function are in `signature` and `providers`. What only looks wrong, since the other service may run elsewhere,
-is `choreo check`'s. `resolution` calls this.
+The table of codes, and the checks that need more than one function, each a generator of problems; those of one function
+are in `signature` and `providers`. What only looks wrong, since the other service may run elsewhere, is `choreo
+check`'s. `resolution` calls this.
 """
 
 import re
