@@ -15,32 +15,28 @@ NOT_LOST = "What was sent may still arrive; publishing it again under the same k
 
 
 class Acknowledgements:
-    """What one call has sent and the brokers have not confirmed.
+    """What one call sends and the brokers have not confirmed.
 
     The callbacks come from the client's thread. Waiting is bounded by progress: as long as the brokers take something
     within the timeout, a long list may take longer.
 
     Args:
+        records: How many it sends.
         timeout_s: Seconds without any progress before waiting ends.
         loop: The event loop that will wait; None for a thread.
     """
 
-    def __init__(self, timeout_s: float, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(self, records: int, timeout_s: float, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._left = records
         self._timeout_s = timeout_s
-        self._left = 0
-        self._sealed = False
         self._error: Exception | None = None
         self._progress_at = time.monotonic()
         self._lock = threading.Lock()
         self._done = threading.Event()
+        if not records:
+            self._done.set()
         self._loop = loop
         self._done_on_loop = asyncio.Event() if loop is not None else None
-
-    def expect(self) -> None:
-        """Count one more record that was handed over; its answer may have come before."""
-        with self._lock:
-            self._left += 1
-            self._progress_at = time.monotonic()
 
     def settle(self, error: Exception | None) -> None:
         """Take the brokers' answer for one record."""
@@ -48,17 +44,8 @@ class Acknowledgements:
             self._left -= 1
             self._error = self._error or error
             self._progress_at = time.monotonic()
-            self._announce()
-
-    def seal(self) -> None:
-        """Say that all has been handed over."""
-        with self._lock:
-            self._sealed = True
-            self._announce()
-
-    def _announce(self) -> None:
-        if not self._sealed or self._left:
-            return
+            if self._left:
+                return
         self._done.set()
         if self._loop is not None and self._done_on_loop is not None:
             # The loop may be closed by now; then nobody waits any more.
@@ -69,11 +56,12 @@ class Acknowledgements:
         return self._progress_at + self._timeout_s - time.monotonic()
 
     def wait(self) -> None:
-        """Wait until all is confirmed.
+        """Wait until all that was handed over is confirmed.
 
         Raises:
             TransportError: If the brokers refused something, or were silent for too long; retrying may help.
         """
+        self._progress_at = time.monotonic()
         while not self._done.is_set() and (patience_s := self._patience_s()) > 0:
             self._done.wait(patience_s)
         self._judge()
@@ -81,7 +69,8 @@ class Acknowledgements:
     async def wait_async(self) -> None:
         """Wait until all is confirmed, on the loop that was given; raises as `wait`."""
         assert self._done_on_loop is not None
-        while not self._done_on_loop.is_set() and (patience_s := self._patience_s()) > 0:
+        self._progress_at = time.monotonic()
+        while not self._done.is_set() and (patience_s := self._patience_s()) > 0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience_s):
                     await self._done_on_loop.wait()

@@ -166,14 +166,14 @@ class Publisher:
     async def publish_many_async(self, events: Iterable[Event], **where: Unpack[Where]) -> list[str]:
         """Publish several events without blocking the event loop; otherwise as `publish_many`."""
         saga_ids, outgoings = self._prepare(events, where)
-        wait = Acknowledgements(self._settings.publish_timeout_s, asyncio.get_running_loop())
+        wait = Acknowledgements(len(outgoings), self._settings.publish_timeout_s, asyncio.get_running_loop())
         for _ in self._hand_over(outgoings, wait):
             await asyncio.sleep(BUFFER_PAUSE_S)
         await wait.wait_async()
         return saga_ids
 
     def _send(self, outgoings: Sequence[Outgoing]) -> None:
-        wait = Acknowledgements(self._settings.publish_timeout_s)
+        wait = Acknowledgements(len(outgoings), self._settings.publish_timeout_s)
         for _ in self._hand_over(outgoings, wait):
             time.sleep(BUFFER_PAUSE_S)
         wait.wait()
@@ -194,8 +194,6 @@ class Publisher:
                         message = f"the client's buffer stayed full for {timeout_s:g} s: {error}. {NOT_LOST}"
                         raise BufferFull(message) from error
                 yield
-            wait.expect()
-        wait.seal()
 
     def _prepare(self, events: Iterable[Event], where: Where) -> tuple[list[str], list[Outgoing]]:
         now = self._clock.now()
