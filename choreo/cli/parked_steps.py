@@ -87,7 +87,7 @@ def parked_steps(view: SagaView) -> list[ParkedStep]:
     last: dict[tuple[str, str, str, str], NoteView] = {}
     for note in view.notes:
         if note.handler and note.kind in _STATUS_NOTES:
-            key = (note.service, note.handler, note.branch, note.trigger)
+            key = _key(note)
             # Without transactions a step may be noted as parked again, in fewer words; the first note counts.
             if key not in last or {last[key].kind, note.kind} != {_PARKED}:
                 last[key] = note
@@ -113,7 +113,7 @@ def parked_steps(view: SagaView) -> list[ParkedStep]:
 def _waits(view: SagaView, note: NoteView) -> bool:
     """Return whether the tracker still has a step parked: clocks of services differ, and its events count more."""
     for step in view.steps:
-        if _key(step) == (note.service, note.handler, note.branch, note.trigger):
+        if _key(step) == _key(note):
             return step.status == _PARKED and step.result is None
     # A compensation is part of the row of the step that it undoes.
     source = f"/{note.service}/{note.handler}"
@@ -123,8 +123,8 @@ def _waits(view: SagaView, note: NoteView) -> bool:
     ) and not any(event.source == source and event.compensates_id == note.trigger for event in view.events)
 
 
-def _key(step: SagaStep) -> tuple[str, str, str, str]:
-    return step.service, step.name, step.branch, step.trigger
+def _key(of: SagaStep | NoteView) -> tuple[str, str, str, str]:
+    return of.service, of.handler if isinstance(of, NoteView) else of.name, of.branch, of.trigger
 
 
 def all_parked(tracker: Tracker, saga_type: str | None, which: StepFilter) -> list[ParkedStep]:

@@ -6,7 +6,7 @@ does not (`checks`). It needs no broker, unless it is to look at a system that r
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +20,8 @@ from choreo.cli.output import counted, heading, note, print_json
 from choreo.cli.target import load_with_manifests, targets_argument
 from choreo.errors import Problem
 
+_Found = Sequence[tuple[str, Problem]]
+"""Problems by level, each with its place as seen from here."""
 _PLACE = re.compile(r"(?P<file>.+):(?P<line>\d+)")
 
 
@@ -46,9 +48,14 @@ def check(targets: tuple[str, ...], form: str, strict: bool, against: LiveSystem
         problems, warnings = checks.check(*services, beside=beside), checks.WARNINGS
     else:
         problems, warnings = against.check(*services, beside=beside)
-    _FORMS[form](problems, warnings)
-    wrong = sum(problem.code not in warnings for problem in problems)
-    warned = len(problems) - wrong
+    here = f"{Path.cwd()}/"
+    found = [
+        ("warning" if each.code in warnings else "error", replace(each, place=each.place.removeprefix(here)))
+        for each in problems
+    ]
+    _FORMS[form](found)
+    wrong = sum(level == "error" for level, _ in found)
+    warned = len(found) - wrong
     if form == "text":
         totals = [counted(number, what) for number, what in ((wrong, "problem"), (warned, "warning")) if number]
         note(", ".join(totals) or "Nothing is wrong.")
@@ -56,40 +63,37 @@ def check(targets: tuple[str, ...], form: str, strict: bool, against: LiveSystem
         raise click.exceptions.Exit(EXIT_PROBLEMS)
 
 
-def _text(problems: Sequence[Problem], warnings: frozenset[str]) -> None:
-    for problem in problems:
-        level = _level(problem, warnings)
+def _text(found: _Found) -> None:
+    for level, problem in found:
         click.echo(heading(level, "yellow" if level == "warning" else "red", problem.code, problem.message))
         if problem.place:
-            click.echo(f"    at   {_near(problem.place)}")
+            click.echo(f"    at   {problem.place}")
         click.echo(f"    fix  {problem.fix}\n")
 
 
-def _json(problems: Sequence[Problem], warnings: frozenset[str]) -> None:
-    print_json(
-        [{"level": _level(problem, warnings), **asdict(problem), "place": _near(problem.place)} for problem in problems]
-    )
+def _json(found: _Found) -> None:
+    print_json([{"level": level, **asdict(problem)} for level, problem in found])
 
 
-def _github(problems: Sequence[Problem], warnings: frozenset[str]) -> None:
+def _github(found: _Found) -> None:
     """Print workflow commands: https://docs.github.com/actions/reference/workflow-commands-for-github-actions."""
-    for problem in problems:
+    for level, problem in found:
         file, line = _parts(problem.place)
         where = f"file={_property(file)},line={line}," if file else ""
         text = f"{problem.message}. {problem.fix}".replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-        click.echo(f"::{_level(problem, warnings)} {where}title={problem.code}::{text}")
+        click.echo(f"::{level} {where}title={problem.code}::{text}")
 
 
-def _sarif(problems: Sequence[Problem], warnings: frozenset[str]) -> None:
+def _sarif(found: _Found) -> None:
     """Print SARIF 2.1.0 (OASIS): one run, a rule for each code that was met."""
     rules = [
         {"id": code, "shortDescription": {"text": checks.CODES[code]}}
-        for code in sorted({problem.code for problem in problems})
+        for code in sorted({problem.code for _, problem in found})
     ]
     results: list[dict[str, Any]] = []
-    for problem in problems:
+    for level, problem in found:
         text = f"{problem.message}. {problem.fix}"
-        result: dict[str, Any] = {"ruleId": problem.code, "level": _level(problem, warnings), "message": {"text": text}}
+        result: dict[str, Any] = {"ruleId": problem.code, "level": level, "message": {"text": text}}
         file, line = _parts(problem.place)
         if file:
             artifact = {"uri": quote(file)}
@@ -107,18 +111,9 @@ def _sarif(problems: Sequence[Problem], warnings: frozenset[str]) -> None:
 _FORMS = {"text": _text, "json": _json, "github": _github, "sarif": _sarif}
 
 
-def _level(problem: Problem, warnings: frozenset[str]) -> str:
-    return "warning" if problem.code in warnings else "error"
-
-
 def _parts(place: str) -> tuple[str, int]:
-    found = _PLACE.fullmatch(_near(place))
+    found = _PLACE.fullmatch(place)
     return (found["file"], int(found["line"])) if found else ("", 1)
-
-
-def _near(place: str) -> str:
-    """Return a place as seen from here, where it lies below."""
-    return place.removeprefix(f"{Path.cwd()}/")
 
 
 def _property(text: str) -> str:

@@ -181,13 +181,11 @@ def stats(again: bool, store: str | None, as_json: bool) -> None:
 
         def look() -> tuple[RenderableType, bool]:
             counted, flags, lag = tracker.counts(), tracker.flag_counts(), tracker.lag()
+            shown = saga_display.counts(counted, flags, lag)
             if as_json:
                 print_json({"counts": plain(counted), "flags": plain(flags), "lag": plain(lag)})
-            return saga_display.counts(counted, flags, lag), not again
+            elif not again:
+                console().print(shown)
+            return shown, not again
 
-        if again:
-            _again(look, None, live=not as_json)
-            return
-        shown, _ = look()
-        if not as_json:
-            console().print(shown)
+        _again(look, None, live=again and not as_json)
