@@ -296,6 +296,10 @@ class KafkaCluster:
 
     def stop(self) -> None:
         """Stop all and remove their data."""
+        if len(self.brokers) > 1:
+            # The last to leave in good order would wait for a quorum that has gone.
+            for broker in self.brokers:
+                broker.kill()
         for broker in self.brokers:
             broker.stop()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -41,7 +41,7 @@ from tests.chaos.memories import disagreements
 from tests.chaos.workers import SERVICES, Workers
 
 ALL = (orders, inventory, payments, shipping, notifications, errands, hands)
-ERRANDS_A_S = 12.0
+ERRANDS_AN_ORDER = 0.08
 BAD_RECORDS = 3
 REST_TIMEOUT_S = 240.0
 SHORT_REST_TIMEOUT_S = 150.0
@@ -58,13 +58,15 @@ class Chaos:
         seed: What the faults are drawn from.
         folder: For databases and logs.
         module: What the workers run; see `Workers`.
+        partitions: How many each topic has.
     """
 
-    def __init__(self, brokers: int, seed: int, folder: Path, module: str = "tests.chaos.work") -> None:
+    def __init__(self, brokers: int, seed: int, folder: Path, module: str, partitions: int) -> None:
         self.random = random.Random(seed)
         self.folder = folder
         self.cluster = KafkaCluster(brokers)
         self.module = module
+        self.partitions = partitions
         self.placed: set[str] = set()
         self.done: Counter[str] = Counter()
         self.revived = 0
@@ -75,7 +77,7 @@ class Chaos:
         self.cluster.start()
         self.settings = Settings(
             bootstrap_servers=self.cluster.bootstrap_servers,
-            partitions=6,
+            partitions=self.partitions,
             replication=len(self.cluster.brokers),
             publish_timeout_s=120,
         )
@@ -123,7 +125,7 @@ class Chaos:
         thread.start()
         return thread
 
-    def place_errands(self) -> threading.Thread:
+    def place_errands(self, rate: float) -> threading.Thread:
         """Begin to place errands, beside the orders."""
 
         def keep_placing() -> None:
@@ -132,7 +134,7 @@ class Chaos:
             while not self._stop.is_set():
                 try:
                     with Publisher(errands, settings=self.settings) as publisher:
-                        while not self._stop.wait(1 / ERRANDS_A_S):
+                        while not self._stop.wait(1 / rate):
                             publisher.publish(errand)
                             self.errands_placed.add(errand.errand_id)
                             errand = next(source)
@@ -299,6 +301,7 @@ def run(
     brokers: int = 1,
     seed: int | None = None,
     rate: float = 150.0,
+    partitions: int = 6,
     module: str = "tests.chaos.work",
     only: Sequence[str] = (),
     whole: bool = True,
@@ -311,6 +314,7 @@ def run(
         brokers: 1 or 3.
         seed: For a run again; drawn and printed otherwise.
         rate: Orders a second; after all 6,919 purchases their repeats follow.
+        partitions: How many each topic has.
         module: What the workers run; see `Workers`.
         only: Kinds of fault, all unless named.
         whole: Go on until every purchase of the file has been placed, and wait for rest as long as it takes.
@@ -320,8 +324,11 @@ def run(
     print(f"chaos: {rounds} rounds on {brokers} brokers, seed {seed}", flush=True)
     rows = read_purchases()
     source = (order(n, row, again) for again in itertools.count(1) for n, row in enumerate(rows, start=1))
-    with tempfile.TemporaryDirectory(prefix="choreo-chaos-") as name, Chaos(brokers, seed, Path(name), module) as chaos:
-        thread, errand_thread = chaos.place(source, rate), chaos.place_errands()
+    with (
+        tempfile.TemporaryDirectory(prefix="choreo-chaos-") as name,
+        Chaos(brokers, seed, Path(name), module, partitions) as chaos,
+    ):
+        thread, errand_thread = chaos.place(source, rate), chaos.place_errands(ERRANDS_AN_ORDER * rate)
         chaos.flowing()
         errand_judge.spoil(chaos.cluster.bootstrap_servers, BAD_RECORDS)
         for number in range(1, 2 * rounds + 1):

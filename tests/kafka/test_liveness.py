@@ -43,8 +43,6 @@ def blinders() -> Iterator[Sequence[Blinder]]:
             each.broker_port = broker.port
         stack.enter_context(cluster)
         yield found
-        for broker in cluster.brokers:
-            broker.kill()
 
 
 @pytest.fixture

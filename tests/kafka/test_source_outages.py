@@ -34,9 +34,6 @@ def cluster() -> Iterator[KafkaCluster]:
         without_kafka(f"NO KAFKA THAT CAN BE KILLED: {error}")
     with cluster:
         yield cluster
-        # The last to leave in good order would wait for a quorum that has gone.
-        for each in cluster.brokers:
-            each.kill()
 
 
 def put_through(member: Member, world: World, total: int, began: threading.Event) -> Member:
