@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from choreo.errors import Fenced, TransactionAborted
-from choreo.transport import Batch, Commit, Outgoing, Record, Source, TopicSpec, Transport
+from choreo.transport import Batch, Commit, Outgoing, Record, Sender, Source, TopicSpec, Transport
 
 PARTITIONS = 3
 DEADLINE_S = 40.0
@@ -88,6 +88,8 @@ class World:
                 TopicSpec(self.memories, PARTITIONS, replication, compact),
             ]
         )
+        # Kafka's client takes a second to begin: meanwhile members join.
+        self._first_sender: Sender | None = transport.sender()
 
     def member(self, instance: str = "") -> Member:
         instance = instance or f"{self.group}-{next(self._instances)}"
@@ -110,13 +112,15 @@ class World:
     def close(self) -> None:
         for each in self._members:
             each.source.close()
+        if self._first_sender is not None:
+            self._first_sender.close()
 
     def close_member(self, member: Member) -> None:
         self._members.remove(member)
         member.source.close()
 
     def send(self, *outgoings: Outgoing) -> None:
-        sender = self.transport.sender()
+        sender, self._first_sender = self._first_sender or self.transport.sender(), None
         told: list[Exception | None] = []
         for each in outgoings:
             sender.enqueue(each, told.append)
