@@ -94,7 +94,7 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	@$(RUN) mypy
-	@$(RUN) pyright
+	@$(RUN) pyright --pythonpath $(BIN)/python
 
 imports: $(VENV)/.dev
 	@$(BIN)/lint-imports
